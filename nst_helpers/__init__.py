@@ -1,0 +1,65 @@
+"""Neural style transfer, one idea at a time: the package behind the notebooks."""
+
+from .checkpoints import CheckpointError
+from .devices import choose_device, prepare
+from .encoders import Encoder, Normalization, load_encoder
+from .engine import Evaluation, Optimisation, Weights
+from .errors import ImageError, LayerError, NSTError, WeightsError
+from .images import check_image, load_image, resize, save_image
+from .losses import (
+    CONVENTIONS,
+    ContentLoss,
+    Convention,
+    StyleLoss,
+    TVLoss,
+    content_loss,
+    get_convention,
+    gram_matrix,
+    style_loss,
+    total_variation,
+)
+from .model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, build_model, style_targets
+from .optimize import Result, Step, iterate, stylize
+from .settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CONTENT_LAYERS",
+    "CONVENTIONS",
+    "STYLE_LAYERS",
+    "CheckpointError",
+    "ContentLoss",
+    "Convention",
+    "Encoder",
+    "Evaluation",
+    "ImageError",
+    "LayerError",
+    "NSTError",
+    "Normalization",
+    "Optimisation",
+    "Result",
+    "Settings",
+    "Step",
+    "StyleLoss",
+    "StyleModel",
+    "TVLoss",
+    "Weights",
+    "WeightsError",
+    "build_model",
+    "check_image",
+    "choose_device",
+    "content_loss",
+    "get_convention",
+    "gram_matrix",
+    "iterate",
+    "load_encoder",
+    "load_image",
+    "prepare",
+    "resize",
+    "save_image",
+    "style_loss",
+    "style_targets",
+    "stylize",
+    "total_variation",
+]

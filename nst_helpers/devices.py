@@ -1,0 +1,149 @@
+"""Where and how to compute: the device, and the number format and memory layout of the convolutions."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from .encoders import Encoder
+
+__all__ = ["choose_device", "choose_precision", "has_bfloat16", "peak_memory", "prepare"]
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def choose_device(device: torch.device | str | None = None) -> torch.device:
+    """The device asked for, else CUDA, else Apple's MPS, else the CPU.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    if device is not None:
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor has matrix instructions for bfloat16 (AMX or AVX512-BF16)."""
+    return bool(
+        getattr(torch.cpu, "_is_amx_tile_supported", bool)() or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+    )
+
+
+def choose_precision(encoder: Encoder, device: torch.device, precision: str = "auto") -> torch.dtype:
+    """The convolutions' number format: as asked, or on a CPU the one measured faster there for this encoder.
+
+    The measurement takes a fraction of a second and is remembered for the machine, so that the same run gives the same
+    pixels next time. Raises ValueError for an unknown precision.
+
+    >>> choose_precision(None, torch.device("cpu"), "float32")
+    torch.float32
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"The precision {precision!r} is unknown: use one of {', '.join(PRECISIONS)}.")
+    if precision != "auto":
+        return getattr(torch, precision)
+    if device.type != "cpu" or not has_bfloat16():
+        return torch.float32
+    key = f"{encoder.spec.blocks} {encoder.pool} threads={torch.get_num_threads()} torch={torch.__version__}"
+    return torch.bfloat16 if _bfloat16_is_faster(key, encoder) else torch.float32
+
+
+def prepare(encoder: Encoder, *, device: torch.device | str | None = None, precision: str = "auto") -> Encoder:
+    """A copy of the encoder for that device; on a CPU with channels last and, where it pays, bfloat16 convolutions.
+
+    Gram matrices and losses stay in float32 (see losses.py). An encoder that already fits is returned as it is.
+
+    >>> from nst_helpers.encoders import Spec
+    >>> prepare(Encoder(Spec("toy", ((4,),))), device="cpu", precision="bfloat16").layers["conv1_1"].weight.dtype
+    torch.bfloat16
+    """
+    device = choose_device(device)
+    dtype = choose_precision(encoder, device, precision)
+    if encoder.layers["conv1_1"].weight.dtype == torch.float64:
+        dtype = torch.float64
+    return _converted(encoder, device, dtype)
+
+
+def _converted(encoder: Encoder, device: torch.device, dtype: torch.dtype) -> Encoder:
+    encoder = copy.deepcopy(encoder).to(device)
+    encoder.layers.to(dtype=dtype, memory_format=torch.channels_last)
+    encoder.normalize.output_dtype = dtype
+    return encoder
+
+
+def _bfloat16_is_faster(key: str, encoder: Encoder) -> bool:
+    memory = _cache_folder() / "precision.json"
+    try:
+        known = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        known = {}
+    key = f"{_processor()} {key}"
+    if not isinstance(known.get(key), bool):
+        known[key] = _measure(key, encoder)
+        try:
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            memory.write_text(json.dumps(known, indent=1))
+        except OSError:
+            pass  # A read-only home costs a new measurement in the next process, nothing else.
+    return known[key]
+
+
+_measured: dict[str, bool] = {}
+
+
+def _measure(key: str, encoder: Encoder) -> bool:
+    if key not in _measured:
+        deepest = next(n for n in reversed(encoder.layer_names) if n.startswith("relu"))
+        seconds = {}
+        for dtype in (torch.float32, torch.bfloat16):
+            trial = _converted(encoder, torch.device("cpu"), dtype)
+            image = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
+            times = []
+            for _ in range(4):
+                start = time.perf_counter()
+                trial(image, [deepest])[deepest].float().sum().backward()
+                times.append(time.perf_counter() - start)
+            seconds[dtype] = min(times)
+        # A tenth in favour of float32: it needs no trust in rounding.
+        _measured[key] = seconds[torch.bfloat16] < 0.9 * seconds[torch.float32]
+    return _measured[key]
+
+
+def _cache_folder() -> Path:
+    if folder := os.environ.get("NST_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nst_helpers"
+
+
+@functools.cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The peak of memory used so far, in bytes: of the GPU, or of this process; None where that isn't known."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

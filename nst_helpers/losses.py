@@ -1,0 +1,254 @@
+"""Losses: the Gram matrix, content, style and total variation losses, as functions and as transparent layers.
+
+Systems in this field divide by different constants, so a style weight means nothing without its convention. Three are
+here by name; N is the number of channels, M = h * w the number of positions, G and A the Gram matrices divided by M:
+
+| convention | content                 | one style layer         | layers        | used by                        |
+|------------|-------------------------|-------------------------|---------------|--------------------------------|
+| relative   | sum (F - P)^2 / sum P^2 | sum (G - A)^2 / sum A^2 | weighted mean | this package                   |
+| gatys      | sum (F - P)^2 / 2       | sum (G - A)^2 / (4 N^2) | weighted mean | Gatys et al. 2016, eq. 1, 4, 5 |
+| pytorch    | mean (F - P)^2          | sum (G - A)^2 / N^4     | weighted sum  | the PyTorch tutorial           |
+
+`relative` depends neither on the encoder's scale and width nor on the image size, so one weight serves them all.
+A batch counts as the mean of its images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+__all__ = [
+    "CONVENTIONS",
+    "ContentLoss",
+    "Convention",
+    "StyleLoss",
+    "TVLoss",
+    "content_loss",
+    "get_convention",
+    "gram_matrix",
+    "style_loss",
+    "total_variation",
+]
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """The Gram matrix of feature maps: (B, C, H, W) to (B, C, C), divided by H * W.
+
+    Entry (i, j) is the mean over all positions of channel i times channel j. Half precision is computed in float32.
+    Raises ValueError for a tensor that is not (B, C, H, W).
+
+    >>> gram_matrix(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])).tolist()
+    [[[2.5, 1.5], [1.5, 4.5]]]
+
+    Source: Gatys et al. 2016, eq. 3; divided by the positions so that images of different sizes compare.
+    """
+    if features.ndim != 4:
+        raise ValueError(
+            f"gram_matrix takes feature maps (B, C, H, W), but the shape {tuple(features.shape)} came: "
+            "add the missing axis, for example with features[None]."
+        )
+    flat = _full(features).flatten(2)
+    return torch.bmm(flat, flat.transpose(1, 2)) / flat.shape[-1]
+
+
+def content_loss(features: Tensor, target: Tensor, *, convention: str | Convention = "relative") -> Tensor:
+    """How far feature maps are from the content's, (B, C, H, W) both, as a scalar >= 0.
+
+    Raises ValueError where the shapes differ in more than the batch.
+
+    >>> content_loss(torch.full((1, 1, 2, 2), 3.0), torch.full((1, 1, 2, 2), 2.0)).item()
+    0.25
+
+    Source: Gatys et al. 2016, eq. 1 (convention="gatys").
+    """
+    _same_shape(features, target, "content_loss")
+    return get_convention(convention).content(_full(features), _full(target))
+
+
+def style_loss(gram: Tensor, target: Tensor, *, convention: str | Convention = "relative") -> Tensor:
+    """How far Gram matrices are from the style's, (B, C, C) both, as a scalar >= 0.
+
+    Both are divided by their own number of positions, so the style may have another size than the image.
+    Raises ValueError where the shapes differ in more than the batch.
+
+    >>> style_loss(torch.tensor([[[3.0]]]), torch.tensor([[[2.0]]])).item()
+    0.25
+
+    Source: Gatys et al. 2016, eq. 4 (convention="gatys").
+    """
+    _same_shape(gram, target, "style_loss")
+    return get_convention(convention).style(gram, target)
+
+
+def total_variation(image: Tensor, *, kind: str = "l1") -> Tensor:
+    """Mean difference between neighbouring pixels, (B, C, H, W) to a scalar: absolute ("l1") or squared ("l2").
+
+    The vertical and the horizontal mean are added, so it does not grow with the image; a flat image has 0.
+    Raises ValueError for another kind.
+
+    >>> total_variation(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])).item()
+    1.0
+
+    Source: Rudin, Osher & Fatemi 1992 ("l1"); Mahendran & Vedaldi 2015 (arXiv:1412.0035), eq. 5 ("l2").
+    """
+    if kind not in ("l1", "l2"):
+        raise ValueError(f"The total variation {kind!r} is unknown: use kind='l1' or kind='l2'.")
+    size = torch.abs if kind == "l1" else torch.square
+    parts = (image[..., 1:, :] - image[..., :-1, :], image[..., :, 1:] - image[..., :, :-1])
+    return sum((size(part).mean() for part in parts if part.numel()), image.new_zeros(()))
+
+
+@dataclass(frozen=True)
+class Convention:
+    """One choice of constants: the loss of a content layer, of a style layer, and how layers are put together."""
+
+    name: str
+    content: Callable[[Tensor, Tensor], Tensor]
+    style: Callable[[Tensor, Tensor], Tensor]
+    layers: str  # "mean" or "sum"
+
+    def combine(self, losses: Iterable[Tensor], weights: Iterable[float]) -> Tensor:
+        """One loss out of several layers' losses and their weights."""
+        losses, weights = list(losses), list(weights)
+        total = sum(w * loss for w, loss in zip(weights, losses, strict=True))
+        return total / sum(weights) if self.layers == "mean" else total
+
+
+def _squares(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).square().flatten(1).sum(1)
+
+
+def _relative(a: Tensor, b: Tensor) -> Tensor:
+    # The floor keeps a black target, whose norm is 0, from giving 0/0.
+    norm = b.square().flatten(1).sum(1).clamp_min(torch.finfo(b.dtype).tiny ** 0.5)
+    return (_squares(a, b) / norm).mean()
+
+
+CONVENTIONS = {
+    c.name: c
+    for c in (
+        Convention("relative", _relative, _relative, "mean"),
+        Convention(
+            "gatys",
+            lambda f, p: _squares(f, p).mean() / 2,
+            lambda g, a: _squares(g, a).mean() / (4 * g.shape[-1] ** 2),
+            "mean",
+        ),
+        Convention(
+            "pytorch",
+            lambda f, p: _squares(f, p).mean() / math.prod(f.shape[1:]),
+            lambda g, a: _squares(g, a).mean() / g.shape[-1] ** 4,
+            "sum",
+        ),
+    )
+}
+
+
+def get_convention(convention: str | Convention) -> Convention:
+    """The convention of that name; raises ValueError with the names there are.
+
+    >>> get_convention("gatys").layers
+    'mean'
+    """
+    if isinstance(convention, Convention):
+        return convention
+    if convention not in CONVENTIONS:
+        raise ValueError(f"The convention {convention!r} is unknown: use one of {', '.join(CONVENTIONS)}.")
+    return CONVENTIONS[convention]
+
+
+class ContentLoss(nn.Module):
+    """A transparent layer: gives its input back unchanged and keeps its distance to the content in `loss`.
+
+    >>> layer = ContentLoss(torch.zeros(1, 2, 3, 3), convention="pytorch")
+    >>> x = torch.ones(1, 2, 3, 3)
+    >>> layer(x) is x, layer.loss.item()
+    (True, 1.0)
+    """
+
+    target: Tensor
+
+    def __init__(self, target: Tensor, *, weight: float = 1.0, convention: str | Convention = "relative") -> None:
+        super().__init__()
+        # Detached: the target is a constant, and its graph must not be kept alive or walked backwards.
+        self.register_buffer("target", _full(target.detach()))
+        self.weight, self.convention = weight, get_convention(convention)
+        self.loss: Tensor | None = None
+
+    def forward(self, features: Tensor) -> Tensor:
+        self.loss = content_loss(features, self.target, convention=self.convention)
+        return features
+
+    def extra_repr(self) -> str:
+        return f"target={tuple(self.target.shape)}, weight={self.weight:g}, convention={self.convention.name!r}"
+
+
+class StyleLoss(nn.Module):
+    """A transparent layer: gives its input back unchanged and keeps its Gram matrix's distance to the style in `loss`.
+
+    The target is a Gram matrix (1, C, C): `StyleLoss(gram_matrix(style_features))`.
+
+    >>> layer = StyleLoss(gram_matrix(torch.ones(1, 2, 3, 3)))
+    >>> x = torch.ones(1, 2, 5, 4)
+    >>> layer(x) is x, layer.loss.item()
+    (True, 0.0)
+    """
+
+    target: Tensor
+
+    def __init__(self, target: Tensor, *, weight: float = 1.0, convention: str | Convention = "relative") -> None:
+        super().__init__()
+        if target.ndim != 3 or target.shape[-1] != target.shape[-2]:
+            raise ValueError(
+                f"StyleLoss takes a Gram matrix (B, C, C), but the shape {tuple(target.shape)} came: "
+                "pass gram_matrix(features), not the features."
+            )
+        self.register_buffer("target", _full(target.detach()))
+        self.weight, self.convention = weight, get_convention(convention)
+        self.loss: Tensor | None = None
+
+    def forward(self, features: Tensor) -> Tensor:
+        self.loss = style_loss(gram_matrix(features), self.target, convention=self.convention)
+        return features
+
+    extra_repr = ContentLoss.extra_repr
+
+
+class TVLoss(nn.Module):
+    """A transparent layer on the image itself: keeps its total variation in `loss`.
+
+    >>> layer = TVLoss(kind="l2")
+    >>> _ = layer(torch.ones(1, 3, 4, 4))
+    >>> layer.loss.item()
+    0.0
+    """
+
+    def __init__(self, *, kind: str = "l1") -> None:
+        super().__init__()
+        self.kind = kind
+        self.loss: Tensor | None = None
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.loss = total_variation(image, kind=self.kind)
+        return image
+
+    def extra_repr(self) -> str:
+        return f"kind={self.kind!r}"
+
+
+def _full(x: Tensor) -> Tensor:
+    """float32 for half precision: sums over many positions lose digits there."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def _same_shape(a: Tensor, b: Tensor, what: str) -> None:
+    if a.shape[1:] != b.shape[1:] or b.shape[0] not in (1, a.shape[0]):
+        raise ValueError(
+            f"{what} compares like with like, but the shapes {tuple(a.shape)} and {tuple(b.shape)} came: "
+            "take both from the same layer, and the content at the image's own size."
+        )
