@@ -20,6 +20,7 @@ from .losses import (
 )
 from .model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, build_model, style_targets
 from .optimize import Result, Step, iterate, stylize
+from .samples import list_samples, load_sample, sample_info
 from .settings import Settings
 
 __version__ = "0.1.0"
@@ -53,10 +54,13 @@ __all__ = [
     "get_convention",
     "gram_matrix",
     "iterate",
+    "list_samples",
     "load_encoder",
     "load_image",
+    "load_sample",
     "prepare",
     "resize",
+    "sample_info",
     "save_image",
     "style_loss",
     "style_targets",

@@ -1,0 +1,204 @@
+"""Pictures in files <-> image tensors (B, 3, H, W), float32 in [0, 1]: load, resize, check, save."""
+
+from __future__ import annotations
+
+import io
+import math
+import operator
+import os
+import secrets
+from pathlib import Path
+from typing import IO
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from .decode import check_pixels, decode, open_source
+from .errors import ImageError
+
+__all__ = ["check_image", "load_image", "resize", "save_image"]
+
+_TOLERANCE = 1e-6  # what float arithmetic may add to a value that is meant to lie in [0, 1]
+_SAVE_AS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+Size = int | tuple[int, int]
+
+
+def load_image(
+    path: str | os.PathLike[str] | bytes | IO[bytes], *, size: Size | None = None, crop: bool = False
+) -> Tensor:
+    """Load a picture file: upright, in sRGB, transparent parts on white.
+
+    Reads JPEG, PNG, WebP, GIF (first frame), TIFF and BMP from a path, from bytes (an upload widget's
+    content) or from an open binary file. `size` and `crop` as in `resize`; without a size the picture keeps
+    its own, and `crop=True` cuts out the centre square.
+
+    Returns an image (1, 3, H, W), float32 in [0, 1].
+
+    Raises:
+        ImageError: no such file, not a picture, a damaged one, over 64 megapixels, or an impossible size.
+
+    Example:
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (40, 30), "gold").save(file, "PNG")
+        >>> load_image(file, size=15).shape
+        torch.Size([1, 3, 15, 20])
+    """
+    if size is not None:
+        _check_size(size)
+    file, label = open_source(path)
+    with file:
+        image = torch.from_numpy(decode(file, label)).permute(2, 0, 1)[None].contiguous()
+    if size is None and crop:
+        size = min(image.shape[-2:])
+    return image if size is None else resize(image, size, crop=crop)
+
+
+def resize(image: Tensor, size: Size, *, crop: bool = False) -> Tensor:
+    """Scale an image, antialiased bicubic, clamped to [0, 1] after.
+
+    `size` in pixels: a number is the length of the short side, the aspect ratio stays; a pair is the exact
+    (height, width). With `crop=True` nothing is distorted: the image is scaled to cover (height, width), or
+    the square of the number, and what stands over is cut off on both sides alike.
+
+    image (B, 3, H, W) in [0, 1] -> new tensor (B, 3, h, w) in [0, 1], differentiable.
+
+    Raises:
+        ImageError: not an image, or a size that is not positive or over 64 megapixels.
+
+    Example:
+        >>> image = torch.rand(2, 3, 30, 40)
+        >>> resize(image, 60).shape, resize(image, (8, 16), crop=True).shape
+        (torch.Size([2, 3, 60, 80]), torch.Size([2, 3, 8, 16]))
+    """
+    check_image(image)
+    height, width = image.shape[-2:]
+    size = _check_size(size)
+    exact = (size, size) if crop and isinstance(size, int) else size
+    if isinstance(exact, int):
+        target = tuple(round(side * exact / min(height, width)) for side in (height, width))
+    elif crop:
+        scale = max(exact[0] / height, exact[1] / width)
+        target = (max(exact[0], round(height * scale)), max(exact[1], round(width * scale)))
+    else:
+        target = exact
+    check_pixels(*target, "the picture at this size")
+    scaled = image
+    if target != (height, width):
+        device = image.device if image.device.type in ("cpu", "cuda") else "cpu"  # others may lack the kernel
+        scaled = F.interpolate(image.to(device), size=target, mode="bicubic", antialias=True).to(image.device)
+    scaled = scaled.clamp(0, 1)
+    if crop:
+        top, left = (target[0] - exact[0]) // 2, (target[1] - exact[1]) // 2
+        scaled = scaled[..., top : top + exact[0], left : left + exact[1]].contiguous()
+    return scaled
+
+
+def check_image(image: Tensor, *, name: str = "image") -> Tensor:
+    """Return the image itself, having made sure that it is one: (B, 3, H, W), floating, finite, in [0, 1].
+
+    Raises:
+        ImageError: in one sentence, what `name` is instead and how to mend it.
+
+    Example:
+        >>> check_image(torch.zeros(3, 8, 8), name="content")
+        Traceback (most recent call last):
+        nst_helpers.errors.ImageError: content has shape (3, 8, 8), expected (B, 3, H, W): add the batch ...
+    """
+    if not isinstance(image, Tensor):
+        raise ImageError(f"{name} is a {type(image).__name__}, expected a tensor (B, 3, H, W): use load_image.")
+    shape = tuple(image.shape)
+    if len(shape) != 4 or shape[1] != 3 or 0 in shape:
+        if 0 in shape:
+            hint = "there are no pixels in it"
+        elif len(shape) == 3 and shape[0] == 3:
+            hint = f"add the batch dimension with {name}[None]"
+        elif len(shape) == 4 and shape[3] == 3:
+            hint = f"put the channels first with {name}.permute(0, 3, 1, 2)"
+        elif len(shape) == 4 and shape[1] == 1:
+            hint = f"make grey RGB with {name}.repeat(1, 3, 1, 1)"
+        else:
+            hint = "load_image gives an image of this shape"
+        raise ImageError(f"{name} has shape {shape}, expected (B, 3, H, W): {hint}.")
+    if not image.is_floating_point():
+        hint = f"use {name}.float() / 255" if image.dtype == torch.uint8 else "load_image gives float32"
+        raise ImageError(f"{name} is of {image.dtype}, expected floating point numbers in [0, 1]: {hint}.")
+    low, high = (bound.item() for bound in torch.aminmax(image.detach()))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ImageError(f"{name} holds NaN or infinite values, expected [0, 1]: look for the step that made them.")
+    if low < -_TOLERANCE or high > 1 + _TOLERANCE:
+        raise ImageError(f"{name} ranges from {low:.7g} to {high:.7g}, expected [0, 1]: use {name}.clamp(0, 1).")
+    return image
+
+
+def save_image(image: Tensor, path: str | os.PathLike[str], *, quality: int = 92, parents: bool = False) -> Path:
+    """Save an image (1, 3, H, W) in [0, 1] as PNG, JPEG or WebP, by the extension; returns the path.
+
+    Values are rounded to the nearest of 256. The file appears, or is replaced, as a whole or not at all.
+    `quality` (1 to 100) is that of JPEG and WebP; `parents=True` makes missing folders.
+
+    Raises:
+        ImageError: not an image, several, an unknown extension, a missing folder, or a failed write.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_image(torch.rand(1, 3, 8, 8), Path(folder) / "new" / "out.jpg", parents=True).name
+        'out.jpg'
+    """
+    check_image(image)
+    if len(image) != 1:
+        raise ImageError(f"image is a batch of {len(image)}, expected one picture: save image[:1], then the others.")
+    if _whole(quality) not in range(1, 101):
+        raise ImageError(f"quality is {quality!r}, expected a whole number from 1 to 100.")
+    if not isinstance(path, (str, os.PathLike)):
+        raise ImageError(f"path is a {type(path).__name__}, expected the name of a file, such as 'out.png'.")
+    path = Path(path)
+    kind = _SAVE_AS.get(path.suffix.lower())
+    if kind is None:
+        raise ImageError(f"'{path}' doesn't end in {', '.join(_SAVE_AS)}: choose one of these to save an image.")
+    pixels = image[0].detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).cpu()
+    encoded = io.BytesIO()
+    try:
+        # Colour at full resolution: JPEG's usual half resolution smears brush strokes.
+        options = {"subsampling": 0} if kind == "JPEG" else {}
+        Image.fromarray(pixels.numpy()).save(encoded, kind, quality=quality, **options)
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, encoded.getvalue())
+    except FileNotFoundError as error:
+        raise ImageError(f"the folder of '{path}' doesn't exist: make it, or pass parents=True.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"'{path}' can't be written ({reason}): choose another place or format.") from error
+    return path
+
+
+def _whole(value: object) -> int | None:
+    """A whole number as an int; None for anything else, bools and floats among it."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
+def _check_size(size: object) -> Size:
+    pair = isinstance(size, (tuple, list)) and len(size) == 2
+    numbers = [_whole(side) for side in (size if pair else [size])]
+    if None in numbers or min(numbers) < 1:
+        raise ImageError(f"size is {size!r}, expected whole pixels above zero, as in 256 (short side) or (256, 384).")
+    return tuple(numbers) if pair else numbers[0]
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file so that its name stands for the old bytes or the new ones, never for a part."""
+    target = Path(os.path.realpath(path))  # through a link, not over it
+    temporary = target.with_name(f".nst-{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:  # unlike tempfile's 0600, the mode follows the umask
+            file.write(data)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,37 @@
+"""What several test files share: small networks and pictures from local generators."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from nst_helpers.encoders import Encoder, Spec
+
+TOY = Spec("toy", ((6, 6), (8,), (8,)), closes=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """No test reads or writes the person's own cache."""
+    monkeypatch.setenv("NST_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    for name in ("NST_WEIGHTS", "NST_WEIGHTS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    assert os.environ["NST_CACHE"]
+
+
+@pytest.fixture
+def toy() -> Encoder:
+    return Encoder(TOY, seed=1)
+
+
+def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Uniform noise in [0, 1] from a generator of its own."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def picture(height: int = 32, width: int = 40, seed: int = 0) -> torch.Tensor:
+    """Smooth coloured blobs, (1, 3, H, W): more like a photo than noise is."""
+    coarse = noise(1, 3, 4, 5, seed=seed)
+    return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=False).clamp(0, 1)

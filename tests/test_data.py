@@ -1,0 +1,197 @@
+"""The pictures that come with the course: the list and the files agree, and the drawn ones are worth looking at."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
+RECORDS = tomllib.loads((DATA / "images.toml").read_text(encoding="utf-8"))["image"]
+STYLES = [record for record in RECORDS if record["kind"] == "style"]
+FIELDS = {
+    "name", "file", "kind", "title", "author", "year", "licence", "source", "width", "height", "sha256", "alt",
+}  # fmt: skip
+LICENCES = {"CC0-1.0", "CC-BY-2.0", "public domain"}
+
+
+def names(records: list[dict]) -> list[str]:
+    return [record["name"] for record in records]
+
+
+@pytest.fixture(scope="module")
+def tools() -> ModuleType:
+    """The drawing tool, imported as a script in its folder would be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        for module in ("manifest", "fetch_content"):
+            importlib.import_module(module)
+        yield importlib.import_module("draw_styles")
+    for module in ("manifest", "fetch_content", "draw_styles"):
+        sys.modules.pop(module, None)
+
+
+def test_every_file_is_listed_and_every_listed_file_is_there() -> None:
+    files = {p.relative_to(DATA).as_posix() for folder in ("content", "style") for p in (DATA / folder).iterdir()}
+    assert {record["file"] for record in RECORDS} == files
+
+
+def test_there_are_enough_pictures_and_not_too_many_bytes() -> None:
+    kinds = [record["kind"] for record in RECORDS]
+    assert set(kinds) == {"content", "style"}
+    assert kinds.count("content") >= 5
+    assert kinds.count("style") >= 8
+    assert len(set(names(RECORDS))) == len(RECORDS)
+    assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) < 4_000_000
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=names(RECORDS))
+def test_a_record_is_complete_and_true(record: dict) -> None:
+    assert set(record) == FIELDS
+    assert all(value for value in record.values())
+    assert record["file"].startswith(record["kind"] + "/")
+    assert Path(record["file"]).stem == record["name"]
+    assert record["licence"] in LICENCES
+    assert isinstance(record["year"], int)
+    assert 1900 < record["year"] <= 2026
+    path = DATA / record["file"]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == record["sha256"]
+    with Image.open(path) as picture:
+        picture.load()
+        assert (picture.mode, picture.size) == ("RGB", (record["width"], record["height"]))
+    assert min(record["width"], record["height"]) <= 512
+    assert max(record["width"], record["height"]) <= 640
+    assert path.stat().st_size <= 250_000
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=names(RECORDS))
+def test_the_alternative_text_is_one_sentence(record: dict) -> None:
+    alt = record["alt"]
+    assert re.fullmatch(r"[A-Z][^.!?]+\.", alt)
+    assert 8 <= len(alt.split()) <= 30
+    assert not re.search(r"\b(image|photo|picture) of\b", alt, re.IGNORECASE)
+
+
+def test_the_readme_tells_of_every_picture() -> None:
+    readme = (DATA / "README.md").read_text(encoding="utf-8")
+    for record in RECORDS:
+        row = next(line for line in readme.splitlines() if f"]({record['file']})" in line)
+        for field in ("name", "alt", "author", "licence", "source"):
+            assert record[field] in row
+
+
+def test_list_and_table_are_what_the_tool_writes(tools: ModuleType) -> None:
+    manifest = sys.modules["manifest"]
+    found = manifest.records(DATA)
+    assert manifest.as_toml(found) == (DATA / "images.toml").read_text(encoding="utf-8")
+    assert manifest.as_table(found) in (DATA / "README.md").read_text(encoding="utf-8")
+
+
+def colour_entropy(pixels: np.ndarray) -> float:
+    """Bits per pixel of the colours, eight levels a channel."""
+    level = pixels.astype(int) // 32
+    counts = np.bincount((level[..., 0] * 64 + level[..., 1] * 8 + level[..., 2]).ravel())
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log2(share)).sum())
+
+
+def contrast_per_scale(pixels: np.ndarray) -> list[float]:
+    """Standard deviation of the brightness lost from each halving of the size to the next, fine to coarse."""
+    grey = pixels.mean(-1) / 255
+    found = []
+    for _ in range(6):
+        rows, cols = (side // 2 * 2 for side in grey.shape)
+        blocks = grey[:rows, :cols].reshape(rows // 2, 2, cols // 2, 2)
+        coarse = blocks.mean((1, 3))
+        found.append(float((blocks - coarse[:, None, :, None]).std()))
+        grey = coarse
+    return found
+
+
+def calm_share(pixels: np.ndarray) -> float:
+    """The share of 32 px squares with next to no texture."""
+    grey = pixels.mean(-1) / 255
+    rows, cols = (side // 32 * 32 for side in grey.shape)
+    squares = grey[:rows, :cols].reshape(rows // 32, 32, cols // 32, 32)
+    return float((squares.std((1, 3)) < 0.012).mean())
+
+
+@pytest.mark.parametrize("record", STYLES, ids=names(STYLES))
+def test_a_style_is_rich_in_colour_at_every_scale_and_all_over(record: dict) -> None:
+    pixels = np.asarray(Image.open(DATA / record["file"]))
+    assert colour_entropy(pixels) > 3.5
+    assert min(contrast_per_scale(pixels)) > 0.015
+    assert calm_share(pixels) < 0.1
+
+
+def test_the_measures_refuse_a_flat_a_smooth_and_a_noisy_picture() -> None:
+    flat = np.full((256, 256, 3), 128, np.uint8)
+    flat[:, 128:] = (200, 40, 40)
+    assert colour_entropy(flat) < 3.5
+    y, x = np.mgrid[0:256, 0:256]
+    smooth = np.stack([x, y, 255 - x], -1).astype(np.uint8)
+    assert min(contrast_per_scale(smooth)) < 0.015
+    assert calm_share(flat) > 0.1
+    noisy = np.random.default_rng(0).integers(0, 256, (256, 256, 3)).astype(np.uint8)
+    assert min(contrast_per_scale(noisy)) < 0.015
+
+
+def test_styles_differ_strikingly_from_one_another() -> None:
+    def fingerprint(record: dict) -> np.ndarray:
+        pixels = np.asarray(Image.open(DATA / record["file"]))
+        palette = np.bincount((pixels // 64).astype(int).reshape(-1, 3) @ [16, 4, 1], minlength=64)
+        return palette / palette.sum()
+
+    prints = [fingerprint(record) for record in STYLES]
+    for i, one in enumerate(prints):
+        for other in prints[:i]:
+            assert np.abs(one - other).sum() / 2 > 0.25
+
+
+@pytest.mark.parametrize("name", ["wave", "marbling"])
+def test_a_style_is_the_same_every_time_and_the_one_in_the_folder(name: str, tools: ModuleType) -> None:
+    style = tools.STYLES[name]
+    first, second = (np.asarray(style.picture(0.25, supersample=1)) for _ in range(2))
+    assert np.array_equal(first, second)
+    with Image.open(DATA / f"style/{name}.jpg") as picture:
+        shipped = np.asarray(picture.resize((16, 16), Image.BOX), float)
+    drawn = np.asarray(style.picture(0.5).resize((16, 16), Image.BOX), float)
+    assert np.abs(shipped - drawn).mean() < 12
+
+
+def test_another_seed_draws_another_picture(tools: ModuleType) -> None:
+    draw = tools.STYLES["marbling"].draw
+    one, other = (draw(np.random.default_rng(seed), 64, 64) for seed in (2, 5))
+    assert np.abs(one - other).mean() > 0.1
+
+
+def test_the_tools_know_the_pictures_and_no_others(tools: ModuleType) -> None:
+    photos = sys.modules["fetch_content"].PHOTOS
+    assert sorted([*photos, *tools.STYLES]) == sorted(names(RECORDS))
+
+
+def test_a_file_is_drawn_where_it_is_asked_for(
+    tools: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = tools.Style(tools.STYLES["wave"].draw, "t", "a", width=96, height=64)
+    monkeypatch.setitem(tools.STYLES, "wave", small)
+    monkeypatch.setattr(sys, "argv", ["draw_styles.py", "wave", "--out", str(tmp_path / "new")])
+    tools.main()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["wave.jpg"]
+
+
+def test_an_unknown_style_is_one_sentence(tools: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["draw_styles.py", "waves"])
+    with pytest.raises(SystemExit) as caught:
+        tools.main()
+    assert caught.value.code == 2
+    assert "no style is called waves" in capsys.readouterr().err
