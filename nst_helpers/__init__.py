@@ -3,9 +3,9 @@
 from .checkpoints import CheckpointError
 from .devices import choose_device, prepare
 from .encoders import Encoder, Normalization, load_encoder
-from .engine import Evaluation, Optimisation, Weights
+from .engine import Evaluation, Optimisation
 from .errors import ImageError, LayerError, NSTError, WeightsError
-from .images import check_image, load_image, resize, save_image
+from .images import check_image, check_output, load_image, resize, save_image
 from .losses import (
     CONVENTIONS,
     ContentLoss,
@@ -18,7 +18,7 @@ from .losses import (
     style_loss,
     total_variation,
 )
-from .model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, build_model, style_targets
+from .model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, Weights, build_model, style_targets
 from .optimize import Result, Step, iterate, stylize
 from .samples import list_samples, load_sample, sample_info
 from .settings import Settings
@@ -49,6 +49,7 @@ __all__ = [
     "WeightsError",
     "build_model",
     "check_image",
+    "check_output",
     "choose_device",
     "content_loss",
     "get_convention",

@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("content", metavar="CONTENT", nargs="?", help="the photo to paint")
     add("style", metavar="STYLE", nargs="*", help="the picture whose style to take; several are mixed")
     add("-o", "--output", metavar="OUT", help="where the result goes: .png, .jpg or .webp")
-    add("--encoder", default=default.encoder, help="mini (in the package), vgg19, hed, or a file (default: %(default)s)")
+    add("--encoder", default=default.encoder, help="mini (the default), vgg19, hed, or a file")
     add("--size", type=_positive, default=256, help="short side of both pictures in pixels (default: %(default)s)")
     add("--steps", type=_positive, default=default.steps, help="closure evaluations (default: %(default)s)")
     add("--optimizer", choices=OPTIMIZERS, default=default.optimizer, help="(default: %(default)s)")

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from .encoders import Encoder
+from .errors import NSTError
 
 __all__ = ["choose_device", "choose_precision", "has_bfloat16", "peak_memory", "prepare"]
 
@@ -27,7 +28,12 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
     device(type='cpu')
     """
     if device is not None:
-        return torch.device(device)
+        try:
+            device = torch.device(device)
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError):
+            raise NSTError(f"The device {str(device)!r} can't be used here: use 'cpu', or leave it out.") from None
+        return device
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():

@@ -94,7 +94,8 @@ def _transfer(url: str, partial: Path, note: Path, *, progress: bool) -> None:
         total = None if response.length is None else response.length + (done if response.status == 206 else 0)
         if response.status == 206:
             span = re.fullmatch(r"bytes (\d{1,15})-\d+/(\d{1,15}|\*)", response.headers.get("Content-Range", ""))
-            if not span or int(span[1]) != done or not known or total != known["total"]:
+            fits = span and int(span[1]) == done and total == known.get("total")
+            if not fits or _validator(response) != known["validator"]:
                 _discard(partial, note)
                 raise _TryAgainError("the server sent a piece that doesn't fit what had come before")
         else:

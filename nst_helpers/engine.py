@@ -16,22 +16,13 @@ import torch
 from torch import Tensor
 
 from .devices import peak_memory
-from .model import StyleModel
+from .model import StyleModel, Weights
 
-__all__ = ["LEARNING_RATES", "OPTIMIZERS", "SCHEDULES", "Evaluation", "Optimisation", "Weights"]
+__all__ = ["LEARNING_RATES", "OPTIMIZERS", "SCHEDULES", "Evaluation", "Optimisation"]
 
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
 OPTIMIZERS = tuple(LEARNING_RATES)
 SCHEDULES = ("constant", "step", "cosine")
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weights of the three parts of the total loss."""
-
-    content: float = 1.0
-    style: float = 100.0
-    tv: float = 0.0
 
 
 @dataclass(frozen=True)

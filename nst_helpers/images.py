@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from .decode import check_pixels, decode, open_source
 from .errors import ImageError
 
-__all__ = ["check_image", "load_image", "resize", "save_image"]
+__all__ = ["check_image", "check_output", "load_image", "resize", "save_image"]
 
 _TOLERANCE = 1e-6  # what float arithmetic may add to a value that is meant to lie in [0, 1]
 _SAVE_AS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -153,12 +153,8 @@ def save_image(image: Tensor, path: str | os.PathLike[str], *, quality: int = 92
         raise ImageError(f"image is a batch of {len(image)}, expected one picture: save image[:1], then the others.")
     if _whole(quality) not in range(1, 101):
         raise ImageError(f"quality is {quality!r}, expected a whole number from 1 to 100.")
-    if not isinstance(path, (str, os.PathLike)):
-        raise ImageError(f"path is a {type(path).__name__}, expected the name of a file, such as 'out.png'.")
-    path = Path(path)
-    kind = _SAVE_AS.get(path.suffix.lower())
-    if kind is None:
-        raise ImageError(f"'{path}' doesn't end in {', '.join(_SAVE_AS)}: choose one of these to save an image.")
+    path = check_output(path) if not parents else _named(path)
+    kind = _SAVE_AS[path.suffix.lower()]
     pixels = image[0].detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).cpu()
     encoded = io.BytesIO()
     try:
@@ -173,6 +169,33 @@ def save_image(image: Tensor, path: str | os.PathLike[str], *, quality: int = 92
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"'{path}' can't be written ({reason}): choose another place or format.") from error
+    return path
+
+
+def check_output(path: str | os.PathLike[str]) -> Path:
+    """Make sure, before any work is done, that an image can be saved under this name; returns the path.
+
+    Raises:
+        ImageError: an unknown extension, a missing folder, or a folder where the file should be.
+
+    Example:
+        >>> check_output("out.png").name
+        'out.png'
+    """
+    path = _named(path)
+    if path.is_dir():
+        raise ImageError(f"'{path}' is a folder, expected the name of a file: add one, such as out.png.")
+    if not path.parent.is_dir():
+        raise ImageError(f"the folder of '{path}' doesn't exist: make it, or pass parents=True to save_image.")
+    return path
+
+
+def _named(path: object) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise ImageError(f"path is a {type(path).__name__}, expected the name of a file, such as 'out.png'.")
+    path = Path(path)
+    if path.suffix.lower() not in _SAVE_AS:
+        raise ImageError(f"'{path}' doesn't end in {', '.join(_SAVE_AS)}: choose one of these to save an image.")
     return path
 
 

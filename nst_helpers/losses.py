@@ -222,13 +222,13 @@ class StyleLoss(nn.Module):
 class TVLoss(nn.Module):
     """A transparent layer on the image itself: keeps its total variation in `loss`.
 
-    >>> layer = TVLoss(kind="l2")
+    >>> layer = TVLoss()
     >>> _ = layer(torch.ones(1, 3, 4, 4))
     >>> layer.loss.item()
     0.0
     """
 
-    def __init__(self, *, kind: str = "l1") -> None:
+    def __init__(self, *, kind: str = "l2") -> None:
         super().__init__()
         self.kind = kind
         self.loss: Tensor | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,24 @@ from .encoders import Encoder
 from .errors import LayerError
 from .losses import ContentLoss, Convention, StyleLoss, TVLoss, get_convention, gram_matrix
 
-__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "StyleModel", "build_model", "style_targets"]
+__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "StyleModel", "Weights", "build_model", "style_targets"]
 
 # After the ReLU, as in the code and the pictures of Gatys et al.; the mini encoder is also cut to match there.
 CONTENT_LAYERS = ("relu4_2",)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of the three parts of the total loss.
+
+    Neither content nor style loss minds the finest grid of noise: the style's Gram matrices even ask for some, and what
+    the encoder pools away is free to stay. A little squared total variation takes it out and leaves the strokes.
+    """
+
+    content: float = 1.0
+    style: float = 100.0
+    tv: float = 50.0
 
 
 class StyleModel(nn.Sequential):
@@ -46,7 +60,13 @@ class StyleModel(nn.Sequential):
         """The style layers' losses as one scalar, by their weights and the convention."""
         return self._combine(self.style_losses.values())
 
-    def total_loss(self, *, content_weight: float = 1.0, style_weight: float = 100.0, tv_weight: float = 0.0) -> Tensor:
+    def total_loss(
+        self,
+        *,
+        content_weight: float = Weights.content,
+        style_weight: float = Weights.style,
+        tv_weight: float = Weights.tv,
+    ) -> Tensor:
         """The scalar to minimise, for the image of the last call.
 
         Source: Gatys et al. 2016, eq. 7, and a total variation term.
@@ -106,7 +126,7 @@ def build_model(
     layer_weights: Mapping[str, float] | None = None,
     style_mix: Sequence[float] | None = None,
     convention: str | Convention = "relative",
-    tv_kind: str = "l1",
+    tv_kind: str = "l2",
 ) -> StyleModel:
     """Rebuild the encoder with loss layers in it: a `StyleModel` that takes an image (B, 3, H, W).
 
@@ -122,7 +142,7 @@ def build_model(
     >>> model = build_model(encoder, image, image, content_layers=["relu2_1"], style_layers=["relu1_1"])
     >>> _ = model(image); print(*(name for name, _ in model.named_children()))
     tv normalize conv1_1 relu1_1 relu1_1_style pool1 conv2_1 relu2_1 relu2_1_content
-    >>> model.total_loss().item()
+    >>> model.total_loss(tv_weight=0).item()
     0.0
 
     Source: Gatys et al. 2016, section 2.3.

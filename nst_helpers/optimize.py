@@ -18,7 +18,7 @@ from .encoders import Encoder, load_encoder
 from .engine import Evaluation, Optimisation
 from .images import check_image, resize, save_image
 from .losses import Convention
-from .model import CONTENT_LAYERS, STYLE_LAYERS, build_model
+from .model import CONTENT_LAYERS, STYLE_LAYERS, Weights, build_model
 from .settings import Settings, first_image, plan
 
 __all__ = ["Result", "Settings", "Step", "iterate", "stylize"]
@@ -77,10 +77,10 @@ def stylize(
     optimizer: str = "lbfgs",
     lr: float | None = None,
     lr_schedule: str = "constant",
-    content_weight: float = 1.0,
-    style_weight: float = 100.0,
-    tv_weight: float = 0.0,
-    tv_kind: str = "l1",
+    content_weight: float = Weights.content,
+    style_weight: float = Weights.style,
+    tv_weight: float = Weights.tv,
+    tv_kind: str = "l2",
     content_layers: Sequence[str] = CONTENT_LAYERS,
     style_layers: Sequence[str] = STYLE_LAYERS,
     layer_weights: Mapping[str, float] | None = None,

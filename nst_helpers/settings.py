@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from .encoders import Encoder
-from .engine import Weights
 from .errors import ImageError
 from .images import check_image, resize
 from .losses import Convention
-from .model import CONTENT_LAYERS, STYLE_LAYERS
+from .model import CONTENT_LAYERS, STYLE_LAYERS, Weights
 
 __all__ = ["INITS", "Settings", "first_image", "plan"]
 
@@ -29,10 +28,10 @@ class Settings:
     optimizer: str = "lbfgs"
     lr: float | None = None
     lr_schedule: str = "constant"
-    content_weight: float = 1.0
-    style_weight: float = 100.0
-    tv_weight: float = 0.0
-    tv_kind: str = "l1"
+    content_weight: float = Weights.content
+    style_weight: float = Weights.style
+    tv_weight: float = Weights.tv
+    tv_kind: str = "l2"
     content_layers: Sequence[str] = CONTENT_LAYERS
     style_layers: Sequence[str] = STYLE_LAYERS
     layer_weights: Mapping[str, float] | None = None

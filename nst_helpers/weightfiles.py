@@ -130,7 +130,6 @@ def read_kept(file: Path, blocks: Sequence[int]) -> dict[str, Tensor]:
 def _values_sha256(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(state):
-        digest.update(name.encode())
         digest.update(state[name].numpy())
     return digest.hexdigest()
 

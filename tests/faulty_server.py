@@ -24,9 +24,9 @@ class Request:
 class Faulty:
     """What to serve. `plan` holds one behaviour per request; when it's used up, requests are answered well.
 
-    "ok" | "plain" (no Range, no ETag) | "bare" (Range, no ETag) | "chunked" (no length) | "misfit" (a piece from
-    another place) | "redirect" or ("redirect", address) | 403 and other codes | ("cut", n) and ("stall", n) after n
-    bytes | ("length", n) announced | ("hold", f) calls f before a good answer.
+    "ok" | "plain" (no Range, no ETag) | "bare" (Range, no ETag) | "deaf" (to If-Range) | "chunked" (no length) |
+    "endless" | "misfit" (a piece from another place) | "redirect" or ("redirect", address) | 403 and other codes |
+    ("cut", n) and ("stall", n) after n bytes | ("length", n) announced | ("ok", f) or ("deaf", f) calls f before.
     """
 
     body: bytes
@@ -60,6 +60,8 @@ def serve(body: bytes, *plan: object) -> Iterator[Faulty]:
             answer(self, request, *(what if isinstance(what, tuple) else (what,)))
 
     def answer(handler: Handler, request: Request, what: object, amount: int | str | Callable = 0) -> None:
+        if callable(amount):
+            amount()
         body, start, status, headers = faulty.body, 0, 200, {}
         etag = f'"{hashlib.md5(body).hexdigest()}"'
         if isinstance(what, int):
@@ -67,17 +69,20 @@ def serve(body: bytes, *plan: object) -> Iterator[Faulty]:
             return head(handler, what, headers)
         if what == "redirect":
             return head(handler, 302, {"Location": amount or "/elsewhere", "Content-Length": "0"})
-        if what == "hold":
-            amount()
         if what not in {"plain", "bare"}:
             headers["ETag"] = etag
-        if what != "plain" and request.range and request.if_range in {None, etag}:
+        if what != "plain" and request.range and (request.if_range in {None, etag} or what == "deaf"):
             status, start = 206, int(re.fullmatch(r"bytes=(\d+)-", request.range)[1])
             if start >= len(body):
                 return head(handler, 416, {"Content-Range": f"bytes */{len(body)}", "Content-Length": "0"})
             begin = start - 1 if what == "misfit" else start
             headers["Content-Range"] = f"bytes {begin}-{len(body) - 1}/{len(body)}"
         rest = body[start:]
+        if what == "endless":
+            head(handler, status, headers)
+            for _ in range(500):
+                send(handler, request, bytes(100_000))
+            return None
         if what == "chunked":
             head(handler, status, {**headers, "Transfer-Encoding": "chunked"})
             for i in range(0, len(rest), 50_000):

@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -29,7 +30,7 @@ def names(records: list[dict]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def tools() -> ModuleType:
+def tools() -> Iterator[ModuleType]:
     """The drawing tool, imported as a script in its folder would be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "tools"))

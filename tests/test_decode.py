@@ -366,8 +366,7 @@ def bomb(kind: str, side: int) -> bytes:
 @pytest.mark.parametrize("side", [8001, 12000, 20000])
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "WebP", "JPEG", "TIFF"])
 def test_a_bomb_is_refused_from_its_header(kind, side, monkeypatch):
-    if kind == "WebP" and side > 16383:
-        pytest.skip("WebP has no such sizes")
+    side = min(side, 16383) if kind == "WebP" else side  # its largest
     data, limit, filters = bomb(kind, side), Image.MAX_IMAGE_PIXELS, list(warnings.filters)
     monkeypatch.delattr(Image.core, "new")  # no pixel can be laid out
     begin = time.perf_counter()

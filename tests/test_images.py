@@ -312,9 +312,9 @@ def test_missing_folders_are_made_on_request_only(tmp_path):
 def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "folder.png").mkdir()
-    assert "can't be written" in refused(save_image, photo(4, 4), tmp_path / "file" / "a.png")
+    assert "doesn't exist" in refused(save_image, photo(4, 4), tmp_path / "file" / "a.png")
     assert "can't be written" in refused(save_image, photo(4, 4), tmp_path / "file" / "a.png", parents=True)
-    assert "can't be written" in refused(save_image, photo(4, 4), tmp_path / "folder.png")
+    assert "is a folder" in refused(save_image, photo(4, 4), tmp_path / "folder.png")
     assert "path is a" in refused(save_image, photo(4, 4), None)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder.png"]
 

@@ -35,7 +35,7 @@ def stateless(encoder, content, style, image, *, convention, weights, layer_weig
     each = [style_loss(gram_matrix(f[n]), gram_matrix(s[n]), convention=convention) for n in LAYERS["style_layers"]]
     styles = convention.combine(each, [layer_weights.get(n, 1.0) for n in LAYERS["style_layers"]])
     contents = content_loss(f["relu2_1"], p["relu2_1"], convention=convention)
-    return weights[0] * contents + weights[1] * styles + weights[2] * total_variation(image)
+    return weights[0] * contents + weights[1] * styles + weights[2] * total_variation(image, kind="l2")
 
 
 @pytest.mark.parametrize("convention", list(CONVENTIONS))

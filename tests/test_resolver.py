@@ -367,7 +367,7 @@ def test_two_processes_at_once_make_one_download(world, monkeypatch, capsys):
         calling.wait(30)
         time.sleep(0.3)
 
-    with serve(world.file.read_bytes(), ("hold", until_we_wait)) as server:
+    with serve(world.file.read_bytes(), ("ok", until_we_wait)) as server:
         monkeypatch.setenv("NST_WEIGHTS_URL", server.url)
         child = start(world, server)
         calling.set()

@@ -83,7 +83,7 @@ STYLES = {
     "linocut": Style(
         linocut.linocut,
         "The round tree",
-        "White gouges in black ink show a round tree and a radiant sun over red, ochre and green hills.",
+        "Gouges cut through black ink show a round red tree and a radiant sun above red, ochre and green hills.",
     ),
     "crayon": Style(
         marks.crayon,

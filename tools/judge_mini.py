@@ -99,7 +99,11 @@ def speeds(mini: Encoder, teacher: Encoder, content: Tensor, style: Tensor, *, r
                     seconds[name].append((time.perf_counter() - begin) / many)
         each = {name: 1 / statistics.median(times) for name, times in seconds.items()}
         ratios = [t / m for m, t in zip(seconds["mini"], seconds["teacher"], strict=True)]
-        table[precision] = {**each, "ratio": statistics.median(ratios), "best": min(seconds["teacher"]) / min(seconds["mini"])}
+        table[precision] = {
+            **each,
+            "ratio": statistics.median(ratios),
+            "best": min(seconds["teacher"]) / min(seconds["mini"]),
+        }
     return table
 
 
@@ -166,18 +170,24 @@ def held_out_pairs(photos: Path | None, size: int) -> list[tuple[Path, Path]]:
     contents = [sample_info(n)["path"] for n in list_samples("content")]
     if photos is not None:
         contents += sorted(photos.glob("*.jpg"))[-HELD_OUT:][:: HELD_OUT // 3]
-    return [(contents[i % len(contents)], style) for i, style in enumerate(styles * math.ceil(len(contents) / len(styles)))]
+    return [
+        (contents[i % len(contents)], style) for i, style in enumerate(styles * math.ceil(len(contents) / len(styles)))
+    ]
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     p.add_argument("--mini", default="mini", help="the encoder to judge: its name or a .safetensors file")
     p.add_argument("--teacher", default="hed", help="the encoder that judges: hed, vgg19 or a .safetensors file")
-    p.add_argument("--pictures", type=Path, default=Path("."), help="folder of the contents and styles")
+    p.add_argument("--pictures", type=Path, default=Path(), help="folder of the contents and styles")
     p.add_argument("--contents", nargs="+", default=CONTENTS, metavar="FILE")
     p.add_argument("--styles", nargs="+", default=STYLES, metavar="FILE")
     p.add_argument("--held-out", action="store_true", help="judge on the course's own pictures instead")
-    p.add_argument("--photos", type=Path, help=f"with --held-out: the folder whose last {HELD_OUT} photos were left out")
+    p.add_argument(
+        "--photos", type=Path, help=f"with --held-out: the folder whose last {HELD_OUT} photos were left out"
+    )
     p.add_argument("--size", type=int, default=192, help="short side in pixels")
     p.add_argument("--steps", type=int, default=150)
     p.add_argument("--style-weight", type=float, default=50.0)

@@ -16,9 +16,9 @@ from PIL import Image
 Array = NDArray[np.float32]
 
 
-def rgb(*codes: str) -> Array:
-    """Hex colours such as `"f6c945"` as an `(N, 3)` array in [0, 1]."""
-    return np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in codes], np.float32) / 255
+def rgb(codes: str) -> Array:
+    """Hex colours such as `"f6c945 16306e"` as an `(N, 3)` array in [0, 1]."""
+    return np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in codes.split()], np.float32) / 255
 
 
 def axes(width: int, height: int) -> tuple[Array, Array]:
@@ -191,7 +191,8 @@ class Paint:
             alpha = alpha * np.clip((self.tooth[y0:y1, x0:x1] + 0.45 * ridge) * 4, 0, 1)
         alpha = (alpha * opacity)[..., None]
 
-        other = colour if second is None else second
+        colour = np.clip(colour, 0, 1).astype(np.float32)
+        other = colour if second is None else np.clip(second, 0, 1).astype(np.float32)
         paint = colour + (other - colour) * (blend * streak)[..., None]
         patch = self.rgb[y0:y1, x0:x1]
         patch += (paint - patch) * alpha

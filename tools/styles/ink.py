@@ -6,17 +6,7 @@ import math
 
 import numpy as np
 
-from .canvas import (
-    Array,
-    Paint,
-    axes,
-    bezier,
-    light,
-    mix,
-    noise,
-    rgb,
-    step,
-)
+from .canvas import Array, Paint, axes, bezier, light, mix, noise, rgb, step
 
 
 def ink_wash(rng: np.random.Generator, width: int, height: int) -> Array:
@@ -39,7 +29,7 @@ def ink_wash(rng: np.random.Generator, width: int, height: int) -> Array:
         path = bezier(
             (sx, sy), (sx + 0.3 * reach, sy - 0.05), (sx + 0.7 * reach, sy + 0.06), (sx + reach, sy - 0.01), count=10
         )
-        tone = rgb("4a5058", "8a7a62", "5f6f7a")[rng.integers(3)]
+        tone = rgb("4a5058 8a7a62 5f6f7a")[rng.integers(3)]
         paint.stroke(
             path,
             rng.uniform(0.008, 0.045),
@@ -66,7 +56,7 @@ def ink_wash(rng: np.random.Generator, width: int, height: int) -> Array:
         line = crests(level, tall, peaks, 0.006 + 0.002 * layer)
         top = np.interp(x[0], across, line)
         below = y - top + bleed
-        tint = rgb("6f8fa0", "56707a", "6a6650", "2a2a2c")[layer]
+        tint = rgb("6f8fa0 56707a 6a6650 2a2a2c")[layer]
         density = step(below, 0.003) * (
             np.exp(-np.clip(below, 0, 2) / (0.085 + 0.025 * layer)) * (0.8 + 0.35 * noise(rng, x, 0.05, 3)) + 0.05
         )
@@ -78,10 +68,8 @@ def ink_wash(rng: np.random.Generator, width: int, height: int) -> Array:
             ridge = float(np.interp(sx, across, line))
             slope = float(np.interp(sx + 0.02, across, line) - np.interp(sx - 0.02, across, line)) / 0.04
             sy = ridge + abs(rng.normal(0, 0.055 + 0.015 * layer))
-            fall, reach = (
-                math.atan2(1, 0.25) * np.sign(slope + 1e-6) if abs(slope) > 0.25 else 0.4,
-                rng.uniform(0.03, 0.10),
-            )
+            reach = rng.uniform(0.03, 0.10)
+            fall = math.copysign(math.atan2(1, 0.25), slope) if abs(slope) > 0.25 else 0.4
             heading = fall if fall > 0 else math.pi + fall
             path = [
                 (sx + reach * s * math.cos(heading + 0.5 * s), sy + reach * s * math.sin(heading + 0.5 * s))
@@ -130,7 +118,7 @@ def ink_wash(rng: np.random.Generator, width: int, height: int) -> Array:
             for _ in range(13):
                 q = rng.uniform(0.3, 1.1)
                 cx, cy = bx + (tip[0] - bx) * q, by + (tip[1] - by) * q - rng.uniform(0, 0.05) * tall
-                hue = rgb("1a2420", "16181c", "2f4038")[rng.integers(3)]
+                hue = rgb("1a2420 16181c 2f4038")[rng.integers(3)]
                 for spread in np.linspace(-2.9, -0.25, 9):
                     reach = 0.075 * tall * rng.uniform(0.7, 1.2)
                     end = (cx + reach * math.cos(spread), cy + reach * math.sin(spread))

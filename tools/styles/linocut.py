@@ -7,20 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .canvas import (
-    Array,
-    axes,
-    bezier,
-    blur,
-    follow,
-    mix,
-    noise,
-    ramp,
-    rgb,
-    sample,
-    scatter,
-    step,
-)
+from .canvas import Array, axes, bezier, blur, follow, mix, noise, ramp, rgb, sample, scatter, step
 
 
 def linocut(rng: np.random.Generator, width: int, height: int) -> Array:
@@ -33,13 +20,13 @@ def linocut(rng: np.random.Generator, width: int, height: int) -> Array:
     lean = 0.68 + 0.03 * np.sin(7 * y)
     trunk = np.abs(x - lean) - 0.022 - 0.10 * np.clip(y - 0.66, 0, 1) ** 1.5
     trunk = np.where((y > 0.42) & (y < 0.86), trunk, 1)
-    ground = ramp(rgb("5fb0a8", "9ccab0", "f0dba6", "f2b45a"), y / 0.55)
+    ground = ramp(rgb("5fb0a8 9ccab0 f0dba6 f2b45a"), y / 0.55)
     tone = 0.50 + 0.2 * np.sin(30 * sun) * (sun > 0.15)
     angle = np.arctan2(y - 0.30, x - 0.30) + math.pi / 2 * (np.sin(30 * sun) > 0.1)
     ground = mix(ground, rgb("f2a02e")[0], step(0.15 - sun, 0.002))
     tone = np.where(sun < 0.135, 0.95, np.where(sun < 0.15, 0.0, tone))
     angle = np.where(sun < 0.15, np.arctan2(y - 0.30, x - 0.30), angle)
-    hues = rgb("2f8f86", "d9532f", "e8a83c", "3f7f5a", "c23a32")
+    hues = rgb("2f8f86 d9532f e8a83c 3f7f5a c23a32")
     for row in range(5):
         level = 0.55 + 0.095 * row
         edge = y - (level + 0.06 * np.sin((3 + 0.9 * row) * x + 2.4 * row) + 0.01 * np.sin(17 * x))

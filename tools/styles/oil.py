@@ -6,21 +6,7 @@ import math
 
 import numpy as np
 
-from .canvas import (
-    Array,
-    Paint,
-    axes,
-    blur,
-    follow,
-    light,
-    mix,
-    noise,
-    ramp,
-    rgb,
-    sample,
-    scatter,
-    step,
-)
+from .canvas import Array, Paint, axes, blur, follow, light, mix, noise, ramp, rgb, sample, scatter, step
 
 
 def night_swirls(rng: np.random.Generator, width: int, height: int) -> Array:
@@ -29,7 +15,7 @@ def night_swirls(rng: np.random.Generator, width: int, height: int) -> Array:
     right = width / min(width, height)
     eddies = [
         (0.16, 0.17, 0.10, 1), (0.55, 0.27, 0.17, -1), (0.86, 0.13, 0.09, 1), (0.83, 0.42, 0.09, 1),
-        (0.30, 0.45, 0.07, -1), (0.05, 0.43, 0.06, 1), (0.36, 0.06, 0.05, -1), (0.99, 0.30, 0.05, -1),
+        (0.30, 0.45, 0.07, -1), (0.05, 0.43, 0.06, 1), (0.36, 0.06, 0.05, -1), (0.99, 0.30, 0.05, -1)
     ]  # fmt: skip
     stream = -y * 0.9 + 0.09 * np.sin(5 * x + 1) + 0.03 * noise(rng, x, 0.3)
     glow = np.zeros_like(x)
@@ -41,14 +27,14 @@ def night_swirls(rng: np.random.Generator, width: int, height: int) -> Array:
     gy, gx = np.gradient(stream)
     angle = np.arctan2(-gx, gy)
 
-    night = rgb("0d1640", "16306e", "1d3f8f", "2f66b3", "5a9bc9", "9fcbd4", "2a57a6", "122659")
+    night = rgb("0d1640 16306e 1d3f8f 2f66b3 5a9bc9 9fcbd4 2a57a6 122659")
     scene = ramp(night, (stream * 3.1 + 0.08 * noise(rng, x, 0.06)) % 1)
     scene = mix(scene, rgb("3f9c9a")[0], 0.5 * step(noise(rng, x, 0.22) - 0.45, 0.3))
-    scene = mix(scene, ramp(rgb("d9822b", "f2b632", "f9dc6a", "fff6d2"), glow), step(glow - 0.24, 0.12))
+    scene = mix(scene, ramp(rgb("d9822b f2b632 f9dc6a fff6d2"), glow), step(glow - 0.24, 0.12))
 
     ridge = 0.68 + 0.05 * np.sin(5.1 * x + 0.6) + 0.035 * np.sin(11 * x) + 0.012 * noise(rng, x, 0.05)
     land = step(y - ridge, 0.004)
-    hills = ramp(rgb("0e2433", "17454a", "2f6b57", "7a8f4e"), 0.45 + 0.5 * np.sin(26 * (y - ridge) + 9 * x))
+    hills = ramp(rgb("0e2433 17454a 2f6b57 7a8f4e"), 0.45 + 0.5 * np.sin(26 * (y - ridge) + 9 * x))
     scene = mix(scene, hills, land)
     angle = np.where(land > 0.5, np.arctan(0.35 * np.cos(5.1 * x + 0.6) + 0.5 * np.cos(14 * x + 20 * y)), angle)
     shore = 0.80 + 0.012 * np.sin(8 * x + 2)
@@ -56,7 +42,7 @@ def night_swirls(rng: np.random.Generator, width: int, height: int) -> Array:
     water = ramp(night, (0.35 + 3.1 * y + 0.25 * noise(rng, x, (0.25, 0.02))) % 1)
     for cx, _, radius, _ in eddies:
         path = np.exp(-(((x - cx * right) / (radius * 0.55)) ** 2)) * (0.55 + 0.45 * noise(rng, x, (0.2, 0.018)))
-        water = mix(water, ramp(rgb("e8932f", "fbe184"), path), np.clip(path * 1.3, 0, 0.95))
+        water = mix(water, ramp(rgb("e8932f fbe184"), path), np.clip(path * 1.3, 0, 0.95))
     scene = mix(scene, water, lake)
     angle = np.where(lake > 0.5, 0.1 * np.sin(20 * x + 35 * y), angle)
 
@@ -69,11 +55,11 @@ def night_swirls(rng: np.random.Generator, width: int, height: int) -> Array:
         for px, py in scatter(rng, width, height, spacing):
             colour = sample(scene, px, py)
             tone = rng.normal(0, 0.085) + rng.normal(0, 0.03, 3)
-            second = np.clip(colour * rng.choice([0.62, 1.25]) + 0.05 * rng.normal(size=3), 0, 1)
+            second = colour * rng.choice([0.62, 1.25]) + 0.05 * rng.normal(size=3)
             reach = length * rng.uniform(0.6, 1.25) * (0.55 if py > 0.7 else 1)
             path = follow(angle, px, py, reach, 7)
-            paint.stroke(path, breadth * rng.uniform(0.75, 1.2), np.clip(colour * calm + tone, 0, 1).astype(np.float32),
-                         second=second.astype(np.float32), streak=0.8, dry=0.35)  # fmt: skip
+            thick = breadth * rng.uniform(0.75, 1.2)
+            paint.stroke(path, thick, colour * calm + tone, second=second, streak=0.8, dry=0.35)
     for _ in range(34):
         px, lean = rng.uniform(0, right), rng.normal(0, 0.05)
         tall = rng.uniform(0.06, 0.24) * (0.4 + 0.6 * abs(px / right - 0.45) * 2)
@@ -86,20 +72,7 @@ def discs(rng: np.random.Generator, width: int, height: int) -> Array:
     """Wheels of contrasting colour, cut into rings and sectors and brushed round and round."""
     x, y = axes(width, height)
     right = width / min(width, height)
-    palette = rgb(
-        "d8322a",
-        "f2762a",
-        "f9c22e",
-        "f6ecd2",
-        "7fb84a",
-        "1f8f6f",
-        "2fa8c0",
-        "2457a8",
-        "3a2f86",
-        "8f3f9a",
-        "e87a9a",
-        "1c2340",
-    )
+    palette = rgb("d8322a f2762a f9c22e f6ecd2 7fb84a 1f8f6f 2fa8c0 2457a8 3a2f86 8f3f9a e87a9a 1c2340")
     piece = np.zeros(x.shape, int)
     angle = np.full_like(x, 0.8) + 0.3 * noise(rng, x, 0.3)
     shade = np.zeros_like(x)
@@ -151,15 +124,9 @@ def discs(rng: np.random.Generator, width: int, height: int) -> Array:
             path = follow(angle, px, py, length * rng.uniform(0.6, 1.2), 5)
             home = [sample(piece, *p) == sample(piece, px, py) for p in path]
             path = path[: max(2, home.index(False))] if False in home else path
-            second = np.clip(colour * rng.choice([0.72, 1.2]), 0, 1).astype(np.float32)
+            second = colour * rng.choice([0.72, 1.2])
             paint.stroke(
-                path,
-                breadth * rng.uniform(0.7, 1.15),
-                np.clip(colour, 0, 1).astype(np.float32),
-                second=second,
-                streak=0.9,
-                dry=0.25,
-                taper=0.12,
+                path, breadth * rng.uniform(0.7, 1.15), colour, second=second, streak=0.9, dry=0.25, taper=0.12
             )
     seam = np.clip(blur(edge, 0.0018 * min(width, height)) * 2.6 - 0.35, 0, 1) * (
         0.25 + 0.3 * np.clip(noise(rng, x, 0.1), 0, 1)

@@ -7,18 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .canvas import (
-    Array,
-    axes,
-    blur,
-    light,
-    mix,
-    noise,
-    rgb,
-    sample,
-    scatter,
-    step,
-)
+from .canvas import Array, axes, blur, light, mix, noise, rgb, sample, scatter, step
 
 
 def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
@@ -26,20 +15,7 @@ def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
     x, y = axes(width, height)
     unit = min(width, height)
     right = width / unit
-    colours = rgb(
-        "1a4fa8",
-        "e63a2c",
-        "f8b826",
-        "1a8f62",
-        "f7f0de",
-        "ee86a8",
-        "5b2d88",
-        "1a1a22",
-        "35a4cf",
-        "f5dd6a",
-        "f2742e",
-        "10376e",
-    )
+    colours = rgb("1a4fa8 e63a2c f8b826 1a8f62 f7f0de ee86a8 5b2d88 1a1a22 35a4cf f5dd6a f2742e 10376e")
 
     def sheet(colour: Array) -> Array:
         """Gouache brushed on paper: streaks one way, thin and thick."""
@@ -153,7 +129,7 @@ def marbling(rng: np.random.Generator, width: int, height: int) -> Array:
     """
     x, y = axes(width, height)
     right = width / min(width, height)
-    inks = rgb("16324f", "b3202c", "f0e4c8", "d99a2b", "1f7a78", "f7f1e0", "4f1f3f", "e8663c", "6fb0b8", "0f1a2a")
+    inks = rgb("16324f b3202c f0e4c8 d99a2b 1f7a78 f7f1e0 4f1f3f e8663c 6fb0b8 0f1a2a")
     moves: list[tuple] = []
     for cx, cy in scatter(rng, width, height, 0.14):
         order = rng.permutation(10)

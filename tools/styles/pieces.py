@@ -6,19 +6,7 @@ import math
 
 import numpy as np
 
-from .canvas import (
-    Array,
-    axes,
-    blur,
-    light,
-    mix,
-    noise,
-    ramp,
-    relief,
-    rgb,
-    sample,
-    step,
-)
+from .canvas import Array, axes, blur, light, mix, noise, ramp, relief, rgb, sample, step
 
 
 def stained_glass(rng: np.random.Generator, width: int, height: int) -> Array:
@@ -30,18 +18,18 @@ def stained_glass(rng: np.random.Generator, width: int, height: int) -> Array:
     sx, sy = 0.62 * right, 0.34
     r, turn = np.hypot(x - sx, y - sy) + warp, np.arctan2(y - sy, x - sx)
     sky = [
-        rgb("1d3f9a", "2a62c4", "3f8fd8", "6f3fa8"),
-        rgb("3f8fd8", "58b8d8", "7f58c0", "2a62c4"),
-        rgb("e87a3f", "f29a4a", "d8508a", "f2b45a"),
-        rgb("f9c23f", "fbdc7a", "f29a3a", "f7e6a8"),
+        rgb("1d3f9a 2a62c4 3f8fd8 6f3fa8"),
+        rgb("3f8fd8 58b8d8 7f58c0 2a62c4"),
+        rgb("e87a3f f29a4a d8508a f2b45a"),
+        rgb("f9c23f fbdc7a f29a3a f7e6a8"),
     ]
     palettes = [
         *sky,
-        rgb("e83f24", "f2622a", "d92f2f", "f98f2f"),
-        rgb("1f7a5a", "2fa06a", "12604f", "7fb84a"),
-        rgb("3f9f4a", "8fc43f", "1f8a5f", "c9d84a"),
-        rgb("5a2f8f", "8f3f9f", "3f2a7a", "b8509f"),
-        rgb("2fb0c0", "7fd8d8", "1f7fa8", "c0f0e8"),
+        rgb("e83f24 f2622a d92f2f f98f2f"),
+        rgb("1f7a5a 2fa06a 12604f 7fb84a"),
+        rgb("3f9f4a 8fc43f 1f8a5f c9d84a"),
+        rgb("5a2f8f 8f3f9f 3f2a7a b8509f"),
+        rgb("2fb0c0 7fd8d8 1f7fa8 c0f0e8"),
     ]
     region = np.digitize(r, (0.18, 0.33, 0.52))
     region = np.array([3, 2, 1, 0])[region]
@@ -108,13 +96,11 @@ def mosaic(rng: np.random.Generator, width: int, height: int) -> Array:
     cx, cy = 0.5 * width / unit, 0.5
     r, turn = np.hypot(x - cx, y - cy), np.arctan2(y - cy, x - cx)
     whirl = np.sin(3 * turn + 16 * r) + 0.5 * np.sin(5 * turn - 25 * r)
-    scene = ramp(rgb("f0e2b0", "8fd0c0", "2f9fa8", "1f6f98", "173f78", "1a2a5a"), r / 0.62 + 0.07 * whirl)
+    scene = ramp(rgb("f0e2b0 8fd0c0 2f9fa8 1f6f98 173f78 1a2a5a"), r / 0.62 + 0.07 * whirl)
     foam = step(np.abs(whirl) - 0.95, 0.1)
     scene = mix(scene, mix(rgb("e8f0d8")[0], rgb("4fb8c0")[0], np.clip(r / 0.5, 0, 1)), 0.85 * foam)
     masks = [whirl > 0.95, whirl < -0.95]
-    for k, codes in enumerate(
-        (("8f1f2a", "d9402a", "f28a2a", "f9c84a", "fbeec0"), ("c8301f", "f2622a", "fbe6c8", "fffbf0", "f9d9b0"))
-    ):
+    for k, codes in enumerate(("8f1f2a d9402a f28a2a f9c84a fbeec0", "c8301f f2622a fbe6c8 fffbf0 f9d9b0")):
         along = (turn - k * math.pi - 0.35) % (2 * math.pi)
         girth = 0.098 * np.sin(np.clip(along / 2.1, 1e-3, 0.999) * math.pi) ** 0.75 * (1.18 - 0.25 * along)
         tail = np.where((along > 1.85) & (along < 2.62), 0.16 * (along - 1.72), 0)
@@ -126,10 +112,10 @@ def mosaic(rng: np.random.Generator, width: int, height: int) -> Array:
             & (np.abs(r - middle - 0.10) < 0.055 * np.sin((along - 0.75) / 0.6 * math.pi))
         )
         scales = 0.5 + 0.5 * np.sin(along * 34 + 5 * np.abs(np.sin((r - middle) * 75)))
-        body = ramp(rgb(*codes), np.clip((middle - r) / 0.16 + 0.5, 0, 1) * 0.75 + 0.22 * scales)
+        body = ramp(rgb(codes), np.clip((middle - r) / 0.16 + 0.5, 0, 1) * 0.75 + 0.22 * scales)
         scene[fish > 0] = body[fish > 0]
-        scene[fin] = rgb("f2a83a", "d9532a")[k]
-        scene[(tail > 0) & (fish > 0)] = ramp(rgb(*codes[1:4]), 0.5 + 0.5 * np.sin(60 * (r - middle)))[
+        scene[fin] = rgb("f2a83a d9532a")[k]
+        scene[(tail > 0) & (fish > 0)] = ramp(rgb(codes)[1:4], 0.5 + 0.5 * np.sin(60 * (r - middle)))[
             (tail > 0) & (fish > 0)
         ]
         eye = np.hypot(
@@ -141,7 +127,7 @@ def mosaic(rng: np.random.Generator, width: int, height: int) -> Array:
     frame = np.minimum(np.minimum(x, width / unit - x), np.minimum(y, height / unit - y))
     corner = np.hypot(np.minimum(x, width / unit - x), np.minimum(y, height / unit - y))
     sun = corner < 0.19
-    scene[sun] = ramp(rgb("c8352a", "f2a02e", "fbe08a", "e8b03c"), corner / 0.19)[sun]
+    scene[sun] = ramp(rgb("c8352a f2a02e fbe08a e8b03c"), corner / 0.19)[sun]
     band = frame < 0.05
     beat = np.sin((x + y) * 36) * np.sin((x - y) * 36) > 0
     scene[band] = np.where(beat[band, None], rgb("a8282a")[0], rgb("f0e2b8")[0])
@@ -156,7 +142,7 @@ def mosaic(rng: np.random.Generator, width: int, height: int) -> Array:
     angle = np.arctan2(gy, gx)
     edges = sum(np.abs(m - blur(m.astype(np.float32), 0.004 * unit)) for m in masks) > 0.25
 
-    side = 0.0185
+    side = 0.0225
     grid = np.mgrid[0 : height / unit : side, 0 : width / unit : side].reshape(2, -1).T[:, ::-1]
     seeds = grid + side / 2 + rng.uniform(-0.2, 0.2, grid.shape) * side
 
@@ -193,10 +179,10 @@ def mosaic(rng: np.random.Generator, width: int, height: int) -> Array:
     colour = np.array([sample(scene, *seed) for seed in seeds]) * rng.uniform(0.8, 1.14, (len(seeds), 1)) + rng.normal(
         0, 0.03, (len(seeds), 3)
     )
-    stone = step(ahead - 0.0034, 0.0012)
+    stone = step(ahead - 0.0042, 0.0014)
     slant = rng.normal(0, 9, (2, len(seeds)))
     facet = (x - seeds[owner, 0]) * slant[0][owner] + (y - seeds[owner, 1]) * slant[1][owner]
     picture = colour[owner].astype(np.float32) * (1 + facet + 0.06 * noise(rng, x, 0.012, 2))[..., None]
     grout = rgb("4a4238")[0] * (1 + 0.15 * noise(rng, x, 0.004, 2))[..., None]
-    dome = np.clip(ahead / 0.010, 0, 1) ** 0.6 * stone + facet * 0.5
+    dome = np.clip(ahead / 0.013, 0, 1) ** 0.6 * stone + facet * 0.5
     return light(mix(grout, picture, stone), blur(dome, 1), 1.1)

@@ -8,17 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from .canvas import (
-    Array,
-    axes,
-    bezier,
-    byte,
-    mix,
-    noise,
-    ramp,
-    rgb,
-    step,
-)
+from .canvas import Array, axes, bezier, byte, mix, noise, ramp, rgb, step
 
 Points = NDArray[np.float64]
 
@@ -28,12 +18,10 @@ def wave(rng: np.random.Generator, width: int, height: int) -> Array:
     x, y = axes(width, height)
     unit = min(width, height)
     right = width / unit
-    indigo, deep, mid, pale, mist, cream, coral = rgb(
-        "16264f", "24437f", "3f6fa6", "8db4c8", "c9d8cf", "f3e9d0", "d9644a"
-    )
+    indigo, deep, mid, pale, mist, cream, coral = rgb("16264f 24437f 3f6fa6 8db4c8 c9d8cf f3e9d0 d9644a")
     grain = noise(rng, x + 0, (0.9, 0.012)) + 0.5 * noise(rng, x, (0.5, 0.006))
 
-    sky = ramp(rgb("2f5a8f", "7fa5b8", "d8d9c2", "f1e2c0", "f2cfa5", "efb78f"), y / 0.62)
+    sky = ramp(rgb("2f5a8f 7fa5b8 d8d9c2 f1e2c0 f2cfa5 efb78f"), y / 0.62)
     sky = mix(
         sky, cream, 0.8 * step(np.sin(15 * y + 1.6 * np.sin(3 * x) + 0.8 * noise(rng, x, (0.5, 0.1))) - 0.72, 0.1)
     )

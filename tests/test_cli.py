@@ -1,0 +1,166 @@
+"""The command line as a person meets it: a process of its own, exit codes, one sentence, and what is left on disk."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import noise, picture
+
+from nst_helpers import load_image, save_image
+from nst_helpers.__main__ import build_parser, main
+
+
+@pytest.fixture
+def files(tmp_path):
+    save_image(picture(48, 60), tmp_path / "photo.png")
+    save_image(picture(40, 40, 1), tmp_path / "painting.jpg")
+    return tmp_path
+
+
+def arguments(folder, *more, size="32", steps="3"):
+    return [str(folder / "photo.png"), str(folder / "painting.jpg"), "-o", str(folder / "out.png"), "--size", size,
+            "--steps", steps, "--device", "cpu", "--precision", "float32", *more]  # fmt: skip
+
+
+def test_a_picture_and_a_closing_line(files, capsys):
+    assert main(arguments(files, "--history", str(files / "h.json"))) == 0
+    assert load_image(files / "out.png").shape == (1, 3, 32, 40)
+    assert len(json.loads((files / "h.json").read_text())) == 3
+    said = capsys.readouterr().out
+    assert "40 x 32, 3 steps in" in said
+    assert "style" in said.splitlines()[-1]
+    assert not list(files.glob("*.checkpoint"))
+
+
+def test_the_same_seed_writes_the_same_file(files):
+    contents = []
+    for _ in range(2):
+        assert main(arguments(files, "--init", "noise", "--seed", "5", "--optimizer", "adam", "--quiet")) == 0
+        contents.append((files / "out.png").read_bytes())
+    assert contents[0] == contents[1]
+
+
+def bad(files):
+    (files / "notes.txt").write_text("no picture")
+    (files / "fake.jpg").write_text("no picture either")
+    (files / "empty.png").write_bytes(b"")
+    (files / "cut.jpg").write_bytes((files / "painting.jpg").read_bytes()[:400])
+    photo, out = str(files / "photo.png"), str(files / "out.png")
+    return {
+        "missing": ["none.jpg", photo, "-o", out],
+        "folder": [str(files), photo, "-o", out],
+        "text": [str(files / "notes.txt"), photo, "-o", out],
+        "fake": [photo, str(files / "fake.jpg"), "-o", out],
+        "empty": [photo, str(files / "empty.png"), "-o", out],
+        "truncated": [photo, str(files / "cut.jpg"), "-o", out],
+        "extension": [photo, photo, "-o", str(files / "out.xyz")],
+        "no folder": [photo, photo, "-o", str(files / "new" / "out.png")],
+        "out is a folder": [photo, photo, "-o", str(files)],
+        "too small": [photo, photo, "-o", out, "--size", "8"],
+        "encoder": [photo, photo, "-o", out, "--encoder", "vgg16"],
+        "device": [photo, photo, "-o", out, "--device", "toaster"],
+        "scales": [photo, photo, "-o", out, "--scales", "64", "32"],
+        "history": [photo, photo, "-o", out, "--history", str(files / "new" / "h.json")],
+    }
+
+
+@pytest.mark.parametrize("case", ["missing", "folder", "text", "fake", "empty", "truncated", "extension", "no folder",
+                                  "out is a folder", "too small", "encoder", "device", "scales", "history"])  # fmt: skip
+def test_bad_input_gets_one_sentence_and_writes_nothing(files, capsys, case):
+    words = bad(files)[case]
+    before = sorted(p.name for p in files.rglob("*"))
+    assert main([*words, "--steps", "2", "--quiet"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("nst_helpers: ")
+    assert len(said.splitlines()) == 1
+    assert "Traceback" not in said
+    assert sorted(p.name for p in files.rglob("*")) == before
+
+
+@pytest.mark.parametrize("words", [[], ["a.png"], ["a.png", "b.png"], ["a", "b", "-o", "c.png", "--steps", "0"],
+                                   ["a", "b", "-o", "c.png", "--style-weight", "-1"], ["a", "b", "-o", "c.png", "--tv-weight", "nan"],
+                                   ["a", "b", "-o", "c.png", "--optimizer", "sgd"]])  # fmt: skip
+def test_usage_errors_exit_with_2(words, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    assert exit_.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_ctrl_c_saves_what_it_has_and_exits_130(files):
+    command = [sys.executable, "-m", "nst_helpers", *arguments(files, "--save-every", "5", size="48", steps="100000")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not (files / "out_0005.png").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted" in out
+    assert load_image(files / "out.png").shape == (1, 3, 48, 60)
+    assert (files / "out.png.checkpoint").is_file()
+
+
+def test_resume_goes_on_to_the_same_picture(files):
+    whole = ["--optimizer", "adam", "--quiet", "--save-every", "3"]
+    assert main(arguments(files, *whole, steps="8")) == 0
+    expected = load_image(files / "out.png")
+
+    import nst_helpers.__main__ as cli
+
+    stylize = cli.stylize
+
+    def interrupted(*pictures, callback, **options):
+        def stop(step):
+            if step.evaluation.step == 5:
+                raise KeyboardInterrupt
+
+        return stylize(*pictures, callback=stop, **options)
+
+    cli.stylize = interrupted
+    try:
+        assert main(arguments(files, *whole, steps="8")) == 130
+    finally:
+        cli.stylize = stylize
+    assert main(arguments(files, *whole, "--resume", steps="8")) == 0
+    assert torch.equal(load_image(files / "out.png"), expected)
+    assert not (files / "out.png.checkpoint").exists()
+
+
+def test_resume_of_another_run_is_refused(files, capsys):
+    (files / "out.png.checkpoint").write_bytes(b"junk")
+    assert main(arguments(files, "--resume")) == 2
+    assert "not a checkpoint" in capsys.readouterr().err
+
+
+def test_names_of_the_packages_own_pictures(tmp_path, capsys):
+    assert main(["--list-samples"]) == 0
+    listed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    content, style = (next(name for kind, name in listed if kind == k) for k in ("content", "style"))
+    out = tmp_path / "out.webp"
+    assert main([content, style, "-o", str(out), "--size", "32", "--steps", "2", "--device", "cpu"]) == 0
+    assert min(load_image(out).shape[-2:]) == 32
+
+
+def test_several_styles_and_scales(files):
+    words = arguments(files, "--scales", "16", "32", steps="4")
+    assert main([words[0], words[1], words[0], *words[2:]]) == 0
+    assert load_image(files / "out.png").shape == (1, 3, 32, 40)
+
+
+def test_a_tiny_noise_picture_is_handled(tmp_path):
+    save_image(noise(1, 3, 17, 19), tmp_path / "photo.png")
+    save_image(noise(1, 3, 64, 16), tmp_path / "painting.jpg")
+    assert main(arguments(tmp_path, size="16")) == 0
+
+
+def test_every_option_has_help():
+    for action in build_parser()._actions:
+        assert action.help, action.dest
