@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import json
-import os
 import platform
 import sys
 import time
@@ -15,6 +14,7 @@ import torch
 
 from .encoders import Encoder
 from .errors import NSTError
+from .resolver import cache_folder
 
 __all__ = ["choose_device", "choose_precision", "has_bfloat16", "peak_memory", "prepare"]
 
@@ -91,7 +91,7 @@ def _converted(encoder: Encoder, device: torch.device, dtype: torch.dtype) -> En
 
 
 def _bfloat16_is_faster(key: str, encoder: Encoder) -> bool:
-    memory = _cache_folder() / "precision.json"
+    memory = cache_folder() / "precision.json"
     try:
         known = json.loads(memory.read_text())
     except (OSError, ValueError):
@@ -126,12 +126,6 @@ def _measure(key: str, encoder: Encoder) -> bool:
         # A tenth in favour of float32: it needs no trust in rounding.
         _measured[key] = seconds[torch.bfloat16] < 0.9 * seconds[torch.float32]
     return _measured[key]
-
-
-def _cache_folder() -> Path:
-    if folder := os.environ.get("NST_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nst_helpers"
 
 
 @functools.cache

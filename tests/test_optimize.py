@@ -95,7 +95,7 @@ def test_history_has_each_term_and_adds_up():
     for e in run(**weights, steps=4).history:
         assert set(e.content) == {"relu2_1"}
         assert set(e.style) == {"relu1_1", "relu3_1"}
-        total = 3 * e.content["relu2_1"] + 40 * sum(e.style.values()) / 2 + 0.5 * e.tv
+        total = 3 * e.content["relu2_1"] + 40 * sum(e.style.values()) / 2 + 0.5 * e.tv + e.outside
         assert e.loss == pytest.approx(total, rel=1e-4)
         assert e.seconds > 0
         assert e.peak_memory is None or e.peak_memory > 1e6
@@ -121,6 +121,17 @@ def _options(optimizer, **more):
         "encoder": Encoder(TOY, seed=1), "optimizer": optimizer, "steps": 15, "style_weight": 1e4, "device": "cpu",
         "precision": "float32", "tv_weight": 0.0, **LAYERS, **more,
     }  # fmt: skip
+
+
+def test_lbfgs_ends_so_near_the_allowed_range_that_the_clamp_costs_nothing():
+    options = _options("lbfgs", steps=60, style_weight=100.0)
+    *_, step = iterate(CONTENT, STYLE, **options)
+    model = step.optimisation.model
+    losses = []
+    for image in (step.optimisation.best, step.best):
+        model(image)
+        losses.append(model.total_loss(tv_weight=0.0).item())
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 def test_the_closure_changes_no_pixel():
@@ -198,7 +209,7 @@ def test_new_weights_act_from_the_next_step_on():
     optimisation = next(steps).optimisation
     optimisation.set_weights(Weights(content=5.0, style=0.0, tv=0.0))
     e = next(steps).evaluation
-    assert e.loss == pytest.approx(5 * e.content["relu2_1"], rel=1e-5)
+    assert e.loss == pytest.approx(5 * e.content["relu2_1"] + e.outside, rel=1e-5)
 
 
 def test_schedules():

@@ -164,15 +164,12 @@ def sheet(rows: Sequence[dict], path: Path, *, height: int = 192) -> Path:
     return path
 
 
-def held_out_pairs(photos: Path | None, size: int) -> list[tuple[Path, Path]]:
+def held_out_pairs(photos: Path | None) -> list[tuple[Path, Path]]:
     """Pictures that took no part in the making: the course's own and, given their folder, photos left out of it."""
-    styles = [sample_info(n)["path"] for n in list_samples("style")]
-    contents = [sample_info(n)["path"] for n in list_samples("content")]
+    contents, styles = ([sample_info(n)["path"] for n in list_samples(kind)] for kind in ("content", "style"))
     if photos is not None:
-        contents += sorted(photos.glob("*.jpg"))[-HELD_OUT:][:: HELD_OUT // 3]
-    return [
-        (contents[i % len(contents)], style) for i, style in enumerate(styles * math.ceil(len(contents) / len(styles)))
-    ]
+        contents += sorted(photos.glob("*.jpg"))[-HELD_OUT :: HELD_OUT // 2]
+    return [(contents[i % len(contents)], style) for i, style in enumerate(styles)]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -188,6 +185,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--photos", type=Path, help=f"with --held-out: the folder whose last {HELD_OUT} photos were left out"
     )
+    p.add_argument("--pairs", type=int, help="with --held-out: only the first so many")
     p.add_argument("--size", type=int, default=192, help="short side in pixels")
     p.add_argument("--steps", type=int, default=150)
     p.add_argument("--style-weight", type=float, default=50.0)
@@ -203,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         mini, teacher = load_encoder(args.mini), load_encoder(args.teacher)
         if args.held_out:
-            paths = held_out_pairs(args.photos, args.size)
+            paths = held_out_pairs(args.photos)[: args.pairs]
         else:
             paths = [(args.pictures / c, args.pictures / s) for c in args.contents for s in args.styles]
         pairs = [(c.name, load_image(c, size=args.size), s.name, load_image(s, size=args.size)) for c, s in paths]

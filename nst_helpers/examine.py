@@ -1,0 +1,145 @@
+"""The examination of an answer that is a pure function: inputs kept, kind, shape and values, dtype and gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .verdicts import Signature, Trial, Wrong, as_tensor, close, copy_of, generator, kind_of, shape_of, value_of
+
+__all__ = ["Spec", "examine"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All there is to know about an exercise that is a pure function."""
+
+    arguments: tuple[str, ...]
+    cases: Callable[[torch.Generator], list[tuple]]
+    # The right answers, each written the slow way; more than one where the task leaves it open.
+    oracles: tuple[Callable[..., Any], ...]
+    signatures: tuple[Signature, ...]
+    example: tuple  # arguments small enough to print
+    kind: str = "tensor"  # or "array", or "number"
+    dtype: torch.dtype = torch.float32
+    differentiable: tuple[int, ...] = ()  # which arguments gradients must reach
+    symptoms: tuple[tuple[str, str, str], ...] = ()  # (pattern in an error message, mistake, sentence)
+
+
+def examine(trial: Trial, spec: Spec) -> None:
+    """Put a pure function through its checks: inputs kept, kind, shape and values, dtype, gradient."""
+    cases = [spec.example, *spec.cases(generator())]
+    answers = []
+    for case in cases:
+        answer = trial.call_on_copies(case, spec.arguments)
+        _check_kind(trial, answer, spec)
+        answers.append(answer)
+    values = [as_tensor(answer) for answer in answers]
+    right = next((o for o in spec.oracles if _all_close(o, cases, values)), None)
+    if right is None:
+        _diagnose(spec, cases, values)
+    trial.checks += len(cases)
+    if spec.kind != "number":
+        got = {v.dtype for v in values}
+        names = ", ".join(sorted(str(d).removeprefix("torch.") for d in got))
+        want = str(spec.dtype).removeprefix("torch.")
+        trial.hold(got == {spec.dtype}, "wrong-dtype", f"gives {names}, expected {want}: convert the result.")
+    if spec.differentiable:
+        for case in cases[1:]:
+            _check_gradient(trial, case, spec, right)
+
+
+def _check_kind(trial: Trial, answer: Any, spec: Spec) -> None:
+    trial.hold(answer is not None, "returns-nothing", "returns nothing: end the function with `return`.")
+    if spec.kind == "number":
+        right = isinstance(answer, (int, float, np.number)) or (isinstance(answer, Tensor) and answer.numel() == 1)
+        trial.hold(right, "wrong-type", f"gives {kind_of(answer)}, expected a number.")
+    elif spec.kind == "array":
+        hint = " call .numpy() on it." if isinstance(answer, Tensor) else " return the array."
+        right = isinstance(answer, np.ndarray)
+        trial.hold(right, "wrong-type", f"gives {kind_of(answer)}, expected a NumPy array:{hint}")
+    else:
+        number = isinstance(answer, (int, float, np.number))
+        trial.hold(
+            not number,
+            "python-number",
+            "gives a Python number, through which no gradient flows: return the tensor, without .item() or float().",
+        )
+        trial.hold(isinstance(answer, Tensor), "wrong-type", f"gives {kind_of(answer)}, expected a tensor.")
+
+
+def _diagnose(spec: Spec, cases: list[tuple], answers: list[Tensor]) -> None:
+    """Raise the mistake that explains every answer, or else say how the first wrong one differs."""
+    # The example is small enough for a coincidence; the other cases are not.
+    for signature in spec.signatures:
+        if signature.fits(cases[1:], answers[1:]):
+            raise Wrong(signature.mistake, signature.sentence.format(**_words(spec, cases[1], answers[1])))
+    right = [value_of(spec.oracles[0], case) for case in cases]
+    for case, answer, value in zip(cases, answers, right, strict=True):
+        if answer.shape != value.shape:
+            if value.ndim == 0:
+                raise Wrong(
+                    "not-a-scalar",
+                    f"gives shape {tuple(answer.shape)}, expected one number: sum or average over all of it.",
+                )
+            names = ", ".join(f"{n} {s}" for n, a in zip(spec.arguments, case, strict=True) if (s := shape_of(a)))
+            raise Wrong("wrong-shape", f"gives shape {tuple(answer.shape)} for {names}, expected {tuple(value.shape)}.")
+    if not all(answer.isfinite().all() for answer in answers):
+        raise Wrong("not-finite", "gives values that are infinite or not a number: look for a division by zero.")
+    ratios = torch.cat([(a.double() / v).flatten() for a, v in zip(answers[1:], right[1:], strict=True) if v.all()])
+    if len(ratios) and close(ratios, ratios[:1].expand_as(ratios)) and ratios[0] != 0:
+        raise Wrong(
+            "wrong-factor", f"is {_number(ratios[0])} times the right value, always: look for a constant factor."
+        )
+    if not close(answers[0], right[0]):
+        given = ", ".join(f"{n} = {_show(a)}" for n, a in zip(spec.arguments, spec.example, strict=True))
+        raise Wrong("wrong-values", f"gives {_show(answers[0])} where {_show(right[0])} is right, for {given}.")
+    raise Wrong(
+        "wrong-values",
+        f"is right for a tiny example but not for {_words(spec, cases[1], answers[1])['given']}: "
+        "check that no size or value is written into the code.",
+    )
+
+
+def _check_gradient(trial: Trial, case: tuple, spec: Spec, right: Callable[..., Any]) -> None:
+    inputs, exact = tuple(copy_of(a) for a in case), tuple(copy_of(a, torch.float64) for a in case)
+    leaves, twins = ([t.requires_grad_() for i in spec.differentiable for t in _tensors(c[i])] for c in (inputs, exact))
+    answer = trial.call(*inputs, names=spec.arguments)
+    cut = "cuts the gradient: compute with tensors all the way, without .detach(), .item(), .data or no_grad."
+    trial.hold(isinstance(answer, Tensor) and answer.requires_grad, "detached", cut)
+    mix = torch.randn(answer.shape, generator=generator(), dtype=torch.float64)
+    got = torch.autograd.grad((answer.double() * mix).sum(), leaves, allow_unused=True)
+    want = torch.autograd.grad((right(*exact) * mix).sum(), twins)
+    trial.hold(all(g is not None for g in got), "detached", cut)
+    same = all(close(g, w, tolerance=1e-3) for g, w in zip(got, want, strict=True))
+    trial.hold(same, "detached", "has the right value but a wrong gradient: a part of it is detached.")
+
+
+def _all_close(formula: Callable[..., Any], cases: Sequence[tuple], answers: Sequence[Tensor]) -> bool:
+    return all(close(answer, value_of(formula, case)) for case, answer in zip(cases, answers, strict=True))
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [value] if isinstance(value, Tensor) else [t for t in value if isinstance(t, Tensor)]
+
+
+def _words(spec: Spec, case: tuple, answer: Tensor) -> dict[str, Any]:
+    given = ", ".join(f"{n} {s}" for n, a in zip(spec.arguments, case, strict=True) if (s := shape_of(a)))
+    return {"got": tuple(answer.shape), "given": given}
+
+
+def _number(value: Any) -> str:
+    return f"{float(value):.4g}"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, (Tensor, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_show, value)) + "]"
+    return repr(value) if isinstance(value, str) else _number(value)
