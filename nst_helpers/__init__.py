@@ -1,5 +1,10 @@
 """Neural style transfer, one idea at a time: the package behind the notebooks."""
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 from .checkpoints import CheckpointError
 from .devices import choose_device, prepare
 from .encoders import Encoder, Normalization, load_encoder
@@ -50,11 +55,16 @@ __all__ = [
     "build_model",
     "check_image",
     "check_output",
+    "checks",
     "choose_device",
     "content_loss",
+    "conventions",
+    "convert_style_weight",
+    "figures",
     "get_convention",
     "gram_matrix",
     "iterate",
+    "lessons",
     "list_samples",
     "load_encoder",
     "load_image",
@@ -63,8 +73,30 @@ __all__ = [
     "resize",
     "sample_info",
     "save_image",
+    "show_solution",
     "style_loss",
     "style_targets",
     "stylize",
     "total_variation",
 ]
+
+# Loaded when first asked for: a run needs neither matplotlib nor the exercises' checks.
+_LAZY = {
+    "checks": "checks",
+    "conventions": "conventions",
+    "figures": "figures",
+    "lessons": "lessons",
+    "convert_style_weight": "conventions",
+    "show_solution": "checks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f".{_LAZY[name]}", __name__)
+    return module if name == _LAZY[name] else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .signatures_losses import gram, loss_signatures, raw_gram, relative, relative_each
-from .verdicts import Signature, Trial, Wrong, close, generator
+from .verdicts import Signature, Trial, Wrong, close, generator, kind_of
 
 __all__ = ["CLOSURE_SYMPTOMS", "LAYER_SYMPTOMS", "examine_closure", "examine_content_layer", "examine_style_layer"]
 
 LAYER_SYMPTOMS = (
+    ("missing the required .forward. function", "no-forward", "has no forward method: define forward(self, features)."),
     (
         r"before Module.__init__\(\) call|has no attribute '_(modules|buffers|parameters|\w+_hooks)'",
         "super-forgotten",
@@ -49,8 +50,13 @@ CLOSURE_SYMPTOMS = (
     ),
     (
         "leaf Variable that requires grad",
-        "clamp-inside",
-        "changes the image inside the closure: the optimiser alone may do that.",
+        "in-place",
+        "changes the image: the optimiser alone may do that.",
+    ),
+    (
+        "maximum recursion depth",
+        "step-inside",
+        "calls optimizer.step inside the closure: the optimiser calls the closure, not the other way round.",
     ),
 )
 _RETURN_FEATURES = "so the next layer gets nothing to work on: end forward with `return features`."
@@ -164,8 +170,8 @@ def _forward(trial: Trial, layer: nn.Module, x: Tensor) -> Tensor:
     loss = getattr(layer, "loss", None)
     trial.hold(torch.equal(given, x), "in-place", "changes the features in place: leave what came as it was.")
     trial.hold(out is not None, "returns-nothing", f"returns nothing, {_RETURN_FEATURES}")
-    is_loss = out is loss or not isinstance(out, Tensor) or (out.numel() == 1)
-    trial.hold(not is_loss, "returns-loss", f"returns its loss, {_RETURN_FEATURES}")
+    trial.hold(isinstance(out, Tensor), "wrong-type", f"returns {kind_of(out)}, {_RETURN_FEATURES}")
+    trial.hold(out is not loss and out.numel() > 1, "returns-loss", f"returns its loss, {_RETURN_FEATURES}")
     same = out.shape == x.shape and torch.equal(out, x)
     trial.hold(same, "changes-features", f"returns other features than came, {_RETURN_FEATURES}")
     trial.hold(loss is not None, "no-loss", "keeps no loss after a call: set self.loss in forward.")
@@ -203,13 +209,9 @@ class _Watch(TorchFunctionMode):
         self.count, self.seen = count, False
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        self.seen |= any(isinstance(a, Tensor) and _size(a) == self.count for a in args)
+        flat = [b for a in args for b in (a if isinstance(a, (list, tuple)) else (a,))]
+        self.seen |= any(isinstance(a, Tensor) and a.numel() == self.count for a in flat)
         return func(*args, **(kwargs or {}))
-
-
-def _size(x: Tensor) -> int:
-    with torch._C.DisableTorchFunction():
-        return x.numel()
 
 
 def _check_target_is_kept(trial: Trial, x: Tensor, target: Tensor) -> None:
@@ -251,7 +253,8 @@ def examine_closure(trial: Trial) -> None:
         "closure-called",
         "returns a result, not a function: return closure, without the brackets ().",
     )
-    early = len(calls)
+    early, hooks = len(calls), []
+    image.register_hook(lambda gradient: hooks.append(1))
     loss = trial.call(function=closure)
     inside = torch.equal(image.detach(), start.clamp(0, 1))
     trial.hold(
@@ -259,7 +262,11 @@ def examine_closure(trial: Trial) -> None:
         "clamp-inside",
         "clamps the image inside the closure, behind the optimiser's back: clamp after the step, or at the end.",
     )
-    trial.hold(optimizer.steps == 0, "step-inside", "calls optimizer.step inside the closure: the optimiser calls it.")
+    trial.hold(
+        optimizer.steps == 0,
+        "step-inside",
+        "calls optimizer.step inside the closure: the optimiser calls the closure, not the other way round.",
+    )
     trial.hold(torch.equal(image.detach(), start), "in-place", "changes the image: the optimiser alone may do that.")
     trial.hold(
         loss is not None, "closure-returns-nothing", "makes a closure that returns nothing: end it with `return loss`."
@@ -267,15 +274,23 @@ def examine_closure(trial: Trial) -> None:
     number = not isinstance(loss, Tensor)
     trial.hold(not number, "python-number", "makes a closure that returns no tensor: return the loss itself.")
     trial.hold(
+        not close(loss.reshape(-1)[:1], loss_function(start.clamp(0, 1)).reshape(1)),
+        "clamps-copy",
+        "evaluates a clamped copy of the image, so pixels outside [0, 1] get no gradient: hand over the image itself.",
+    )
+    trial.hold(
         loss.numel() == 1 and close(loss.reshape(()), loss_function(start)),
         "wrong-values",
         "makes a closure that returns something else than the loss of the image.",
     )
-    calls.pop()
+    del calls[-2:]
     stale = "evaluates the loss once, outside the closure: the closure has to call loss_function(image) itself."
     trial.hold(len(calls) > early, "loss-outside", stale)
     trial.hold(
         len(calls) - early == 1, "evaluates-twice", "evaluates the loss more than once a call, which takes time."
+    )
+    trial.hold(
+        bool(hooks), "backward-forgotten", "makes a closure that computes no gradient: call loss.backward() in it."
     )
     _check_gradients(trial, closure, image, start - goal)
 
@@ -288,18 +303,13 @@ def examine_closure(trial: Trial) -> None:
 
 def _check_gradients(trial: Trial, closure: Callable, image: Tensor, want: Tensor) -> None:
     trial.hold(
-        image.grad is not None,
-        "backward-forgotten",
-        "makes a closure that leaves no gradient: call loss.backward() in it.",
-    )
-    trial.hold(
-        bool(image.grad.any()),
+        image.grad is not None and bool(image.grad.any()),
         "zeroed-too-late",
         "zeroes the gradient after backward(): zero first, then evaluate and backpropagate.",
     )
     trial.hold(close(image.grad, want), "wrong-gradient", "leaves another gradient than that of the loss.")
     trial.call(function=closure)
-    again = image.grad if image.grad is not None else torch.zeros_like(image)
+    again = image.grad
     trial.hold(
         not close(again, want * 2),
         "zero-grad-forgotten",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .verdicts import Signature, Trial, Wrong, as_tensor, close, copy_of, generator, kind_of, shape_of, value_of
+from .verdicts import Signature, Trial, Wrong, as_tensor, close, copy_of, generator, kind_of, shapes_of, value_of
 
 __all__ = ["Spec", "examine"]
 
@@ -26,6 +26,7 @@ class Spec:
     signatures: tuple[Signature, ...]
     example: tuple  # arguments small enough to print
     kind: str = "tensor"  # or "array", or "number"
+    scalar: bool = False
     dtype: torch.dtype = torch.float32
     differentiable: tuple[int, ...] = ()  # which arguments gradients must reach
     symptoms: tuple[tuple[str, str, str], ...] = ()  # (pattern in an error message, mistake, sentence)
@@ -39,7 +40,8 @@ def examine(trial: Trial, spec: Spec) -> None:
         answer = trial.call_on_copies(case, spec.arguments)
         _check_kind(trial, answer, spec)
         answers.append(answer)
-    values = [as_tensor(answer) for answer in answers]
+    # One number may come in brackets: [0.25] has a gradient like 0.25.
+    values = [v[(0,) * v.ndim] if v.numel() == 1 and spec.scalar else v for v in map(as_tensor, answers)]
     right = next((o for o in spec.oracles if _all_close(o, cases, values)), None)
     if right is None:
         _diagnose(spec, cases, values)
@@ -78,7 +80,8 @@ def _diagnose(spec: Spec, cases: list[tuple], answers: list[Tensor]) -> None:
     # The example is small enough for a coincidence; the other cases are not.
     for signature in spec.signatures:
         if signature.fits(cases[1:], answers[1:]):
-            raise Wrong(signature.mistake, signature.sentence.format(**_words(spec, cases[1], answers[1])))
+            words = {"got": tuple(answers[1].shape), "given": shapes_of(spec.arguments, cases[1])}
+            raise Wrong(signature.mistake, signature.sentence.format(**words))
     right = [value_of(spec.oracles[0], case) for case in cases]
     for case, answer, value in zip(cases, answers, right, strict=True):
         if answer.shape != value.shape:
@@ -87,8 +90,8 @@ def _diagnose(spec: Spec, cases: list[tuple], answers: list[Tensor]) -> None:
                     "not-a-scalar",
                     f"gives shape {tuple(answer.shape)}, expected one number: sum or average over all of it.",
                 )
-            names = ", ".join(f"{n} {s}" for n, a in zip(spec.arguments, case, strict=True) if (s := shape_of(a)))
-            raise Wrong("wrong-shape", f"gives shape {tuple(answer.shape)} for {names}, expected {tuple(value.shape)}.")
+            given = shapes_of(spec.arguments, case)
+            raise Wrong("wrong-shape", f"gives shape {tuple(answer.shape)} for {given}, expected {tuple(value.shape)}.")
     if not all(answer.isfinite().all() for answer in answers):
         raise Wrong("not-finite", "gives values that are infinite or not a number: look for a division by zero.")
     ratios = torch.cat([(a.double() / v).flatten() for a, v in zip(answers[1:], right[1:], strict=True) if v.all()])
@@ -101,7 +104,7 @@ def _diagnose(spec: Spec, cases: list[tuple], answers: list[Tensor]) -> None:
         raise Wrong("wrong-values", f"gives {_show(answers[0])} where {_show(right[0])} is right, for {given}.")
     raise Wrong(
         "wrong-values",
-        f"is right for a tiny example but not for {_words(spec, cases[1], answers[1])['given']}: "
+        f"is right for a tiny example but not for {shapes_of(spec.arguments, cases[1])}: "
         "check that no size or value is written into the code.",
     )
 
@@ -112,9 +115,10 @@ def _check_gradient(trial: Trial, case: tuple, spec: Spec, right: Callable[..., 
     answer = trial.call(*inputs, names=spec.arguments)
     cut = "cuts the gradient: compute with tensors all the way, without .detach(), .item(), .data or no_grad."
     trial.hold(isinstance(answer, Tensor) and answer.requires_grad, "detached", cut)
-    mix = torch.randn(answer.shape, generator=generator(), dtype=torch.float64)
-    got = torch.autograd.grad((answer.double() * mix).sum(), leaves, allow_unused=True)
-    want = torch.autograd.grad((right(*exact) * mix).sum(), twins)
+    value = right(*exact)
+    mix = torch.randn(value.shape, generator=generator(), dtype=torch.float64)
+    got = torch.autograd.grad((answer.double().reshape(value.shape) * mix).sum(), leaves, allow_unused=True)
+    want = torch.autograd.grad((value * mix).sum(), twins)
     trial.hold(all(g is not None for g in got), "detached", cut)
     same = all(close(g, w, tolerance=1e-3) for g, w in zip(got, want, strict=True))
     trial.hold(same, "detached", "has the right value but a wrong gradient: a part of it is detached.")
@@ -126,11 +130,6 @@ def _all_close(formula: Callable[..., Any], cases: Sequence[tuple], answers: Seq
 
 def _tensors(value: Any) -> list[Tensor]:
     return [value] if isinstance(value, Tensor) else [t for t in value if isinstance(t, Tensor)]
-
-
-def _words(spec: Spec, case: tuple, answer: Tensor) -> dict[str, Any]:
-    given = ", ".join(f"{n} {s}" for n, a in zip(spec.arguments, case, strict=True) if (s := shape_of(a)))
-    return {"got": tuple(answer.shape), "given": given}
 
 
 def _number(value: Any) -> str:

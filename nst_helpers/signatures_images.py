@@ -15,7 +15,6 @@ from .verdicts import Signature
 __all__ = ["TO_ARRAY", "TO_TENSOR"]
 
 
-
 def _bytes(g: torch.Generator, h: int, w: int, low: int = 0, high: int = 256) -> np.ndarray:
     return torch.randint(low, high, (h, w, 3), generator=g).to(torch.uint8).numpy()
 

@@ -244,6 +244,7 @@ def _symmetric(g: torch.Generator, b: int, c: int) -> Tensor:
 
 
 CONTENT = Spec(
+    scalar=True,
     arguments=("features", "target"),
     cases=lambda g: [(_noise(g, *s), _noise(g, *s)) for s in ((2, 3, 4, 5), (3, 2, 5, 3), (2, 4, 3, 7))],
     oracles=(relative_each, relative),
@@ -253,6 +254,7 @@ CONTENT = Spec(
 )
 
 STYLE = Spec(
+    scalar=True,
     arguments=("gram", "target"),
     cases=lambda g: [(_symmetric(g, *s), _symmetric(g, *s)) for s in ((2, 3), (3, 5), (2, 4))],
     oracles=(relative_each, relative),

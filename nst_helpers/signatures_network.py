@@ -218,6 +218,7 @@ def _field_doubled(names: list[str]) -> int:
 
 
 RECEPTIVE_FIELD = Spec(
+    scalar=True,
     arguments=("layer_names",),
     cases=lambda g: [
         (_layers(2, 2, 4, 4, last="conv4_2"),),

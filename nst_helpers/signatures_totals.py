@@ -24,6 +24,7 @@ def _mean_of(x: Tensor, size: Callable[[Tensor], Tensor], dims: tuple[int, int] 
 
 
 TV = Spec(
+    scalar=True,
     arguments=("image",),
     cases=lambda g: [(torch.rand(s, generator=g),) for s in ((2, 3, 5, 7), (3, 3, 4, 6), (2, 3, 8, 3))],
     oracles=(lambda x: _mean_of(x, torch.abs),),
@@ -93,6 +94,7 @@ def _mean(values: list[Tensor]) -> Tensor:
 
 
 TOTAL = Spec(
+    scalar=True,
     arguments=("content_loss", "style_losses", "content_weight", "style_weight"),
     cases=lambda g: [
         (_numbers(g, 1)[0], _numbers(g, n), float(_numbers(g, 1)[0]) * 2, float(_numbers(g, 1)[0]) * 10)
@@ -198,6 +200,7 @@ _PAIRS = (
 )
 
 CONVERT = Spec(
+    scalar=True,
     arguments=("weight", "source", "target", "channels"),
     cases=lambda g: [
         (float(torch.rand((), generator=g) + 0.5), a, b, n) for (a, b), n in zip(_PAIRS, (6, 9, 5, 12), strict=True)
