@@ -13,14 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import conventions, lessons, losses
-from .behaviours import (
-    CLOSURE_SYMPTOMS,
-    LAYER_SYMPTOMS,
-    examine_closure,
-    examine_content_layer,
-    examine_style_layer,
-)
 from .examine import Spec, examine
+from .examine_closures import CLOSURE_SYMPTOMS, examine_closure
+from .examine_layers import LAYER_SYMPTOMS, examine_content_layer, examine_style_layer
 from .signatures_images import TO_ARRAY, TO_TENSOR
 from .signatures_losses import CONTENT, GRAM, STYLE
 from .signatures_network import DENORMALIZE, NORMALIZE, RECEPTIVE_FIELD

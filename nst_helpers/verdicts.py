@@ -38,6 +38,8 @@ __all__ = [
 
 # Drawn once a process: nobody can write the answers down, and one process gives one and the same verdict.
 _SEED = secrets.randbits(32)
+# How torch's own NotImplementedErrors can be told from a stub's.
+_BY_TORCH = "not implemented for|Could not run"
 
 
 @dataclass(frozen=True)
