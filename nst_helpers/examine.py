@@ -27,6 +27,7 @@ class Spec:
     example: tuple  # arguments small enough to print
     kind: str = "tensor"  # or "array", or "number"
     scalar: bool = False
+    optimised: bool = False  # whether the first argument may be an image that is being optimised
     dtype: torch.dtype = torch.float32
     differentiable: tuple[int, ...] = ()  # which arguments gradients must reach
     symptoms: tuple[tuple[str, str, str], ...] = ()  # (pattern in an error message, mistake, sentence)
@@ -51,6 +52,12 @@ def examine(trial: Trial, spec: Spec) -> None:
         names = ", ".join(sorted(str(d).removeprefix("torch.") for d in got))
         want = str(spec.dtype).removeprefix("torch.")
         trial.hold(got == {spec.dtype}, "wrong-dtype", f"gives {names}, expected {want}: convert the result.")
+    if spec.optimised:
+        case = tuple(copy_of(a).requires_grad_() for a in cases[1])
+        again = as_tensor(trial.call(*case, names=spec.arguments))
+        trial.hold(
+            close(again, values[1]), "wrong-values", "gives something else for an image with a gradient."
+        )
     if spec.differentiable:
         for case in cases[1:]:
             _check_gradient(trial, case, spec, right)

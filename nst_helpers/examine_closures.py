@@ -22,7 +22,7 @@ CLOSURE_SYMPTOMS = (
     (
         "does not require grad and does not have a grad_fn",
         "detached",
-        "cuts the gradient before backward(): hand the image itself to loss_function, and no_grad to nothing.",
+        "cuts the gradient before backward(): hand over the image itself, without .detach(), .data or no_grad.",
     ),
     (
         "'NoneType' object has no attribute 'zero_'",

@@ -22,7 +22,7 @@ LAYER_SYMPTOMS = (
         "doesn't set up its Module: call super().__init__() first in __init__.",
     ),
     (
-        "must match the size of tensor b|is different to the input size|must match the existing size",
+        "must match the size of tensor b|is different to the input size|must match the existing size|like with like",
         "gram-forgotten",
         "compares features of different sizes: compare their Gram matrices, which have one size.",
     ),

@@ -186,11 +186,9 @@ def _walk(
     conv: int = 2,
     pool: int = 1,
     double: bool = True,
-    early: bool = False,
     start: int = 1,
     relu: int = 0,
     drop: int = 0,
-    grow: int = 2,
 ) -> Callable[[list[str]], int]:
     """The usual forward walk with something in it changed."""
 
@@ -198,11 +196,8 @@ def _walk(
         field, step = start, 1
         for name in names[: len(names) - drop]:
             if name.startswith("pool"):
-                if early and double:
-                    step *= grow
                 field += pool * step
-                if not early and double:
-                    step *= grow
+                step *= 2 if double else 1
             else:
                 field += (conv if name.startswith("conv") else relu) * step
         return field
@@ -242,14 +237,13 @@ RECEPTIVE_FIELD = Spec(
             "adds the whole kernel: a 3 x 3 convolution adds 2 steps, a 2 x 2 pooling adds 1.",
             _walk(conv=3),
             _walk(conv=3, pool=2),
-            _walk(pool=2),
             _walk(conv=3, pool=0),
         ),
         Signature("one-side-only", "adds 1 for a convolution: it reaches out by 1 on both sides.", _walk(conv=1)),
         Signature(
-            "doubled-too-early",
-            "doubles the step before the pooling has been added: add first, double then.",
-            _walk(early=True),
+            "pool-too-wide",
+            "adds two steps for a pooling: add one, of the size before the pooling, and double the step then.",
+            _walk(pool=2),
         ),
         Signature(
             "wrong-start",

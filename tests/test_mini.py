@@ -139,6 +139,19 @@ def test_cut_below_the_rank_is_not_exact_and_more_channels_do_better():
     assert errors[0] > 1.5 * errors[1] > 1e-4
 
 
+def test_cuts_blocks_of_four_and_ends_at_conv5_1():
+    blocks = ((4,) * 2, (4,) * 2, (5,) * 4, (5,) * 4, (6,) * 4)
+    teacher = Encoder(Spec("toy", blocks, pool="avg"))
+    widths = [ws[:1] if b == 4 else ws for b, ws in enumerate(blocks)]
+    mini, picks = make_mini.cut(teacher, widths, toy_images(8, 64), per=100)
+    assert mini.layer_names == teacher.layer_names[: teacher.layer_names.index("relu5_1") + 1]
+    assert all(len(picks[n]) == w for n, w in make_mini.widths_of(mini.spec).items())
+    # All channels are kept, so the mini is the teacher, its channels in another order at most.
+    image = toy_images(1, 64, seed=5)
+    ours, theirs = (e(image, ["relu3_4"])["relu3_4"] for e in (mini, teacher))
+    torch.testing.assert_close(ours, theirs[:, picks["conv3_4"]], rtol=1e-2, atol=1e-2)
+
+
 def test_same_seed_same_file_and_an_interrupted_run_goes_on(tmp_path):
     teacher, images = toy_teacher(), toy_images()
     photos = list(toy_images(3, 20, seed=4).split(1))

@@ -21,11 +21,14 @@ PACKAGE = ROOT / "nst_helpers"
 
 # Each module may import those named before it in a line above, never one below.
 FLOORS = [
-    {"errors", "losses"},
-    {"compat", "decode", "download", "weightfiles"},
-    {"images", "resolver"},
-    {"samples", "encoders"},
-    {"devices"},
+    {"errors", "fused"},
+    {"losses"},
+    {"compat", "decode", "download", "weightfiles", "conventions"},
+    {"images", "resolver", "lessons", "verdicts"},
+    {"samples", "encoders", "figures", "examine"},
+    {"signatures_losses", "signatures_images", "signatures_network", "signatures_totals"},
+    {"behaviours"},
+    {"devices", "checks"},
     {"model"},
     {"engine"},
     {"settings"},

@@ -59,7 +59,7 @@ def fingerprint(*parts: object) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Encoder):
-            digest.update(f"{part.spec} {part.pool}".encode())
+            digest.update(f"{part.spec.blocks} {part.pool} {part.spec.pool_scale}".encode())
             part = list(part.state_dict().values())
         for item in part if isinstance(part, list) else [part]:
             digest.update(item.contiguous().numpy().tobytes() if isinstance(item, Tensor) else repr(item).encode())
@@ -73,8 +73,8 @@ def optimise(
     key = fingerprint(encoder, content, style, steps, style_weight) if cache else ""
     if cache and (file := cache / f"{key}.safetensors").is_file():
         return load_file(file)["image"]
-    options = {"steps": steps, "style_weight": style_weight, "precision": "float32", "device": "cpu"}
-    image = stylize(content, style, encoder=encoder, **options).image
+    options = {"steps": steps, "style_weight": style_weight, "content_weight": 1.0, "tv_weight": 0.0}
+    image = stylize(content, style, encoder=encoder, precision="float32", device="cpu", **options).image
     if cache:
         cache.mkdir(parents=True, exist_ok=True)
         save_file({"image": image.contiguous()}, file)
@@ -88,7 +88,7 @@ def speeds(mini: Encoder, teacher: Encoder, content: Tensor, style: Tensor, *, r
         runs = {}
         for name, encoder in (("mini", mini), ("teacher", teacher)):
             model = build_model(prepare(encoder, device="cpu", precision=precision), content, style)
-            runs[name] = Optimisation(model, content, weights=Weights(style=50.0))
+            runs[name] = Optimisation(model, content, weights=Weights(content=1.0, style=50.0, tv=0.0))
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for turn in range(rounds + 1):
             for name, run in runs.items():
