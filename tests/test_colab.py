@@ -172,7 +172,7 @@ def colab(tmp_path_factory) -> Colab:
         "PYTHONPATH": str(base / "stub"),
         "NST_REPO": (base / "repo.git").as_uri(),
         "NST_CACHE": str(base / "tmp" / "cache"),
-        "STUB_UPLOADS": str(ROOT / "data" / "content" / "coffee.jpg"),
+        "STUB_UPLOADS": str(ROOT / "data" / "content" / "astronaut.jpg"),
         "TMPDIR": str(base / "tmp"),
         "GIT_CONFIG_GLOBAL": os.devnull,
         "PIP_NO_BUILD_ISOLATION": "0",  # pip reads it the wrong way round: build with the hatchling that is there
@@ -219,28 +219,34 @@ def test_a_failed_installation_is_told_in_a_sentence_and_can_be_repeated(colab):
     assert colab.packages() == before
 
 
-def test_the_quickstart_runs_on_a_simulated_colab(colab, monkeypatch):
-    before = colab.packages()
-    nb = nbformat.read(ROOT / "notebooks" / "00_quickstart.ipynb", as_version=4)
-    nb.cells.append(nbformat.v4.new_code_cell("import sys\nprint(nst.__file__)\nprint('\\n'.join(sys.path))"))
-    client(colab, nb, monkeypatch).execute()
-    after = colab.packages()
-    assert after == before | {"nst-helpers": PROJECT["version"]}
-    ran = [cell for cell in nb.cells if cell.cell_type == "code"]
-    assert ran[0].source == notebook_setup.SETUP
-    assert ran[0].outputs == []
-    assert [o for cell in ran for o in cell.outputs if o.get("name") == "stderr" or o.output_type == "error"] == []
-    kinds = {kind for cell in ran for output in cell.outputs for kind in output.get("data", {})}
-    assert kinds & {"image/png", "image/jpeg"}
-    where, *path = ran[-1].outputs[0].text.splitlines()
-    assert Path(where).is_relative_to(colab.python.parents[1])
-    assert str(ROOT) not in path
-    assert list(colab.folder.iterdir()) == []
-
-
 def test_pip_would_install_the_package_and_nothing_else(colab):
     """With its requirements this time, and without an index: all of them are met by what is there."""
     url = f"git+{colab.env['NST_REPO']}@{notebook_setup.TAG}"
     command = [str(colab.python), "-m", "pip", "install", "--dry-run", "--no-index", url]
     out = subprocess.run(command, cwd=colab.folder, env=colab.env, capture_output=True, text=True)
-    assert f"Would install nst-helpers-{PROJECT['version']}\n" in out.stdout, out.stdout + out.stderr
+    would = re.findall(r"^Would install (.*)$", out.stdout, re.M)
+    assert would == [f"nst-helpers-{PROJECT['version']}"], out.stdout + out.stderr
+
+
+def test_the_quickstart_runs_on_a_simulated_colab(colab, monkeypatch):
+    """From top to bottom without a photo, and once more the cell that takes one from Colab's upload dialogue."""
+    before = colab.packages()
+    nb = nbformat.read(ROOT / "notebooks" / "00_quickstart.ipynb", as_version=4)
+    lesson = [cell for cell in nb.cells if cell.cell_type == "code"]
+    where = nbformat.v4.new_code_cell("import os, sys\nprint(nst.__file__, os.listdir(), *sys.path, sep='\\n')")
+    upload = nbformat.v4.new_code_cell("PHOTO = 'upload'\nprint(nst.load_image(my_photo(), size=64).shape)")
+    nb.cells += [where, upload]
+    client(colab, nb, monkeypatch).execute()
+    assert colab.packages() == before | {"nst-helpers": PROJECT["version"]}
+    assert lesson[0].source == notebook_setup.SETUP
+    assert lesson[0].outputs == []
+    outputs = [output for cell in lesson for output in cell.outputs]
+    assert [o for o in outputs if o.get("name") == "stderr" or o.output_type == "error"] == []
+    drawn = [kind for output in outputs for kind in output.get("data", {}) if kind in ("image/png", "image/jpeg")]
+    assert len(drawn) == sum("figures.show(" in cell.source for cell in lesson) > 0
+    package, left, *path = where.outputs[0].text.splitlines()
+    assert Path(package).is_relative_to(colab.python.parents[1])
+    assert left == "[]"
+    assert str(ROOT) not in path
+    assert upload.outputs[0].text == "torch.Size([1, 3, 64, 64])\n"
+    assert [path.name for path in colab.folder.iterdir()] == ["astronaut.jpg"]

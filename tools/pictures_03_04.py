@@ -30,7 +30,7 @@ def textures(name: str, size: int) -> torch.Tensor:
     row = [style, start]
     for count in (1, 2, 5):
         layers = nst.STYLE_LAYERS[:count]
-        options = {"content_layers": [], "style_layers": layers, "style_weight": 1.0, "tv_weight": 0.0}
+        options = {"content_layers": [], "style_layers": layers, "style_weight": 1e4, "tv_weight": 0.0}
         row.append(nst.stylize(start, style, init=start, steps=120, precision="float32", **options).image)
     return strip(row)
 
@@ -49,5 +49,5 @@ def weights() -> torch.Tensor:
 if __name__ == "__main__":
     rows = [textures("mosaic", 400), textures("night_swirls", 256)]
     gap = torch.ones(1, 3, GAP, rows[0].shape[-1])
-    nst.save_image(torch.cat([rows[0], gap, rows[1]], dim=-2), IMAGES / "03_texture.jpg")
+    nst.save_image(torch.cat([rows[0], gap, rows[1]], dim=-2), IMAGES / "03_texture.jpg", quality=70)
     nst.save_image(weights(), IMAGES / "04_weights.jpg")
