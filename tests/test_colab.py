@@ -229,13 +229,17 @@ def test_pip_would_install_the_package_and_nothing_else(colab):
 
 
 def test_the_quickstart_runs_on_a_simulated_colab(colab, monkeypatch):
-    """From top to bottom without a photo, and once more the cell that takes one from Colab's upload dialogue."""
+    """From top to bottom without a photo; then with one from Colab's upload dialogue, and with the folded solutions."""
     before = colab.packages()
     nb = nbformat.read(ROOT / "notebooks" / "00_quickstart.ipynb", as_version=4)
     lesson = [cell for cell in nb.cells if cell.cell_type == "code"]
     where = nbformat.v4.new_code_cell("import os, sys\nprint(nst.__file__, os.listdir(), *sys.path, sep='\\n')")
     upload = nbformat.v4.new_code_cell("PHOTO = 'upload'\nprint(nst.load_image(my_photo(), size=64).shape)")
-    nb.cells += [where, upload]
+    text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+    solutions = re.findall(r"<summary>Solution</summary>\s+```python\n(.*?)```", text, re.S)
+    checks = "print(check_pair(my_pair), check_weight(my_weight), sep=', ')"
+    solved = nbformat.v4.new_code_cell("\n\n".join([*solutions, checks]))
+    nb.cells += [where, upload, solved]
     client(colab, nb, monkeypatch).execute()
     assert colab.packages() == before | {"nst-helpers": PROJECT["version"]}
     assert lesson[0].source == notebook_setup.SETUP
@@ -249,4 +253,5 @@ def test_the_quickstart_runs_on_a_simulated_colab(colab, monkeypatch):
     assert left == "[]"
     assert str(ROOT) not in path
     assert upload.outputs[0].text == "torch.Size([1, 3, 64, 64])\n"
+    assert solved.outputs[0].text == "right, right\n"
     assert [path.name for path in colab.folder.iterdir()] == ["astronaut.jpg"]

@@ -53,7 +53,7 @@ def test_file_tells_where_it_comes_from():
     assert spec["name"] == "mini"
     assert spec["pool"] == "avg"
     assert not spec["closes"]
-    assert [len(c) for c in channels.values()] == [w for ws in spec["blocks"] for w in ws]
+    assert {n: len(c) for n, c in channels.items()} == make_mini.widths_of(load_encoder("mini").spec)
     assert all(len(set(c)) == len(c) for c in channels.values())
 
 

@@ -685,8 +685,8 @@ def test_nbval_fails_on_a_changed_digit_and_on_nothing_that_may_change(tmp_path)
     for count, c in enumerate(nb.cells, 1):
         c.execution_count = count
     nbformat.write(nb, tmp_path / "mutants.ipynb")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "mutants.ipynb")]
-    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    plain = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
+    out = subprocess.run([*plain, str(tmp_path / "mutants.ipynb")], cwd=ROOT, capture_output=True, text=True)
     assert out.returncode == 1, out.stdout + out.stderr
     bad = {int(number) for number in re.findall(r"^FAILED .*::Cell (\d+)", out.stdout, re.M)}
     assert [what for i, (what, _, _) in enumerate(cases) if i in bad] == [what for what, _, good in cases if not good]

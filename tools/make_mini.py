@@ -11,8 +11,8 @@ For each convolution, from the image upwards:
    teacher's gets a larger scale, so that the distance of the mini's Gram matrices pulls an image the same way as the
    teacher's; then each layer as a whole is scaled to a mean activation of 1 on photos.
 
-Last come the optional fine-tuning and the rounding to float16. Deterministic for a seed on a CPU; an interrupted run
-goes on from its last finished layer.
+Last comes the rounding to float16. There is no training. Deterministic for a seed and a number of threads on a CPU; an
+interrupted run goes on from its last finished layer.
 """
 
 from __future__ import annotations
