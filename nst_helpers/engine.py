@@ -25,6 +25,14 @@ LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
 OPTIMIZERS = tuple(LEARNING_RATES)
 SCHEDULES = ("constant", "step", "cosine")
 
+# PyTorch's L-BFGS begins with a step of total length 1 over all pixels, too short to tell the curvature from rounding,
+# and it keeps no curvature where step times change of gradient is under 1e-10. So the first step moves the pixels by
+# 0.01 in the mean (0.001 where it starts afresh), and the loss is scaled to begin at 1e4: L-BFGS is blind to its scale.
+FIRST_STEP, FRESH_STEP = 1e-2, 1e-3
+SCALED_LOSS = 1e4
+# No step of L-BFGS moves the pixels by more than this in the mean: a leap on curvature half learnt is what explodes.
+LONGEST_STEP = 2e-2
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -107,6 +115,7 @@ class Optimisation:
         self.image = image.detach().clone().requires_grad_()
         self.best, self.best_loss = self.image.detach().clone(), math.inf
         self.done, self.local, self.guard = done, 0, Guard()
+        self.scale: float | None = None
         self.started = time.perf_counter() if started is None else started
         self.restart()
 
@@ -122,14 +131,17 @@ class Optimisation:
 
     def set_weights(self, weights: Weights) -> None:
         """Change the objective: the optimiser starts afresh, and the best image is judged anew."""
-        self.weights, self.best_loss = weights, math.inf
+        self.weights, self.best_loss, self.scale = weights, math.inf, None
         self.best = self.image.detach().clone()
         if self.kind == "lbfgs":
             self.restart()
 
     def step(self) -> Evaluation:
         lr = self.lr * self.guard.lr_scale * lr_factor(self.schedule, self.local, self.total)
-        self.optimizer.param_groups[0]["lr"] = lr
+        first = 1.0
+        if self.kind == "lbfgs" and not self.optimizer.state:
+            first = self.image.numel() * (FRESH_STEP if self.local else FIRST_STEP)
+        self.optimizer.param_groups[0]["lr"] = lr * first
         # The loss belongs to the image before the change, so that image has to be kept until the loss is known.
         before = self.image.detach().clone()
         self.optimizer.step(self._closure)
@@ -154,6 +166,10 @@ class Optimisation:
 
     def _clamp(self, before: Tensor) -> None:
         with torch.no_grad():
+            if self.kind == "lbfgs":
+                change = self.image - before
+                change *= (LONGEST_STEP / change.abs().mean()).clamp(max=1.0)
+                self.image.copy_(before + change)
             self.image.clamp_(0, 1)
             if self.kind == "lbfgs":
                 # The next curvature pair is the change of the gradient over the step d * t: the step as it was made.
@@ -165,7 +181,10 @@ class Optimisation:
         self.model(self.image)
         w = self.weights
         loss = self.model.total_loss(content_weight=w.content, style_weight=w.style, tv_weight=w.tv)
-        loss.backward()
+        if self.scale is None:
+            first = loss.item() if self.kind == "lbfgs" else 0.0
+            self.scale = SCALED_LOSS / first if math.isfinite(first) and first > 0 else 1.0
+        (loss * self.scale).backward()
         self._loss = loss.detach()
         return loss
 
@@ -208,6 +227,7 @@ class Optimisation:
             "image": self.image.detach().cpu(),
             "best": self.best.cpu(),
             "best_loss": self.best_loss,
+            "loss_scale": self.scale,
             "done": self.done,
             "local": self.local,
             "restarts": self.guard.restarts,
@@ -221,6 +241,7 @@ class Optimisation:
         with torch.no_grad():
             self.image.copy_(state["image"])
         self.best, self.best_loss = state["best"].to(self.image.device), state["best_loss"]
+        self.scale = state["loss_scale"]
         self.done, self.local = state["done"], state["local"]
         self.guard.restarts, self.guard.lr_scale = state["restarts"], state["lr_scale"]
         self.optimizer.load_state_dict(state["optimizer"])
