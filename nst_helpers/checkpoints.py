@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
+import io
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from .encoders import Encoder
 from .errors import NSTError
+from .images import write_whole
 from .settings import Settings
 
 __all__ = ["CheckpointError", "fingerprint", "read_checkpoint", "write_checkpoint"]
@@ -52,19 +52,14 @@ def _word(value: Any) -> str:
 def write_checkpoint(path: str | Path, content: dict[str, Any]) -> Path:
     """Write the state whole or not at all: a temporary file beside it takes its place when complete."""
     path = Path(path)
+    state = io.BytesIO()
+    torch.save(content, state)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
+        write_whole(path, state.getvalue())
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint {path} can't be written ({error.strerror}): choose another folder."
         ) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
     return path
 
 

@@ -70,17 +70,18 @@ def choose_precision(encoder: Encoder, device: torch.device, precision: str = "a
 def prepare(encoder: Encoder, *, device: torch.device | str | None = None, precision: str = "auto") -> Encoder:
     """A copy of the encoder for that device; on a CPU with channels last and, where it pays, bfloat16 convolutions.
 
-    Gram matrices and losses stay in float32 (see losses.py). An encoder that already fits is returned as it is.
+    Gram matrices and losses stay in float32 (see losses.py); a float64 encoder stays float64 throughout.
 
     >>> from nst_helpers.encoders import Spec
     >>> prepare(Encoder(Spec("toy", ((4,),))), device="cpu", precision="bfloat16").layers["conv1_1"].weight.dtype
     torch.bfloat16
     """
     device = choose_device(device)
+    double = encoder.layers["conv1_1"].weight.dtype == torch.float64
+    if double and precision == "auto":
+        precision = "float32"  # Nothing to choose, so nothing to measure.
     dtype = choose_precision(encoder, device, precision)
-    if encoder.layers["conv1_1"].weight.dtype == torch.float64:
-        dtype = torch.float64
-    return _converted(encoder, device, dtype)
+    return _converted(encoder, device, torch.float64 if double else dtype)
 
 
 def _converted(encoder: Encoder, device: torch.device, dtype: torch.dtype) -> Encoder:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ImageError, LayerError, WeightsError
+from .weightfiles import VGG16_BLOCKS, VGG19_BLOCKS, WIDTHS
 
 __all__ = ["HED", "VGG19", "Encoder", "Normalization", "Pool", "Spec", "load_encoder"]
 
@@ -55,10 +56,14 @@ class Spec:
         return tuple(names)
 
 
-VGG19 = Spec("vgg19", ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4), pool_scale=1.7)
+def _table(depths: Iterable[int]) -> tuple[tuple[int, ...], ...]:
+    return tuple((width,) * depth for width, depth in zip(WIDTHS, depths, strict=True))
+
+
+VGG19 = Spec("vgg19", _table(VGG19_BLOCKS), pool_scale=1.7)
 HED = Spec(
     "hed",
-    ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
+    _table(VGG16_BLOCKS),
     mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
     std=(1 / 255,) * 3,
     pool="avg",

@@ -163,7 +163,7 @@ def save_image(image: Tensor, path: str | os.PathLike[str], *, quality: int = 92
         Image.fromarray(pixels.numpy()).save(encoded, kind, quality=quality, **options)
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, encoded.getvalue())
+        write_whole(path, encoded.getvalue())
     except FileNotFoundError as error:
         raise ImageError(f"the folder of '{path}' doesn't exist: make it, or pass parents=True.") from error
     except (OSError, ValueError) as error:
@@ -215,7 +215,7 @@ def _check_size(size: object) -> Size:
     return tuple(numbers) if pair else numbers[0]
 
 
-def _replace(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that its name stands for the old bytes or the new ones, never for a part."""
     target = Path(os.path.realpath(path))  # through a link, not over it
     temporary = target.with_name(f".nst-{secrets.token_hex(8)}.tmp")

@@ -116,12 +116,8 @@ def test_environment_yml_is_in_step_with_pyproject():
     wanted = {"python": SpecifierSet(project["project"]["requires-python"])}
     for line in project["project"]["dependencies"] + project["dependency-groups"]["dev"]:
         requirement = Requirement(line)
-        if requirement.name not in PIP_ONLY:
-            wanted[CONDA_NAMES.get(requirement.name, requirement.name)] = requirement.specifier
+        wanted[CONDA_NAMES.get(requirement.name, requirement.name)] = requirement.specifier
     assert listed == wanted
-
-
-PIP_ONLY: set[str] = set()
 
 
 def test_the_gate_runs_the_readmes_test_command():
