@@ -37,11 +37,11 @@ REQUIREMENTS = [Requirement(line) for line in PROJECT["dependencies"]]
 PINNED = ("ipython", "ipykernel", "ipywidgets", "tornado")
 
 
-def unmet(requirement: Requirement, versions: dict[str, str], with_torch: set[str]) -> str | None:
-    """What Colab lacks of a requirement; what torch itself requires came with it, in a version that suits it."""
+def unmet(requirement: Requirement, versions: dict[str, str], along: set[str]) -> str | None:
+    """What Colab lacks of a requirement; what torch or the kernel requires came along, in a version that suits it."""
     name = canonicalize_name(requirement.name)
     if name not in versions:
-        return None if name in with_torch else f"{requirement}, Colab has none"
+        return None if name in along else f"{requirement}, Colab has none"
     return None if Version(versions[name]) in requirement.specifier else f"{requirement}, Colab has {versions[name]}"
 
 
@@ -52,14 +52,17 @@ def required_by(package: str, extras: tuple[str, ...] = ()) -> dict[str, tuple[s
     return {canonicalize_name(r.name): tuple(sorted(r.extras)) for r in wanted}
 
 
+CAME_ALONG = {*required_by("torch"), *required_by("ipykernel")}
+
+
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
 def test_colab_meets_the_requirement(requirement):
-    assert unmet(requirement, COLAB["packages"], set(required_by("torch"))) is None
+    assert unmet(requirement, COLAB["packages"], CAME_ALONG) is None
 
 
 @pytest.mark.parametrize("line", ["torch>=2.12", "ipywidgets>=8", "numpy<2", "lpips"])
 def test_a_requirement_that_colab_does_not_meet_is_seen(line):
-    assert unmet(Requirement(line), COLAB["packages"], set(required_by("torch")))
+    assert unmet(Requirement(line), COLAB["packages"], CAME_ALONG)
 
 
 def test_colab_has_a_python_that_the_package_takes():
