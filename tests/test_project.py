@@ -32,7 +32,9 @@ FLOORS = [
     {"engine"},
     {"settings"},
     {"checkpoints"},
-    {"optimize"},
+    {"optimize", "knobs"},
+    {"session"},
+    {"recipes"},
     {"__main__", "__init__"},
 ]
 FORBIDDEN = {("images", "encoders"), ("encoders", "images"), ("losses", "encoders"), ("encoders", "losses")}
