@@ -71,6 +71,7 @@ __all__ = [
     "load_encoder",
     "load_image",
     "load_sample",
+    "panel",
     "prepare",
     "replay",
     "resize",
@@ -92,6 +93,7 @@ _LAZY = {
     "lessons": "lessons",
     "RecipeError": "recipes",
     "StyleSession": "session",
+    "panel": "panel",
     "replay": "recipes",
     "save_recipe": "recipes",
     "convert_style_weight": "conventions",
@@ -103,6 +105,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(f".{_LAZY[name]}", __name__)
+    # A module of the same name as its function (panel) is callable, and stands for both.
     return module if name == _LAZY[name] else getattr(module, name)
 
 

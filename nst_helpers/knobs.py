@@ -18,7 +18,7 @@ from torch import Tensor
 from .devices import prepare
 from .encoders import Encoder, load_encoder
 from .engine import LEARNING_RATES, OPTIMIZERS, Evaluation
-from .errors import LayerError
+from .errors import ImageError, LayerError
 from .images import check_image, load_image
 from .model import Weights
 from .samples import list_samples, load_sample
@@ -56,6 +56,8 @@ def as_picture(source: Source | Picture, name: str) -> Picture:
         image, name = load_sample(source), source
     else:
         image, name = load_image(source), name if isinstance(source, bytes) else Path(source).stem
+    if len(image) != 1:
+        raise ImageError(f"{name} is a batch of {len(image)}, expected one picture: take {name}[:1].")
     return Picture(image, name, _sha256([image]))
 
 

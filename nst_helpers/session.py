@@ -40,7 +40,6 @@ class StyleSession:
     any thread: one lock lets them through one after the other, between two steps.
 
     Raises ImageError, LayerError, WeightsError or ValueError in one sentence for what can't be used.
-
     >>> from nst_helpers.encoders import Spec
     >>> picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     >>> session = StyleSession(picture, picture.flip(-1), encoder=Encoder(Spec("toy", ((8,), (8,)))),
@@ -93,8 +92,6 @@ class StyleSession:
         self.snapshots: list[Snapshot] = []
         self._begin(init, seed)
 
-    # What there is to see
-
     @property
     def history(self) -> list[Evaluation]:
         """One record per evaluation since the picture was started, as it was before that evaluation's change."""
@@ -117,9 +114,9 @@ class StyleSession:
         return self._style.image
 
     @property
-    def names(self) -> tuple[str, str]:
-        """What the content and the style picture are called."""
-        return self._content.name, self._style.name
+    def pictures(self) -> tuple[Picture, Picture]:
+        """The content and the style picture as they came, each with its name."""
+        return self._content, self._style
 
     @property
     def losses(self) -> dict[str, Any]:
@@ -134,8 +131,6 @@ class StyleSession:
     def stuck(self) -> bool:
         """Whether the loss has exploded so often that the session waits for a change of settings."""
         return self._run.diverged
-
-    # What there is to do
 
     def step(self, n: int | None = None, *, seconds: float | None = None) -> list[Evaluation]:
         """Make n evaluations, or as many as fit into that many seconds and one at least; one if neither is given.
@@ -224,17 +219,18 @@ class StyleSession:
             self._content, self._style = snapshot.pictures
             self._run = self._optimisation(snapshot.image)
             self._note({"fresh": True})
-            words = f"back to snapshot {snapshot.number}, at step {snapshot.step}; {NAMES[self.knobs.optimizer]} starts afresh"
-            self._events = [words]
-            return words
+            name = NAMES[self.knobs.optimizer]
+            self._events = [f"back to snapshot {snapshot.number}, at step {snapshot.step}; {name} starts afresh"]
+            return self._events[0]
 
     def refresh(self) -> str:
         """A fresh optimiser on the picture as it is: no curvature, no moments, and the full learning rate."""
         with self._held():
             self._run = self._optimisation(self._run.image.detach())
             self._note({"fresh": True})
-            self._events.append(f"{NAMES[self.knobs.optimizer]} starts afresh")
-            return self._events[-1]
+            words = f"{NAMES[self.knobs.optimizer]} starts afresh"
+            self._events.append(words)
+            return words
 
     def recipe(self) -> dict[str, Any]:
         """The way to the picture as it is now, fit for JSON: pictures by hash, settings, changes, seed and steps."""

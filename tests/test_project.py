@@ -34,7 +34,9 @@ FLOORS = [
     {"checkpoints"},
     {"optimize", "knobs"},
     {"session"},
-    {"recipes"},
+    {"recipes", "panel_chart", "panel_pictures"},
+    {"panel_layout"},
+    {"panel"},
     {"__main__", "__init__"},
 ]
 FORBIDDEN = {("images", "encoders"), ("encoders", "images"), ("losses", "encoders"), ("encoders", "losses")}
