@@ -9,25 +9,24 @@ Output widget and no pyplot. A page out of sight slows its clocks down, and the 
 from __future__ import annotations
 
 import functools
-import html
 import json
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from .errors import NSTError
 from .images import load_image, resize
-from .knobs import Picture, Snapshot, as_picture
-from .panel_chart import COLOURS, draw_chart
-from .panel_layout import CARDS, Parts, playing_trait, uploaded
-from .panel_pictures import card, data_uri, jpeg, png, sheet, thumbnail
+from .knobs import Snapshot, as_picture
+from .panel_face import Face
+from .panel_layout import playing_trait, uploaded
+from .panel_pictures import data_uri, png
+from .panel_words import sentence, summary
 from .recipes import save_recipe
+from .samples import list_samples
 from .session import StyleSession
 
 __all__ = ["Panel", "panel"]
@@ -35,7 +34,6 @@ __all__ = ["Panel", "panel"]
 CHUNK = 0.2  # seconds of painting for each message of the clock
 CHART_EVERY = 0.6  # seconds between two drawings of the chart
 LARGEST = 768  # short side of an uploaded picture; the largest size on offer is 512
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 _open: list[Panel] = []
 
@@ -83,111 +81,16 @@ def told(handler: Callable[..., None]) -> Callable[..., None]:
     return safe
 
 
-class Panel:
+class Panel(Face):
     """The widgets of a session and what they do; made by `panel`."""
 
-    def __init__(
-        self, session: StyleSession, *, target: Mapping[str, float] | None, folder: str | Path, chunk: float
-    ) -> None:
-        self.session, self.folder, self.chunk = session, Path(folder), chunk
-        self.target = {name: float(limit) for name, limit in (target or {}).items()}
-        if not set(self.target) <= {"content", "style"} or any(limit <= 0 for limit in self.target.values()):
-            raise ValueError(f"The target {target!r} came: give limits above 0 for 'content' and 'style'.")
-        self.closed, self.reached_at, self.status = False, None, ""
-        self._busy, self._pulling = threading.Lock(), threading.RLock()
-        self._quiet, self._charted = False, 0.0
-        self._made: deque[tuple[float, int]] = deque(maxlen=64)
-        self.parts = Parts(session.knobs, self.names)
-        self._mine: dict[str, Picture] = {}
+    def __init__(self, session: StyleSession, *, target: Mapping[str, float] | None, folder: str | Path, chunk: float):
+        super().__init__(session, target=target)
+        self.folder, self.chunk = Path(folder), chunk
+        self.closed, self.reached_at = False, None
+        self._busy = threading.Lock()
         self._connect()
-        self.pull()
-        self.show()
         self.say("Press play: the picture paints itself, and every knob works while it runs.")
-
-    # What the page shows
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """What the content and the style picture are called."""
-        content, style = self.session.pictures
-        return content.name, style.name
-
-    @property
-    def running(self) -> bool:
-        """Whether the clock runs."""
-        return bool(getattr(self.parts.clock, playing_trait(self.parts.clock)))
-
-    def reached(self, losses: Mapping[str, Any] | None = None) -> bool:
-        """Whether losses, or the picture's, are under every limit of the target."""
-        losses = self.session.losses if losses is None else losses
-        return bool(self.target and losses) and all(losses[name] < limit for name, limit in self.target.items())
-
-    def say(self, words: str, kind: str = "") -> None:
-        """Put a sentence into the status line: plain, "good" or "bad"."""
-        self.status = words
-        mark = {"good": "✓ ", "bad": "! "}.get(kind, "")
-        self._tell(f'<p role="status" aria-live="polite" class="nst-{kind}">{mark}{html.escape(words)}</p>')
-
-    def _tell(self, text: str) -> None:
-        self.parts.status.value = text
-
-    def show(self, *, chart: bool = True) -> None:
-        """Bring the picture, the numbers and, if asked for, the chart up to date."""
-        parts, session = self.parts, self.session
-        parts.picture.value = jpeg(session.image)
-        parts.readout.value = self._numbers()
-        if chart:
-            parts.chart.value = draw_chart(session.history, self.target)
-            parts.head.value = self._heading()
-            self._charted = time.monotonic()
-
-    def _heading(self) -> str:
-        content, style = (html.escape(name) for name in self.names)
-        on = self.running
-        badge = f'<span class="nst-badge {"nst-on" if on else ""}">{"painting" if on else "paused"}</span>'
-        height, width = self.session.content.shape[-2:]
-        about = f"{width} × {height} px · {html.escape(self.session.knobs.encoder)}"
-        return f'<div class="nst-title"><h3>{content} × {style}</h3><span class="nst-sub">{about}</span>{badge}</div>'
-
-    def _numbers(self) -> str:
-        losses, rate = self.session.losses, self.rate()
-        cells = [("step", "", str(losses.get("step", 0)), "")]
-        for name, text in (("content", "content distance"), ("style", "style distance"), ("tv", "variation")):
-            value = losses.get(name)
-            aim = ""
-            if name in self.target:
-                met = value is not None and value < self.target[name]
-                word = "✓ under" if met else "aim: under"
-                aim = f'<small class="{"nst-met" if met else ""}">{word} {self.target[name]:.3g}</small>'
-            colour = f'<i style="background:{COLOURS[name]}"></i>'
-            cells.append((text, colour, "–" if value is None else _digits(value), aim))
-        cells.append(("steps a second", "", f"{rate:.0f}" if rate else "–", ""))
-        return "<dl>" + "".join(f"<div><dt>{c}{t}</dt><dd>{v}{a}</dd></div>" for t, c, v, a in cells) + "</dl>"
-
-    def rate(self) -> float:
-        """Evaluations a second over the last two seconds of running; 0 when paused."""
-        recent = [(t, n) for t, n in self._made if t > time.monotonic() - 2.5]
-        if len(recent) < 2:
-            return 0.0
-        return sum(n for _, n in recent[1:]) / max(recent[-1][0] - recent[0][0], 1e-6)
-
-    def pull(self) -> None:
-        """Set every control to what the session holds, without setting the session."""
-        parts, knobs = self.parts, self.session.knobs
-        with self._silent():
-            for name, slider in (*parts.weights.items(), ("lr", parts.lr)):
-                _put(slider, getattr(knobs, name))
-            for name, slider in parts.layers.items():
-                _put(slider, knobs.layer_weights[name])
-            for name in ("optimizer", "encoder", "size"):
-                _put(getattr(parts, name), getattr(knobs, name))
-            for role, picture in zip(("content", "style"), self.session.pictures, strict=True):
-                self._mine[picture.name] = picture
-                _put(parts.choices[role], picture.name)
-                parts.thumbs[role].value = thumbnail(picture.image, f"{role} picture: {picture.name}")
-        parts.photo.value = jpeg(self.session.content)
-
-    # What the controls do
 
     def _connect(self) -> None:
         parts = self.parts
@@ -230,31 +133,36 @@ class Panel:
         with self._busy:
             made = self.session.step(1)
         self.show()
-        self.say(f"One step: {self._summary()}.")
+        self.say(f"One step: {summary(self.session.losses)}.")
         self._comment(made)
 
     def _comment(self, made: list[Any]) -> None:
         """Say what a person should know of some evaluations: a blown-up loss, a target reached."""
         if self.session.stuck:
             self.pause()
-            self.say("The loss has exploded too often: change a weight or the rate, then press play.", "bad")
+            self.say("The loss has exploded too often: change a weight or the step size, then press play.", "bad")
         elif events := [e.event for e in made if "back to the best image" in e.event]:
             self.say(f"Guarded: {events[-1]}.", "bad")
         if self.reached() and self.reached_at is None:
             self.reached_at = self.session.losses["step"]
-            self.say(f"Target reached at step {self.reached_at}: {self._summary()}. Take a snapshot.", "good")
+            self.say(
+                f"Target reached at step {self.reached_at}: {summary(self.session.losses)}. Take a snapshot.", "good"
+            )
 
     @told
     def _started_or_paused(self, _: Any) -> None:
         self._made.clear()
         self.show()
         if self.status.startswith(("Press play", "Paused", "Painting", "Interrupted")):
-            self.say("Painting: turn any knob." if self.running else f"Paused: {self._summary()}.")
+            self.say("Painting: turn any knob." if self.running else f"Paused: {summary(self.session.losses)}.")
 
     @told
     def _turned(self, name: str, change: Mapping[str, Any]) -> None:
-        if not self._is_quiet():
-            self._set(**{name: change["new"]})
+        if self._is_quiet():
+            return
+        if name == "encoder":
+            self.say(f"Loading the encoder {change['new']} …")
+        self._set(**{name: change["new"]})
 
     @told
     def _layer_turned(self, name: str, change: Mapping[str, Any]) -> None:
@@ -275,7 +183,8 @@ class Panel:
                 raise type(error)(str(error).replace("the data given as bytes", f"'{name}'")) from error
             if min(image.shape[-2:]) > LARGEST:
                 image = resize(image, LARGEST)
-            self._set(**{role: as_picture(image, Path(name).stem)})
+            stem = Path(name).stem
+            self._set(**{role: as_picture(image, f"{stem} (yours)" if stem in list_samples() else stem)})
 
     def _set(self, **changes: Any) -> None:
         words = self.session.set(**changes)
@@ -302,7 +211,7 @@ class Panel:
     def _snapshot(self, _: Any) -> None:
         kept = self.session.snapshot()
         self._fill_strip()
-        self.say(f"Snapshot {kept.number} kept at step {kept.step}: {self._summary()}.")
+        self.say(f"Snapshot {kept.number} kept at step {kept.step}: {summary(self.session.losses)}.")
 
     @told
     def _undo(self, _: Any) -> None:
@@ -337,16 +246,13 @@ class Panel:
 
     def _saved(self, name: str, address: str) -> None:
         self.say(f"Saved as {name}.", "good")
-        link = f'<a download="{html.escape(name, quote=True)}" href="{address}">download</a></p>'
-        self._tell(self.parts.status.value.replace("</p>", link))
+        self.parts.status.value = sentence(self.status, "good", link=(name, address))
 
     def _free_name(self, suffix: str) -> str:
         stem = "_".join("".join(c if c.isalnum() or c in "-_" else "_" for c in n) for n in self.names)
         stem = f"{stem}_{len(self.session.history):04d}"
         names = (f"{stem}{'' if i == 1 else f'-{i}'}{suffix}" for i in range(1, 10_000))
         return next(name for name in names if not (self.folder / name).exists())
-
-    # Small things
 
     def pause(self) -> None:
         """Stop the clock."""
@@ -363,71 +269,6 @@ class Panel:
             _open.remove(self)
         with self._busy:
             self.parts.close()
-
-    def _summary(self) -> str:
-        losses = self.session.losses
-        if not losses:
-            return "no step yet"
-        return f"step {losses['step']}, content distance {_digits(losses['content'])}, style distance {_digits(losses['style'])}"
-
-    def _shown(self) -> list[Snapshot]:
-        return self.session.snapshots[-CARDS:]
-
-    def _fill_strip(self) -> None:
-        parts, shown = self.parts, self._shown()
-        parts.empty.layout.display = "none" if shown else ""
-        for i, slot in enumerate(parts.slots):
-            slot.layout.display = "" if i < len(shown) else "none"
-            if i < len(shown):
-                s = shown[i]
-                parts.cards[i].value = card(s.image, s.number, s.step, s.knobs, s.losses, self.reached(s.losses))
-                parts.backs[i].tooltip = f"Go back to snapshot {s.number}"
-
-    @contextmanager
-    def _silent(self):
-        with self._pulling:
-            self._quiet = True
-            try:
-                yield
-            finally:
-                self._quiet = False
-
-    def _is_quiet(self) -> bool:
-        # In another thread this waits until the controls are set, so that a person's own move is never taken for one.
-        with self._pulling:
-            return self._quiet
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        """The widgets for a page with a kernel; for every other, a still picture and a line of text."""
-        content, style = self.names
-        bundle: dict[str, Any] = {"text/plain": f"Live panel: {content} in the manner of {style}, {self._summary()}."}
-        if "google.colab" not in sys.modules:  # which would show the picture beside the panel
-            bundle["image/jpeg"] = sheet(self.session.content, self.session.style, self.session.image)
-        if model := self.parts.box.model_id:
-            bundle[WIDGET_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": model}
-        return bundle
-
-
-def _put(control: Any, value: Any) -> None:
-    """Set a control to a value, the nearest that it has where it has not this one."""
-    if hasattr(control, "options"):
-        values = [o[1] if isinstance(o, tuple) else o for o in control.options]
-        if value not in values:
-            if not isinstance(value, float):
-                control.options = (*control.options, value)
-            else:
-                value = min(values, key=lambda v: abs(v - value))
-    if control.value != value:
-        control.value = value
-
-
-def _digits(value: float) -> str:
-    """Three digits that count, without an exponent down to a thousandth.
-
-    >>> _digits(0.43219), _digits(0.00432), _digits(12.345)
-    ('0.432', '0.0043', '12.3')
-    """
-    return f"{value:.1f}" if value >= 10 else f"{value:.3f}" if value >= 0.01 else f"{value:.4f}"
 
 
 class _Callable(ModuleType):

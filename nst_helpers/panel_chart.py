@@ -57,11 +57,8 @@ def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | Non
         at = x(event.step)
         parts.append(f'<path class="nst-tick" d="M{at:.1f} {HEIGHT - BOTTOM + 1}l3 5h-6z"/>')
     for name, limit in targets.items():
-        parts.append(
-            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(limit):.1f}" y2="{y(limit):.1f}" '
-            f'stroke="{COLOURS[name]}" stroke-width="1" opacity=".55"/>'
-            f'<text x="{LEFT + 4}" y="{y(limit) - 3:.1f}" fill="{COLOURS[name]}">target {limit:.3g}</text>'
-        )
+        across = f'x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(limit):.1f}" y2="{y(limit):.1f}"'
+        parts.append(f'<line {across} stroke="{COLOURS[name]}" opacity=".55"/>')
     ends = _apart({name: y(points[-1][1]) for name, points in values.items() if points})
     for name, points in values.items():
         if not points:
@@ -73,6 +70,11 @@ def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | Non
             f'stroke-linejoin="round" stroke-linecap="round"{dash}/>'
             f'<text class="nst-name" x="{WIDTH - RIGHT + 8}" y="{ends[name] + 4:.1f}" fill="{COLOURS[name]}">'
             f"{NAMES[name]}</text>"
+        )
+    for name, limit in targets.items():
+        parts.append(
+            f'<text class="nst-halo" x="{WIDTH - RIGHT - 4}" y="{y(limit) - 4:.1f}" text-anchor="end" '
+            f'fill="{COLOURS[name]}">aim {limit:.3g}</text>'
         )
     if not history:
         parts.append(f'<text x="{WIDTH / 2 - 30}" y="{HEIGHT / 2}" text-anchor="middle">no step yet</text>')
@@ -87,12 +89,12 @@ def _axes(decades: range, steps: range, x: object, y: object) -> str:
     parts = []
     for power in decades:
         at = y(10.0**power)
-        label = f"10<tspan dy='-4' font-size='8'>{power}</tspan>" if abs(power) > 1 else f"{10.0**power:g}"
+        label = f"{10.0**power:g}" if abs(power) < 5 else f"1e{power}"
         parts.append(f'<line class="nst-grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{label}</text>')
     for value in steps:
         parts.append(f'<text x="{x(value):.1f}" y="{HEIGHT - 5}" text-anchor="middle">{value}</text>')
-    parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{HEIGHT - 5}">steps</text>')
+    parts.append(f'<text x="{WIDTH - RIGHT + 20}" y="{HEIGHT - 5}">steps</text>')
     return "".join(parts)
 
 

@@ -37,14 +37,15 @@ class Parts:
         self._gallery()
         self.head, self.status = self._html("nst-head"), self._html("nst-status")
         self.readout, self.chart = self._html("nst-readout"), self._html("")
-        left = self._box([self.stage, self.readout, self.transport, self.chart])
+        losses = self._section("Losses", "without their weights, by step; ▲ a knob was turned")
+        left = self._box([self.stage, self.readout, losses, self.chart])
         right = self._box(
             [
                 self._section("Weights", "log scale", first=True),
                 *self.weights.values(),
                 self._section("Style layers", "fine strokes → large shapes"),
                 self.faders,
-                self._section("Optimiser"),
+                self._section("Optimiser and network"),
                 self.engine,
                 self._section("Pictures", "content above, style below"),
                 *self.sources.values(),
@@ -53,7 +54,7 @@ class Parts:
         main = self._box([left, right], "nst-main")
         css = self._html("", f"<style>{CSS.read_text(encoding='utf-8')}</style>")
         css.layout.display = "none"
-        inside = [css, self.head, main, self.status, self.strip, self.empty]
+        inside = [css, self.head, self.transport, main, self.status, self.strip, self.empty]
         self.box = self._box(inside, "nst-panel")
 
     def close(self) -> None:
@@ -115,12 +116,11 @@ class Parts:
         self.faders = self._box(list(self.layers.values()), "nst-faders")
 
     def _engine(self, knobs: Knobs) -> None:
-        self.optimizer = self._choice("method", [(OPTIMIZER_NAMES[o], o) for o in OPTIMIZERS], knobs.optimizer)
-        self.lr = self._log("rate", knobs.lr, -3, 0.5, "")
+        self.optimizer = self._choice("optimiser", [(OPTIMIZER_NAMES[o], o) for o in OPTIMIZERS], knobs.optimizer)
+        self.lr = self._log("step size", knobs.lr, -3, 0.5, "")
         self.encoder = self._choice("encoder", [*dict.fromkeys([*ENCODERS, knobs.encoder])], knobs.encoder)
         self.size = self._choice("size", [(f"{s} px", s) for s in sorted({*SIZES, knobs.size})], knobs.size)
-        pair = self._box([self.optimizer, self.size, self.encoder], "nst-pair")
-        self.engine = self._box([pair, self.lr])
+        self.engine = self._box([self._box([self.optimizer, self.encoder, self.size], "nst-engine"), self.lr])
 
     def _sources(self, names: tuple[str, str]) -> None:
         self.thumbs, self.choices, self.uploads, self.sources = {}, {}, {}, {}
@@ -129,7 +129,7 @@ class Parts:
             self.choices[role] = self._keep(
                 widgets.Dropdown(options=[*dict.fromkeys([*list_samples(role), name])], value=name)
             )
-            self.uploads[role] = self._keep(widgets.FileUpload(accept="image/*", multiple=False, description="Yours"))
+            self.uploads[role] = self._keep(widgets.FileUpload(accept="image/*", multiple=False, description="Upload"))
             row = [self.thumbs[role], self.choices[role], self.uploads[role]]
             self.sources[role] = self._box(row, "nst-source")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from PIL import Image
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from .images import resize
 
-__all__ = ["card", "data_uri", "jpeg", "png", "sheet", "thumbnail"]
+__all__ = ["data_uri", "jpeg", "png", "sheet", "thumbnail"]
 
 THUMB = 132  # short side in pixels, twice what is shown, for sharp screens
 
@@ -50,18 +48,6 @@ def thumbnail(image: Tensor, text: str) -> str:
     """A small picture with its text, as HTML."""
     small = resize(image.detach().clamp(0, 1), min(THUMB, *image.shape[-2:]))
     return f'<img src="{data_uri(jpeg(small), "image/jpeg")}" alt="{html.escape(text, quote=True)}">'
-
-
-def card(image: Tensor, number: int, step: int, knobs: Any, losses: Mapping[str, Any], reached: bool) -> str:
-    """A snapshot as a figure: the picture, its step, its weights, and its distances."""
-    weights = f"{knobs.content_weight:.3g} : {knobs.style_weight:.3g} : {knobs.tv_weight:.3g}"
-    text = f"snapshot {number} at step {step}, content {knobs.content_weight:.3g}, style {knobs.style_weight:.3g}"
-    distances = f"c {losses['content']:.2f} · s {losses['style']:.3f}" if losses else "not measured yet"
-    star = ' <b class="nst-star">★ target</b>' if reached else ""
-    return (
-        f"<figure>{thumbnail(image, text)}<figcaption><b>{number}</b> step {step}{star}<br>"
-        f'<span title="weights of content : style : variation">{weights}</span><br>{distances}</figcaption></figure>'
-    )
 
 
 def sheet(content: Tensor, style: Tensor, image: Tensor, *, height: int = 240) -> bytes:

@@ -35,7 +35,8 @@ FLOORS = [
     {"optimize", "knobs"},
     {"session"},
     {"recipes", "panel_chart", "panel_pictures"},
-    {"panel_layout"},
+    {"panel_layout", "panel_words"},
+    {"panel_face"},
     {"panel"},
     {"__main__", "__init__"},
 ]

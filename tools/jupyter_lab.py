@@ -52,12 +52,13 @@ def serve(folder: Path, **env: str) -> Iterator[str]:
     token, own = secrets.token_hex(16), folder / ".jupyter"
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.root_dir={folder}"]
     command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
-    command += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None", "--LabApp.check_for_updates_class="]
-    command[-1] += "jupyterlab.handlers.announcements.NeverCheckForUpdate"
+    command += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]
     places = {f"JUPYTER_{name}": str(own / name.lower()) for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")}
     places["JUPYTERLAB_SETTINGS_DIR"] = str(own / "settings")
     places["JUPYTERLAB_WORKSPACES_DIR"] = str(own / "workspaces")
-    own.mkdir(exist_ok=True)
+    quiet = own / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True, exist_ok=True)
+    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     with (own / "log.txt").open("w") as log:
         server = subprocess.Popen(

@@ -1,0 +1,88 @@
+"""What the panel says, as HTML: heading, numbers, status sentence, the cards of the snapshots."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+from .knobs import Snapshot
+from .panel_chart import COLOURS
+from .panel_pictures import thumbnail
+from .session import StyleSession
+
+__all__ = ["card", "digits", "heading", "numbers", "sentence", "summary"]
+
+
+def digits(value: float) -> str:
+    """Three digits that count, without an exponent.
+
+    >>> digits(0.43219), digits(0.00432), digits(12.345), digits(0.0)
+    ('0.432', '0.0043', '12.3', '0')
+    """
+    if value == 0:
+        return "0"
+    return f"{value:.1f}" if value >= 10 else f"{value:.3f}" if value >= 0.01 else f"{value:.4f}"
+
+
+def summary(losses: Mapping[str, Any]) -> str:
+    """Step and distances in words.
+
+    >>> summary({"step": 3, "content": 0.5, "style": 0.02})
+    'step 3, content distance 0.500, style distance 0.020'
+    """
+    if not losses:
+        return "no step yet"
+    content, style = digits(losses["content"]), digits(losses["style"])
+    return f"step {losses['step']}, content distance {content}, style distance {style}"
+
+
+def heading(session: StyleSession, *, running: bool) -> str:
+    """The names of the pictures, what paints them, and whether it does."""
+    content, style = (html.escape(picture.name) for picture in session.pictures)
+    height, width = session.content.shape[-2:]
+    about = f"{width} × {height} px · {html.escape(session.knobs.encoder)}"
+    badge = f'<span class="nst-badge{" nst-on" if running else ""}">{"painting" if running else "paused"}</span>'
+    return f'<div class="nst-title"><h3>{content} × {style}</h3><span class="nst-sub">{about}</span>{badge}</div>'
+
+
+def numbers(losses: Mapping[str, Any], target: Mapping[str, float], rate: float) -> str:
+    """The step and the losses as a row of numbers, each with its name, and its aim if there is one."""
+    cells = [_number("step", str(losses.get("step", 0)))]
+    for name, text in (("content", "content distance"), ("style", "style distance"), ("tv", "total variation")):
+        value, aim = losses.get(name), ""
+        if name in target:
+            met = value is not None and value < target[name]
+            words = f"{'✓' if met else 'aim: under'} {'under ' if met else ''}{target[name]:.3g}"
+            aim = f'<span class="nst-aim{" nst-met" if met else ""}">{words}</span>'
+        key = f'<i class="nst-key" style="background:{COLOURS[name]}"></i>'
+        cells.append(_number(key + text, "–" if value is None else digits(value), aim))
+    cells.append(_number("steps a second", f"{rate:.0f}" if rate else "–"))
+    return f'<div class="nst-numbers">{"".join(cells)}</div>'
+
+
+def _number(what: str, value: str, aim: str = "") -> str:
+    return f'<div><span class="nst-what">{what}</span><span class="nst-value">{value}</span>{aim}</div>'
+
+
+def sentence(words: str, kind: str = "", *, link: tuple[str, str] | None = None) -> str:
+    """The status line: plain, "good" or "bad", which a mark tells too; `link` is a file's name and address."""
+    mark = {"good": "✓ ", "bad": "! "}.get(kind, "")
+    after = f' <a download="{html.escape(link[0], quote=True)}" href="{link[1]}">download</a>' if link else ""
+    return f'<p role="status" aria-live="polite" class="nst-{kind or "plain"}">{mark}{html.escape(words)}{after}</p>'
+
+
+def card(snapshot: Snapshot, *, reached: bool) -> str:
+    """A snapshot as a figure: the picture, its step, its weights, and its distances."""
+    knobs, losses = snapshot.knobs, snapshot.losses
+    text = f"snapshot {snapshot.number}: {summary(losses)}"
+    weights = f"{knobs.content_weight:.3g}:{knobs.style_weight:.3g}:{knobs.tv_weight:.3g}"
+    star = ' <b class="nst-star">★ target</b>' if reached else ""
+    keys = [f'<i class="nst-key" style="background:{COLOURS[n]}"></i>' for n in ("content", "style")]
+    distances = f"{keys[0]}c {losses['content']:.2f} {keys[1]}s {losses['style']:.3f}" if losses else "no step yet"
+    lines = [
+        f"<b>{snapshot.number}</b> · step {snapshot.step}{star}",
+        f'<span title="content : style : total variation">weights {weights}</span>',
+        distances,
+    ]
+    return f"<figure>{thumbnail(snapshot.image, text)}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
