@@ -55,6 +55,7 @@ __all__ = [
     "Weights",
     "WeightsError",
     "build_model",
+    "build_tiled_model",
     "check_image",
     "check_output",
     "checks",
@@ -87,6 +88,7 @@ __all__ = [
 
 # Loaded when first asked for: a run needs neither matplotlib nor the exercises' checks.
 _LAZY = {
+    "build_tiled_model": "tiles",
     "checks": "checks",
     "conventions": "conventions",
     "figures": "figures",
