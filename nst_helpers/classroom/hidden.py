@@ -1,0 +1,239 @@
+"""The hidden tests: what the lessons' checks show, on shapes, seeds and kinds of input that they don't show.
+
+A wrong value costs all points. An answer that is right but fragile, for float64 or for tensors whose numbers don't lie
+in order, costs a quarter of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..examine import Spec, examine
+from ..examine_layers import LAYER_SYMPTOMS
+from ..signatures_images import TO_ARRAY, TO_TENSOR
+from ..signatures_losses import CONTENT, GRAM, STYLE, gram, relative, relative_each
+from ..signatures_network import DENORMALIZE, NORMALIZE, RECEPTIVE_FIELD
+from ..signatures_totals import CONVERT, TOTAL, TV
+from ..verdicts import Trial, Verdict, as_tensor, close, copy_of, judge, kind_of, value_of
+from .integrity import own_work
+
+__all__ = ["HIDDEN", "inspect", "prove"]
+
+
+def _noise(*shapes: Sequence[int]) -> Callable[[torch.Generator], list[tuple]]:
+    return lambda g: [(torch.randn(s, generator=g) * 0.7 + 0.3,) for s in shapes]
+
+
+def _images(*shapes: Sequence[int]) -> Callable[[torch.Generator], list[tuple]]:
+    return lambda g: [(torch.rand(s, generator=g),) for s in shapes]
+
+
+def _pairs(*shapes: Sequence[int]) -> Callable[[torch.Generator], list[tuple]]:
+    return lambda g: [tuple(torch.randn(s, generator=g) + 0.6 for _ in "ab") for s in shapes]
+
+
+def _grams(g: torch.Generator) -> list[tuple]:
+    return [tuple(gram(torch.randn(b, c, 3, 5, generator=g) + 0.2) for _ in "ab") for b, c in ((3, 4), (1, 7), (3, 2))]
+
+
+def _arrays(g: torch.Generator) -> list[tuple]:
+    sizes = ((3, 8), (9, 2), (1, 5))
+    return [(torch.randint(0, 256, (h, w, 3), generator=g).to(torch.uint8).numpy(),) for h, w in sizes]
+
+
+def _bytes_like(g: torch.Generator) -> list[tuple]:
+    made = []
+    for h, w in ((3, 8), (9, 2), (1, 5)):
+        whole = torch.randint(-40, 300, (1, 3, h, w), generator=g)
+        made.append(((whole + (torch.rand(whole.shape, generator=g) - 0.5) * 0.8) / 255,))
+    return made
+
+
+def _names(g: torch.Generator) -> list[tuple]:
+    made = []
+    for _ in range(5):
+        counts = torch.randint(1, 5, (5,), generator=g).tolist()
+        names = [
+            n
+            for b, count in enumerate(counts, 1)
+            for n in (*(f"{kind}{b}_{i}" for i in range(1, count + 1) for kind in ("conv", "relu")), f"pool{b}")
+        ]
+        made.append((names[: int(torch.randint(3, len(names), (1,), generator=g))],))
+    return made
+
+
+def _totals(g: torch.Generator) -> list[tuple]:
+    def number() -> Tensor:
+        return torch.rand((), generator=g) * 3 + 0.1
+
+    return [(number(), [number() for _ in range(n)], float(number()), float(number() * 40)) for n in (1, 6, 4)]
+
+
+def _recipes(g: torch.Generator) -> list[tuple]:
+    pairs = (("d2l", "gatys_notebook"), ("gatys_notebook", "neural_style_pt"), ("pytorch_tutorial", "gordicaleksa"))
+    return [
+        (float(torch.rand((), generator=g)) * 90 + 1, a, b, c) for (a, b), c in zip(pairs, (48, 7, 31), strict=True)
+    ]
+
+
+# The same examination as the lesson's check, with other cases.
+SPECS: dict[str, tuple[Spec, Callable[[torch.Generator], list[tuple]]]] = {
+    "to_tensor": (TO_TENSOR, _arrays),
+    "to_array": (TO_ARRAY, _bytes_like),
+    "normalize": (NORMALIZE, _images((3, 3, 2, 9), (1, 3, 7, 3), (3, 3, 1, 4))),
+    "denormalize": (DENORMALIZE, _noise((3, 3, 2, 9), (1, 3, 7, 3), (3, 3, 1, 4))),
+    "receptive_field": (RECEPTIVE_FIELD, _names),
+    "content_loss": (CONTENT, _pairs((3, 2, 6, 3), (1, 5, 2, 9), (3, 4, 1, 5))),
+    "gram_matrix": (GRAM, _noise((3, 2, 5, 3), (1, 6, 2, 9), (3, 5, 1, 4))),
+    "style_loss": (STYLE, _grams),
+    "total_loss": (TOTAL, _totals),
+    "convert_style_weight": (CONVERT, _recipes),
+    "total_variation": (TV, _images((3, 3, 4, 9), (1, 3, 6, 2), (3, 3, 3, 5))),
+}
+# Whose arguments may come in double precision, or with their numbers out of order.
+_FRAGILE = {"to_array", "normalize", "denormalize", "content_loss", "gram_matrix", "style_loss", "total_variation"}
+
+
+def inspect(name: str, function: Any, *, seed: int = 0) -> tuple[float, Verdict]:
+    """The share of the points that an answer has earned by the hidden tests (0, 0.75 or 1), and why.
+
+    >>> inspect("total_variation", lambda image: image.abs().mean())[0]
+    0.0
+    """
+    examination, symptoms = _examination(name, seed)
+    verdict = judge(name, function, examination, symptoms)
+    if not verdict:
+        return 0.0, verdict
+    fragile = judge(name, function, lambda trial: _strain(trial, name, seed), symptoms)
+    if not fragile:
+        told = f"{fragile.sentence} (The values are right, so this costs a quarter of the points.)"
+        return 0.75, dataclasses.replace(fragile, sentence=told)
+    return 1.0, verdict
+
+
+def prove(name: str, function: Any, *, points: float, seed: int = 0) -> float:
+    """The points that an answer has earned; raises AssertionError with the sentence where it has earned none."""
+    with own_work(name) as called:
+        share, verdict = inspect(name, function, seed=seed)
+    if called:
+        share, verdict = 0.0, called[0]
+    if not share:
+        raise AssertionError(repr(verdict))
+    if share < 1:
+        print(verdict)
+    return points * share
+
+
+def _examination(name: str, seed: int) -> tuple[Callable[[Trial], None], Sequence]:
+    def own() -> torch.Generator:
+        return torch.Generator().manual_seed(seed + 1)
+
+    if name in SPECS:
+        spec, cases = SPECS[name]
+        spec = dataclasses.replace(spec, cases=lambda _: cases(own()))
+        return lambda trial: examine(trial, spec), spec.symptoms
+    return lambda trial: OTHERS[name](trial, own()), LAYER_SYMPTOMS
+
+
+def _strain(trial: Trial, name: str, seed: int) -> None:
+    """Double precision, and numbers that don't lie in order."""
+    if name not in _FRAGILE and name != "to_tensor":
+        return
+    spec, cases = SPECS[name]
+    for case in cases(torch.Generator().manual_seed(seed + 2)):
+        if name != "to_tensor":
+            _same(trial, spec, tuple(copy_of(a, torch.float64) for a in case), "for float64 input")
+        _same(trial, spec, tuple(map(_out_of_order, case)), "for input whose numbers don't lie in order")
+
+
+def _same(trial: Trial, spec: Spec, case: tuple, when: str) -> None:
+    kept = tuple(map(copy.deepcopy, case))
+    try:
+        answer = as_tensor(trial.function(*case))
+    except Exception as error:
+        hint = ": use flatten or reshape, not view" if "view" in str(error) else ""
+        trial.hold(False, "fragile", f"raises {type(error).__name__} {when}{hint}.")
+    rights = [value_of(oracle, kept) for oracle in spec.oracles]
+    good = any(close(answer.reshape(right.shape), right) for right in rights if answer.numel() == right.numel())
+    trial.hold(good, "fragile", f"gives other values {when}.")
+
+
+def _out_of_order(value: Any) -> Any:
+    if isinstance(value, Tensor) and value.ndim > 1:
+        return value.transpose(0, -1).contiguous().transpose(0, -1)
+    if isinstance(value, np.ndarray):
+        return np.asfortranarray(value)
+    return value
+
+
+def _layer(trial: Trial, pairs: Iterable[tuple[Tensor, Tensor]], oracles: Sequence[Callable]) -> None:
+    made = []
+    for x, target in pairs:
+        layer = trial.call(target.clone(), names=("target",))
+        made.append((layer, x, target))
+    for layer, x, target in made:
+        trial.hold(isinstance(layer, torch.nn.Module), "not-a-module", "is not an nn.Module.")
+        given = x.clone().requires_grad_()
+        out = trial.call(given, names=("features",), function=layer)
+        trial.hold(
+            isinstance(out, Tensor), "wrong-type", f"returns {kind_of(out)}: end forward with `return features`."
+        )
+        trial.hold(torch.equal(out, x), "changes-features", "returns other features than came.")
+        loss = getattr(layer, "loss", None)
+        trial.hold(isinstance(loss, Tensor) and loss.numel() == 1, "no-loss", "keeps no loss that is one number.")
+        fits = [o for o in oracles if close(loss.reshape(()), o(x.double(), target.double()))]
+        shapes = f"features {tuple(x.shape)} and a target {tuple(target.shape)}"
+        trial.hold(bool(fits), "wrong-values", f"keeps another loss than the relative one, for {shapes}.")
+        trial.hold(loss.requires_grad, "detached", "has a loss that is cut off from the features.")
+        (loss + 0 * out.sum()).backward()
+        trial.hold(bool(given.grad.any()), "detached", "sends no gradient to the features.")
+
+
+def _content_layer(trial: Trial, g: torch.Generator) -> None:
+    shapes = ((3, 2, 6, 3), (1, 5, 2, 9), (3, 4, 1, 5))
+    _layer(trial, [tuple(torch.randn(s, generator=g) + 0.6 for _ in "xt") for s in shapes], (relative_each, relative))
+
+
+def _style_layer(trial: Trial, g: torch.Generator) -> None:
+    shapes = (((1, 4, 6, 3), (1, 4, 2, 9)), ((3, 2, 3, 5), (3, 2, 7, 4)), ((1, 3, 5, 5), (1, 3, 4, 4)))
+    oracles = [lambda x, t, loss=loss: loss(gram(x), gram(t)) for loss in (relative_each, relative)]
+    _layer(trial, [tuple(torch.randn(s, generator=g) + 0.6 for s in pair) for pair in shapes], oracles)
+
+
+def _closure(trial: Trial, g: torch.Generator) -> None:
+    """Two closures side by side, each with its own optimiser, against the four lines written out."""
+    runs = []
+    for kind, shape in ((torch.optim.Adam, (1, 3, 7, 4)), (torch.optim.SGD, (3, 3, 2, 5))):
+        start, goal = (torch.rand(shape, generator=g) * 2 - 0.5 for _ in "ab")
+        image = start.clone().requires_grad_()
+        optimizer = kind([image], lr=0.05)
+        closure = trial.call(optimizer, image, lambda x, goal=goal: (x - goal).abs().pow(1.5).mean())
+        trial.hold(callable(closure), "closure-called", "returns no function: return closure, without the brackets ().")
+        runs.append((kind, start, goal, image, optimizer, closure))
+    for _ in range(3):
+        for *_, optimizer, closure in runs:
+            trial.call(closure, function=optimizer.step)
+    for kind, start, goal, image, *_ in runs:
+        twin = start.clone().requires_grad_()
+        optimizer = kind([twin], lr=0.05)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (twin - goal).abs().pow(1.5).mean().backward()
+            optimizer.step()
+        told = f"leads {kind.__name__} elsewhere than the four lines do, in three steps."
+        trial.hold(close(image, twin), "wrong-gradient", told)
+
+
+OTHERS: dict[str, Callable[[Trial, torch.Generator], None]] = {
+    "content_loss_layer": _content_layer,
+    "style_loss_layer": _style_layer,
+    "make_closure": _closure,
+}
+HIDDEN = (*SPECS, *OTHERS)

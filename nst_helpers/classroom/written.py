@@ -1,0 +1,141 @@
+"""The written question of each lesson: numbers from the student's own pair, the question, an answer, and a scheme.
+
+The numbers come from the student's own functions, seed and pictures, and a good answer explains them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from dataclasses import dataclass
+
+__all__ = ["WRITTEN", "Written", "numbers_in"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """One written question; `scheme` has one line a point, and `cell` prints the numbers that the answer quotes."""
+
+    cell: str
+    question: str
+    answer: str
+    scheme: tuple[str, ...]
+
+    def marking(self, points: float) -> str:
+        """The scheme as a list, each line worth its share of the points."""
+        share = points / len(self.scheme)
+        return "\n".join(f"- {share:g} points: {line}" for line in self.scheme)
+
+    def expected(self, seed: int, content: str, style: str) -> str:
+        """What the cell prints for right functions."""
+        import torch
+
+        import nst_helpers as nst
+
+        from .. import checks, conventions
+
+        space = {"torch": torch, "nst": nst, "conventions": conventions}
+        space |= {name: own for name, (_, own) in checks.CHECKS.items()}
+        space |= {"SEED": seed, "CONTENT": content, "STYLE": style}
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), torch.random.fork_rng(devices=[]):
+            exec(self.cell, space)
+        return printed.getvalue().strip()
+
+
+def numbers_in(text: str) -> set[str]:
+    """The numbers of a text that have at least two decimals: what one quotes rather than makes up."""
+    return set(re.findall(r"\d+\.\d{2,}", text))
+
+
+WRITTEN = {
+    "01": Written(
+        'z = normalize(nst.load_sample(CONTENT, size=64))\nprint(f"{CONTENT}: from {z.min():.4f} to {z.max():.4f}")',
+        "Quote the two numbers that the cell above printed for your photo. Why does `normalize` not give values "
+        "between 0 and 1, why does the network want it so, and what would you see if you left it out?",
+        "My photo goes from about -2 to 2.6: the mean of ImageNet is subtracted, so an average pixel becomes 0 and "
+        "dark ones are negative; dividing by a standard deviation of about 0.23 makes the range about four times as "
+        "wide. The network learnt its filters on such inputs; on others the same filters answer too weakly and with "
+        "shifted values. Nothing raises an error: the features are off, and the pictures turn pale or odd in colour.",
+        (
+            "quotes both numbers of the own photo",
+            "explains the negative values by the mean, and the width by the standard deviation",
+            "says that the network was trained on inputs of that scale",
+            "knows that no error is raised, and names a symptom (weak features, wrong colours)",
+        ),
+    ),
+    "02": Written(
+        'encoder, photo = nst.load_encoder("mini"), nst.load_sample(CONTENT, size=64)\n'
+        "noise = torch.randn(photo.shape, generator=torch.Generator().manual_seed(SEED))\n"
+        "noisy = (photo + 0.1 * noise).clamp(0, 1)\n"
+        'for name in ("relu1_1", "relu4_1"):\n'
+        "    loss = content_loss(encoder(noisy, [name])[name], encoder(photo, [name])[name])\n"
+        '    print(f"{name}: {loss:.4f}")',
+        "Your photo got noise. Quote the two content losses that the cell above printed. What does a deep layer keep "
+        "of a photo, what does a shallow one, and which would you choose as content layer, and why?",
+        "The two losses say how much the layers mind the noise. A shallow layer keeps every pixel's edge and colour; "
+        "a deep one sees a large square and keeps what is where, not each pixel. For style transfer I take a deep "
+        "one, relu4_2, since it leaves small strokes free to change.",
+        (
+            "quotes both losses",
+            "shallow layers keep pixels and edges, deep ones arrangement and parts",
+            "connects this with the receptive field or with pooling",
+            "chooses a deep layer and says what freedom it gives the style",
+        ),
+    ),
+    "03": Written(
+        'encoder = nst.load_encoder("mini")\n'
+        "pair = [nst.load_sample(name, size=64) for name in (CONTENT, STYLE)]\n"
+        'photo, painting = [gram_matrix(encoder(x, ["relu2_1"])["relu2_1"]) for x in pair]\n'
+        'print(f"{CONTENT} to {STYLE}: {style_loss(photo, painting):.4f}")\n'
+        'print(f"{STYLE} to {CONTENT}: {style_loss(painting, photo):.4f}")',
+        "Quote the two style losses that the cell above printed for your pair. Why are they not the same? And why "
+        "does a Gram matrix describe a style though it has forgotten where everything is?",
+        "The loss divides by the squares of the target, so exchanging the two changes the divisor while the "
+        "difference stays the same. A Gram matrix sums over all positions: it keeps which features are strong and "
+        "which occur together, such as blue with diagonal strokes, and forgets where. Style is just that: what goes "
+        "with what, all over the picture.",
+        (
+            "quotes both losses of the own pair",
+            "the denominator is the target's, so the order matters",
+            "the sum over positions forgets where",
+            "what remains is which features occur together, and that is texture or style",
+        ),
+    ),
+    "04": Written(
+        "weight = 1000.0 + SEED % 9000\n"
+        "for channels in (64, 512):\n"
+        '    other = convert_style_weight(weight, "gordicaleksa", "pytorch_tutorial", channels)\n'
+        '    print(f"{weight:.2f} at {channels} channels: {other:.2f}")',
+        "Quote the two style weights that the cell above printed. Why does one weight become two, and what follows "
+        "from that for a recipe from the web? And why must a loss layer give back its input unchanged?",
+        "One sums over the C x C entries of the Gram matrix and the other takes their mean, so the factor has C^2 in "
+        "it and depends on the layer's width: no single number converts a recipe with layers of several widths, and a "
+        "style weight means nothing without its convention. A loss layer sits in the middle of the network; if it "
+        "changed its input, all later layers would see something else and their losses would be of another picture.",
+        (
+            "quotes both weights",
+            "the conventions differ by powers of C, so the factor depends on the layer",
+            "a weight without its convention says nothing, or: no single factor for all layers",
+            "the layers behind would see changed features",
+        ),
+    ),
+    "05": Written(
+        "photo = nst.load_sample(CONTENT, size=64)\n"
+        "noise = torch.randn(photo.shape, generator=torch.Generator().manual_seed(SEED))\n"
+        'print(f"{CONTENT}: {total_variation(photo):.4f}")\n'
+        'print(f"with noise: {total_variation((photo + 0.1 * noise).clamp(0, 1)):.4f}")',
+        "Quote the two total variations that the cell above printed. Why does noise raise it, and what does a picture "
+        "lose when its weight is too large? And why does L-BFGS need a closure that Adam could do without?",
+        "Noise makes neighbours differ everywhere, and total variation is the mean of these differences. Too large a "
+        "weight flattens the strokes and edges, too, which are differences as well. L-BFGS evaluates the loss several "
+        "times within one step, so it needs something that it can call; Adam evaluates once.",
+        (
+            "quotes both numbers",
+            "noise means differences between neighbours all over",
+            "edges and strokes are flattened as well",
+            "L-BFGS evaluates loss and gradient several times a step",
+        ),
+    ),
+}
