@@ -118,9 +118,9 @@ def _named(owner: Any, name: str) -> str:
 
 
 def _caught(*args: Any, **keywords: Any) -> None:
-    from nst_helpers.classroom.integrity import _calls
+    import sys  # this code runs as another module's function
 
-    _calls.append(1)
+    sys.modules["nst_helpers.classroom.integrity"]._calls.append(1)
     raise RuntimeError("the course's own function may not be called here")
 
 

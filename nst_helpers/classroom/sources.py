@@ -172,10 +172,10 @@ def _title(cells: Sequence[dict], questions: Sequence[Question]) -> str:
     heading = next(line for c in cells for line in c["source"].splitlines() if line.startswith("# "))
     total = sum(q.points for q in questions)
     return (
-        f"{heading}\n\nThe graded exercises of lesson {questions[0].lesson}, {total:g} points in all. Write your "
-        "answers where it says `YOUR CODE HERE` or `YOUR ANSWER HERE`, run all cells from top to bottom, save, and hand "
-        "in this file. Add cells where you like; leave the cells with the tests as they are. The tests tell you what is wrong; "
-        "when your work is marked, a few more are run."
+        f"{heading}\n\nThe graded exercises of lesson {questions[0].lesson}, {total:g} points in all. Write "
+        "your answers where it says `YOUR CODE HERE` or `YOUR ANSWER HERE`, run all cells from top to bottom, save, "
+        "and hand in this file. Add cells where you like; leave the cells with the tests as they are. The tests tell you what is "
+        "wrong; when your work is marked, a few more are run."
     )
 
 
