@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .devices import peak_memory
 from .model import StyleModel, Weights
+from .precondition import Preconditioner
 
 __all__ = ["LEARNING_RATES", "OPTIMIZERS", "SCHEDULES", "Evaluation", "Optimisation"]
 
@@ -31,7 +32,9 @@ SCHEDULES = ("constant", "step", "cosine")
 FIRST_STEP, FRESH_STEP = 1e-2, 1e-3
 SCALED_LOSS = 1e4
 # No step of L-BFGS moves the pixels by more than this in the mean: a leap on curvature half learnt is what explodes.
-LONGEST_STEP = 2e-2
+# The preconditioner's smooth steps can be longer.
+LONGEST_STEP, LONGEST_SMOOTH_STEP = 2e-2, 1e-1
+HISTORY_SIZE = 10
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Optimisation:
     loss evaluated so far. Where the loss is NaN, infinite or ten times the best, the image goes back to `best`, the
     optimiser starts afresh with half the learning rate, and the evaluation's `event` says so.
 
+    L-BFGS keeps the last `history_size` steps; with `precondition` it prefers smooth changes (see `Preconditioner`).
+
     Raises ValueError for an unknown optimiser or schedule, or where the first loss is already NaN.
     """
 
@@ -104,6 +109,8 @@ class Optimisation:
         weights: Weights | None = None,
         done: int = 0,
         started: float | None = None,
+        precondition: bool = False,
+        history_size: int = HISTORY_SIZE,
     ) -> None:
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"The optimizer {optimizer!r} is unknown: use one of {', '.join(OPTIMIZERS)}.")
@@ -113,6 +120,14 @@ class Optimisation:
         self.kind, self.schedule, self.total = optimizer, schedule, total
         self.lr = LEARNING_RATES[optimizer] if lr is None else lr
         self.image = image.detach().clone().requires_grad_()
+        if precondition and optimizer != "lbfgs":
+            raise ValueError(f"The preconditioner is made for lbfgs, not for {optimizer}: leave precondition out.")
+        if history_size < 1:
+            raise ValueError(f"The history_size is {history_size}: L-BFGS needs to keep at least 1 step.")
+        self.root: Preconditioner | None = None
+        if precondition:
+            self.root = Preconditioner(tuple(image.shape[-2:]), device=image.device)
+        self.history_size = history_size
         self.best, self.best_loss = self.image.detach().clone(), math.inf
         self.done, self.local, self.guard = done, 0, Guard()
         self.scale: float | None = None
@@ -121,13 +136,20 @@ class Optimisation:
 
     def restart(self) -> None:
         """A fresh optimiser on the same image: L-BFGS forgets its curvature, Adam its moments."""
+        # What the optimiser moves: the image itself, or what the preconditioner's root makes the image of.
+        self.point = self.root.undo(self.image.detach()) if self.root else self.image
         if self.kind == "lbfgs":
             # One iteration a step is one closure evaluation a step, and no line search: every pass is counted.
             self.optimizer: torch.optim.Optimizer = torch.optim.LBFGS(
-                [self.image], lr=1.0, max_iter=1, history_size=10, tolerance_grad=0.0, tolerance_change=0.0
+                [self.point],
+                lr=1.0,
+                max_iter=1,
+                history_size=self.history_size,
+                tolerance_grad=0.0,
+                tolerance_change=0.0,
             )
         else:
-            self.optimizer = torch.optim.Adam([self.image], lr=1.0)
+            self.optimizer = torch.optim.Adam([self.point], lr=1.0)
 
     def set_weights(self, weights: Weights) -> None:
         """Change the objective: the optimiser starts afresh, and the best image is judged anew."""
@@ -164,20 +186,27 @@ class Optimisation:
             event=event,
         )
 
+    @torch.no_grad()
     def _clamp(self, before: Tensor) -> None:
-        with torch.no_grad():
-            if self.kind == "lbfgs":
-                change = self.image - before
-                change *= (LONGEST_STEP / change.abs().mean()).clamp(max=1.0)
-                self.image.copy_(before + change)
+        if self.kind != "lbfgs":
             self.image.clamp_(0, 1)
-            if self.kind == "lbfgs":
-                # The next curvature pair is the change of the gradient over the step d * t: the step as it was made.
-                state = self.optimizer.state[self.image]
-                state["d"] = (self.image - before).flatten() / state["t"]
+            return
+        start = before
+        if self.root:
+            start = self.root.undo(before)
+            self.image.copy_(before + self.root.apply(self.point - start))
+        change = self.image - before
+        longest = LONGEST_SMOOTH_STEP if self.root else LONGEST_STEP
+        change *= (longest / change.abs().mean()).clamp(max=1.0)
+        self.image.copy_((before + change).clamp_(0, 1))
+        if self.root:
+            self.point.copy_(self.root.undo(self.image))
+        # The next curvature pair is the change of the gradient over the step d * t: the step as it was made.
+        state = self.optimizer.state[self.point]
+        state["d"] = (self.point - start).flatten() / state["t"]
 
     def _closure(self) -> Tensor:
-        self.optimizer.zero_grad()
+        self.image.grad = None
         self.model(self.image)
         w = self.weights
         loss = self.model.total_loss(content_weight=w.content, style_weight=w.style, tv_weight=w.tv)
@@ -185,6 +214,8 @@ class Optimisation:
             first = loss.item() if self.kind == "lbfgs" else 0.0
             self.scale = SCALED_LOSS / first if math.isfinite(first) and first > 0 else 1.0
         (loss * self.scale).backward()
+        if self.root:
+            self.point.grad = self.root.apply(self.image.grad)
         self._loss = loss.detach()
         return loss
 
@@ -240,6 +271,7 @@ class Optimisation:
         """Go on from a `state()`."""
         with torch.no_grad():
             self.image.copy_(state["image"])
+        self.restart()
         self.best, self.best_loss = state["best"].to(self.image.device), state["best_loss"]
         self.scale = state["loss_scale"]
         self.done, self.local = state["done"], state["local"]

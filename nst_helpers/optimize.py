@@ -15,7 +15,7 @@ from torch import Tensor
 from .checkpoints import fingerprint, read_checkpoint, write_checkpoint
 from .devices import prepare
 from .encoders import Encoder, load_encoder
-from .engine import Evaluation, Optimisation
+from .engine import HISTORY_SIZE, Evaluation, Optimisation
 from .images import check_image, resize, save_image
 from .losses import Convention
 from .model import CONTENT_LAYERS, STYLE_LAYERS, Weights, build_model
@@ -91,6 +91,8 @@ def stylize(
     scales: Sequence[int] | None = None,
     device: torch.device | str | None = None,
     precision: str = "auto",
+    precondition: bool = False,
+    history_size: int = HISTORY_SIZE,
     callback: Callable[[Step], Any] | None = None,
     save_every: int = 0,
     save_to: str | Path | None = None,
@@ -102,9 +104,11 @@ def stylize(
     A step is one closure evaluation, one forward and one backward pass, for either optimiser ("lbfgs" or "adam").
     `style` may be several pictures, mixed by `style_mix`. `init` is "content", "style", "noise" or an image.
     `scales` lists short sides from coarse to fine and `steps` is then shared out evenly, or given one number a scale.
-    `lr_schedule` is "constant", "step" or "cosine". `callback` gets each `Step`. With `save_every=N`, every N steps the
-    picture goes to `save_to` with the step in its name, and the state to `checkpoint`; `resume=True` goes on from that
-    file if it is there. The result's image is the one with the lowest loss, clamped to [0, 1].
+    `lr_schedule` is "constant", "step" or "cosine". L-BFGS keeps `history_size` steps; with `precondition` it prefers
+    smooth changes: from a photo about a quarter fewer steps, from noise more. `callback` gets each `Step`. With
+    `save_every=N`, every N steps the picture goes to `save_to` with the step in its name, and the state to
+    `checkpoint`; `resume=True` goes on from that file if it is there. The result's image is the one with the lowest
+    loss, clamped to [0, 1].
 
     Ctrl-C or the stop button end the run with the best image so far. A loss that explodes or turns NaN sends the run
     back to its best image with a fresh optimiser, and the history says so.
@@ -213,6 +217,8 @@ def iterate(
             weights=settings.weights,
             done=sum(n for _, n in stages[:scale]),
             started=started,
+            precondition=settings.precondition,
+            history_size=settings.history_size,
         )
         if state and scale == state["scale"]:
             optimisation.load(state)

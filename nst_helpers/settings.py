@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .encoders import Encoder
+from .engine import HISTORY_SIZE
 from .errors import ImageError
 from .images import check_image, resize
 from .losses import Convention
@@ -42,6 +43,8 @@ class Settings:
     scales: Sequence[int] | None = None
     device: torch.device | str | None = None
     precision: str = "auto"
+    precondition: bool = False
+    history_size: int = HISTORY_SIZE
 
     @property
     def weights(self) -> Weights:
