@@ -26,6 +26,7 @@ from .samples import list_samples, load_sample
 __all__ = ["FORMAT", "Knobs", "Lens", "Picture", "Snapshot", "Source", "Way", "as_picture", "losses_of", "version"]
 
 FORMAT = 1  # of a recipe
+WORDS = {"tv_weight": "total variation weight", "lr": "step size"}
 Source = Tensor | str | os.PathLike[str] | bytes
 
 
@@ -116,7 +117,7 @@ class Knobs:
         """What differs from earlier knobs, in words."""
         old, words = asdict(before), []
         for key, value in self.since(before).items():
-            pairs = value.items() if key == "layer_weights" else [(key.replace("_", " "), value)]
+            pairs = value.items() if key == "layer_weights" else [(WORDS.get(key, key.replace("_", " ")), value)]
             for name, now in pairs:
                 was = old[key][name] if key == "layer_weights" else old[key]
                 words.append(f"{name} {_short(was)} to {_short(now)}")

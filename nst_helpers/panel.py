@@ -24,7 +24,7 @@ from .knobs import Snapshot, as_picture
 from .panel_face import Face
 from .panel_layout import playing_trait, uploaded
 from .panel_pictures import data_uri, png
-from .panel_words import sentence, summary
+from .panel_words import capital, sentence, summary
 from .recipes import save_recipe
 from .samples import list_samples
 from .session import StyleSession
@@ -87,7 +87,7 @@ class Panel(Face):
     def __init__(self, session: StyleSession, *, target: Mapping[str, float] | None, folder: str | Path, chunk: float):
         super().__init__(session, target=target)
         self.folder, self.chunk = Path(folder), chunk
-        self.closed, self.reached_at = False, None
+        self.closed, self._under = False, False
         self._busy = threading.Lock()
         self._connect()
         self.say("Press play: the picture paints itself, and every knob works while it runs.")
@@ -143,11 +143,10 @@ class Panel(Face):
             self.say("The loss has exploded too often: change a weight or the step size, then press play.", "bad")
         elif events := [e.event for e in made if "back to the best image" in e.event]:
             self.say(f"Guarded: {events[-1]}.", "bad")
-        if self.reached() and self.reached_at is None:
-            self.reached_at = self.session.losses["step"]
-            self.say(
-                f"Target reached at step {self.reached_at}: {summary(self.session.losses)}. Take a snapshot.", "good"
-            )
+        before, self._under = self._under, self.reached()
+        if self._under and not before:
+            losses = self.session.losses
+            self.say(f"Target reached at step {losses['step']}: {summary(losses)}. Take a snapshot.", "good")
 
     @told
     def _started_or_paused(self, _: Any) -> None:
@@ -193,8 +192,7 @@ class Panel(Face):
         if set(changes) - {"content_weight", "style_weight", "tv_weight", "layer_weights", "lr"}:
             self.pull()
             self.show()
-        self.reached_at = None
-        self.say(f"{words[0].upper()}{words[1:]}.")
+        self.say(f"{capital(words)}.")
 
     def _compared(self, change: Mapping[str, Any]) -> None:
         (self.parts.stage.add_class if change["new"] else self.parts.stage.remove_class)("nst-compare")
@@ -202,10 +200,9 @@ class Panel(Face):
     @told
     def _reset(self, _: Any) -> None:
         words = self.session.reset(self.parts.init.value)
-        self.reached_at = None
         self._made.clear()
         self.show()
-        self.say(f"{words.capitalize()}, with the settings as they are.")
+        self.say(f"{capital(words)}, with the settings as they are.")
 
     @told
     def _snapshot(self, _: Any) -> None:
@@ -226,11 +223,10 @@ class Panel(Face):
 
     def _go_back(self, snapshot: Snapshot) -> None:
         words = self.session.restore(snapshot)
-        self.reached_at = None
         self._made.clear()
         self.pull()
         self.show()
-        self.say(f"{words[0].upper()}{words[1:]}.")
+        self.say(f"{capital(words)}.")
 
     @told
     def _save_picture(self, _: Any) -> None:

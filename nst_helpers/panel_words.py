@@ -11,7 +11,7 @@ from .panel_chart import COLOURS
 from .panel_pictures import thumbnail
 from .session import StyleSession
 
-__all__ = ["card", "digits", "heading", "numbers", "sentence", "summary"]
+__all__ = ["capital", "card", "digits", "heading", "numbers", "sentence", "summary"]
 
 
 def digits(value: float) -> str:
@@ -23,6 +23,15 @@ def digits(value: float) -> str:
     if value == 0:
         return "0"
     return f"{value:.1f}" if value >= 10 else f"{value:.3f}" if value >= 0.01 else f"{value:.4f}"
+
+
+def capital(words: str) -> str:
+    """Words as the start of a sentence, a layer's name as it is.
+
+    >>> capital("style weight 1 to 2"), capital("relu1_1 1 to 2")
+    ('Style weight 1 to 2', 'relu1_1 1 to 2')
+    """
+    return words if words.startswith(("relu", "conv", "pool")) else words[:1].upper() + words[1:]
 
 
 def summary(losses: Mapping[str, Any]) -> str:

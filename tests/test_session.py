@@ -74,7 +74,7 @@ def test_lbfgs_drops_its_curvature_with_the_weights_and_says_so_adam_keeps_its_m
     made = session(optimizer="lbfgs")
     made.step(5)
     kept = made._run.optimizer
-    assert made.set(lr=0.9) == "lr 1 to 0.9"
+    assert made.set(lr=0.9) == "step size 1 to 0.9"
     assert made._run.optimizer is kept
     words = made.set(style_weight=10)
     assert "style weight 100 to 10" in words
