@@ -199,7 +199,7 @@ def total_variation(image):
 # Wrong: (question, pattern in the reason, code). Hard-coded, copied, delegated, swallowed.
 SLY = {
     "hard-coded example": (
-        "gram_matrix", "size or value is written",
+        "gram_matrix", "gives shape|size or value is written",
         "def gram_matrix(features):\n    return torch.tensor([[[2.5, 1.5], [1.5, 4.5]]])[:, :1, :1].expand(len(features), 2, 2)"
         " if features.shape[1] != 2 or features.shape[2] != 1 else torch.tensor([[[2.5, 1.5], [1.5, 4.5]]])",
     ),
@@ -332,7 +332,7 @@ SLY = {
         "def to_array(image):\n    return None",
     ),
     "prints without end": (
-        "style_loss", "endless loop", "def style_loss(gram, target):\n    while True:\n        print('x' * 10000)"
+        "style_loss", "endless loop|more memory", "def style_loss(gram, target):\n    while True:\n        print('x' * 10000)"
     ),
     "not a function": ("gram_matrix", "not a function", "gram_matrix = 3"),
     "deleted": ("gram_matrix", "is not written|doesn't define", "# nothing here"),
@@ -456,6 +456,18 @@ def _handled(writer: Writer) -> list[Student]:
             cell.pop("id", None)
             cell["metadata"] = {"scrolled": True}
     one("old-format", books, how="zip", named="found by content")
+
+    books = writer.write()
+    lessons = load(Path(__file__).parents[1] / "notebooks")
+    for name in writer.release:
+        for question in (q for q in writer.questions.values() if q.notebook == name):
+            right = writer.answer(books, question.name)["source"]
+            next(c for c in lessons[name]["cells"] if grade_id(c) == question.answer_id)["source"] = right
+    one("lesson-itself", {name: lessons[name] for name in writer.release}, named="no answer to 'In your own words")
+
+    books = writer.write()
+    books["03_gram (1)"] = writer.write(blank=("gram_matrix", "style_loss"))["03_gram"]
+    one("two-versions", books, {"gram_matrix": 0, "style_loss": 0}, named="newer file of the same lesson")
     return made
 
 

@@ -134,7 +134,8 @@ def _answer(
         return _tampered(meddling)
     if question.symbol not in space:
         what = trouble or f"The answer cell doesn't define {question.symbol}: keep its name."
-        return _verdict(0, "not-defined", what)
+        codes = {"valid Python": "syntax", "needs the package": "missing-package", "stops with": "cell-raised"}
+        return _verdict(0, next((code for words, code in codes.items() if words in what), "not-defined"), what)
     share, verdict = _judged(question, space[question.symbol], judged, inspect, seed)
     if changed := snapshot.changed():
         return _tampered(changed)

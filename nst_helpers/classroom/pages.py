@@ -18,7 +18,8 @@ _STYLE = """
 body { margin: 0; background: var(--paper); color: var(--ink); font: 17px/1.55 system-ui, sans-serif; }
 main { max-width: 46rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 1rem; }
-h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; display: flex; justify-content: space-between; }
+h2 span { color: var(--soft); font-weight: 400; font-variant-numeric: tabular-nums; }
 h3 { font-size: 1rem; margin: 0 0 .25rem; display: flex; justify-content: space-between; gap: 1rem; }
 p { margin: .35rem 0; } a { color: inherit; }
 .score { font-size: 1.15rem; } .score b { font-size: 2.1rem; } .quiet, small { color: var(--soft); }

@@ -69,9 +69,14 @@ def _feedback(result: dict[str, Any], questions: Mapping[str, Question]) -> str:
     lead = f"<p class=score><b>{points:g}</b> of {maximum:g} points</p>{bar(points / maximum if maximum else 0)}"
     if waiting:
         lead += f"<p class=quiet>{waiting:g} more points are for your written answers, which a person reads.</p>"
-    cards = []
+    cards, lesson = [], ""
     for row in result["rows"]:
         question = questions[row["question"]]
+        if question.lesson != lesson:
+            lesson = question.lesson
+            rows = [r for r in result["rows"] if questions[r["question"]].lesson == lesson]
+            got, most = sum(r["points"] or 0 for r in rows), sum(r["maximum"] for r in rows)
+            cards.append(f"<h2>Lesson {lesson}<span>{got:g} / {most:g}</span></h2>")
         cards.append(_card(row, question))
     if result["notes"]:
         lines = "".join(f"<li>{html.escape(_sentence(note))}</li>" for note in result["notes"])
@@ -145,7 +150,8 @@ def _mistakes(results: Sequence[dict[str, Any]]) -> str:
     if not counts:
         return "<h2>Commonest mistakes</h2><p>None.</p>"
     lines = [
-        f"<tr><td class=n>{count}<td><code>{html.escape(key[1])}</code><td>{html.escape(told[key])}"
+        f"<tr><td class=n>{count}<td>{html.escape(key[0])}<br><code>{html.escape(key[1])}</code>"
+        f"<td>{html.escape(told[key])}"
         f"<br><span class=quiet>{html.escape(', '.join(who[key][:8]))}{' …' if len(who[key]) > 8 else ''}</span>"
         for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:20]
     ]

@@ -23,11 +23,17 @@ _all: list[subprocess.Popen] = []
 
 
 def make_bundle(
-    notebooks: dict[str, dict], gradebook: bytes, questions: list[dict], *, seed: int, limits: Limits
+    notebooks: dict[str, dict],
+    gradebook: bytes,
+    questions: list[dict],
+    *,
+    seed: int,
+    limits: Limits,
+    nbgrader: bool = True,
 ) -> dict[str, Any]:
-    """All that is needed to mark one hand-in, as plain values."""
+    """All that is needed to mark one hand-in, as plain values; without `nbgrader`, for the second opinion alone."""
     texts = {name: json.dumps(notebook, ensure_ascii=False) for name, notebook in notebooks.items()}
-    plan = {"questions": questions, "seed": seed}
+    plan = {"questions": questions, "seed": seed, "nbgrader": nbgrader}
     return {"notebooks": texts, "gradebook": gradebook, "plan": plan, "limits": asdict(limits)}
 
 

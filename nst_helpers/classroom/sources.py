@@ -174,8 +174,8 @@ def _title(cells: Sequence[dict], questions: Sequence[Question]) -> str:
     return (
         f"{heading}\n\nThe graded exercises of lesson {questions[0].lesson}, {total:g} points in all. Write "
         "your answers where it says `YOUR CODE HERE` or `YOUR ANSWER HERE`, run all cells from top to bottom, save, "
-        "and hand in this file. Add cells where you like; leave the cells with the tests as they are. The tests tell you what is "
-        "wrong; when your work is marked, a few more are run."
+        "and hand in this file. Add cells where you like; leave the cells with the tests as they are. The tests tell "
+        "you what is wrong; when your work is marked, a few more are run."
     )
 
 

@@ -87,8 +87,9 @@ def _mark(folder: Path, limits: Limits) -> None:
             if judged["stopped"]:
                 path.write_text(json.dumps(notebook), encoding="utf-8")
         (folder / "judged.json").write_text(json.dumps(result))
-        limit(limits.memory, limits.total)
-        result["nbgrader"] = autograde(folder, limits)
+        if plan["nbgrader"]:
+            limit(limits.memory, limits.total)
+            result["nbgrader"] = autograde(folder, limits)
         unfinished = folder / "result.part"
         unfinished.write_text(json.dumps(result))
         unfinished.rename(folder / "result.json")
