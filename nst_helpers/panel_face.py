@@ -98,7 +98,7 @@ class Face:
 
     def _fill_strip(self) -> None:
         parts, shown = self.parts, self._shown()
-        parts.empty.layout.display = "none" if shown else ""
+        parts.gallery.layout.display = "" if shown else "none"
         for i, slot in enumerate(parts.slots):
             slot.layout.display = "" if i < len(shown) else "none"
             if i < len(shown):

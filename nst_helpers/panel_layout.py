@@ -54,7 +54,7 @@ class Parts:
         main = self._box([left, right], "nst-main")
         css = self._html("", f"<style>{CSS.read_text(encoding='utf-8')}</style>")
         css.layout.display = "none"
-        inside = [css, self.head, self.transport, main, self.status, self.strip, self.empty]
+        inside = [css, self.head, self.transport, main, self.status, self.gallery]
         self.box = self._box(inside, "nst-panel")
 
     def close(self) -> None:
@@ -142,7 +142,9 @@ class Parts:
             slots[-1].layout.display = "none"
         self.slots = slots
         self.strip = self._box(slots, "nst-strip")
-        self.empty = self._html("nst-empty", "Snapshots come to stand here, each with its weights and a way back.")
+        note = "weights content:style:variation · distances to content (c) and style (s)"
+        self.gallery = self._box([self._section("Snapshots", note), self.strip], "nst-gallery")
+        self.gallery.layout.display = "none"
 
     # The pieces
 

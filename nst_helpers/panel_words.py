@@ -91,7 +91,7 @@ def card(snapshot: Snapshot, *, reached: bool) -> str:
     distances = f"{keys[0]}c {losses['content']:.2f} {keys[1]}s {losses['style']:.3f}" if losses else "no step yet"
     lines = [
         f"<b>{snapshot.number}</b> · step {snapshot.step}{star}",
-        f'<span title="content : style : total variation">weights {weights}</span>',
+        weights,
         distances,
     ]
     return f"<figure>{thumbnail(snapshot.image, text)}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"

@@ -35,7 +35,8 @@ def again(made: StyleSession, *pictures, **options) -> StyleSession:
 def test_without_changes_it_is_the_run_of_stylize():
     made = session(precision="float32")
     made.step(6)
-    result = nst.stylize(CONTENT, nst.resize(STYLE, 24), encoder=Encoder(TOY, seed=1), steps=6, device="cpu", **LAYERS)
+    options = {"encoder": Encoder(TOY, seed=1), "device": "cpu", "precision": "float32", **LAYERS}
+    result = nst.stylize(CONTENT, nst.resize(STYLE, 24), steps=6, **options)
     assert [e.loss for e in made.history] == [e.loss for e in result.history]
 
 

@@ -182,6 +182,17 @@ def test_snapshots_are_a_gallery_with_a_way_back(page, folder):
     assert recipe(page, folder)["steps"] == at
 
 
+def test_the_screenshot_is_kept(page):
+    """Looked at by people; here only that it is not blank."""
+    runs = ROOT / "runs"
+    runs.mkdir(exist_ok=True)
+    data = page.locator(".nst-panel").first.screenshot(path=runs / "panel.png")
+    image = Image.open(io.BytesIO(data)).convert("L")
+    assert image.width > 700
+    assert len(set(image.resize((60, 60)).tobytes())) > 60
+    assert shutil.which("git") is None or "runs/" in (ROOT / ".gitignore").read_text()
+
+
 def test_holding_the_picture_shows_the_photo(page):
     running(page, False)
     box = page.locator(".nst-stage").bounding_box()
@@ -262,17 +273,6 @@ def test_every_control_is_reached_by_the_keyboard_and_has_a_label(page):
     assert labels.all_inner_texts()[:3] == ["content", "style", "variation"]
     assert page.locator(".nst-panel img:not([alt])").count() == 2  # the widget's own pictures, told in the line below
     assert "content distance" in page.inner_text(".nst-readout")
-
-
-def test_the_screenshot_is_kept(page):
-    """Looked at by people; here only that it is not blank."""
-    runs = ROOT / "runs"
-    runs.mkdir(exist_ok=True)
-    data = page.locator(".nst-panel").first.screenshot(path=runs / "panel.png")
-    image = Image.open(io.BytesIO(data)).convert("L")
-    assert image.width > 700
-    assert len(set(image.resize((60, 60)).tobytes())) > 60
-    assert shutil.which("git") is None or "runs/" in (ROOT / ".gitignore").read_text()
 
 
 def test_running_the_cell_again_leaves_one_panel_that_works(page):
