@@ -105,7 +105,7 @@ def stylize(
     `style` may be several pictures, mixed by `style_mix`. `init` is "content", "style", "noise" or an image.
     `scales` lists short sides from coarse to fine and `steps` is then shared out evenly, or given one number a scale.
     `lr_schedule` is "constant", "step" or "cosine". L-BFGS keeps `history_size` steps; with `precondition` it prefers
-    smooth changes: from a photo about a quarter fewer steps, from noise more. `callback` gets each `Step`. With
+    smooth changes: from a photo about a fifth fewer steps, from noise more. `callback` gets each `Step`. With
     `save_every=N`, every N steps the picture goes to `save_to` with the step in its name, and the state to
     `checkpoint`; `resume=True` goes on from that file if it is there. The result's image is the one with the lowest
     loss, clamped to [0, 1].

@@ -1,11 +1,10 @@
-"""Measure this package against the textbook loop on the same work: time, loss and memory, as ratios in one run.
+"""Measure this package against the textbook loop and pystiche on the same work: time, loss and memory in one run.
 
-    python tools/benchmark.py [--size 256] [--evaluations 200] [--memory-size 512] [--json runs/benchmark.json]
+    python tools/benchmark.py [--size 256] [--evaluations 300] [--json FILE] [--figures FOLDER] [--only ...]
 
-Both sides optimise the same loss over the same VGG-19 with the same random weights and pictures on two threads. The
-textbook loop is the one most tutorials print: torchvision's layout, loss modules in a Sequential, Gram matrix and mean
-squared error as in the official PyTorch tutorial, L-BFGS with PyTorch's defaults, float32. The time to a common loss is
-judged by a float32 evaluation of the textbook model that belongs to neither side's run.
+All sides optimise the same loss over the same VGG-19 with the same random weights and pictures on two threads; see
+tools/contenders.py. The time to a common loss is judged by a float32 evaluation of the textbook model that belongs to
+nobody's run. pystiche is measured where it is installed: `uv pip install --no-deps pystiche`.
 """
 
 from __future__ import annotations
@@ -13,207 +12,107 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import torch
-from torch import nn
-from torch.nn import functional as F
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-CONTENT_LAYERS, STYLE_LAYERS = ["conv4_2"], ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"]
-STYLE_WEIGHT = 1e4
-SEED = 0
-# On a network of random weights L-BFGS gains from a bolder step than 1, which a trained one doesn't need.
-LR = 1.5
+import torch  # noqa: E402
+from contenders import RUNS, Absent, pictures, random_weights, textbook_loss, textbook_model  # noqa: E402
 
-
-# The textbook loop.
+PARTS = ("limit", "evaluation", "loss", "memory", "linear", "import")
+RACERS = ("textbook", "pystiche", "+ fused Gram", "+ preconditioner", "+ bfloat16 (all)")
+REMEMBERERS = ("textbook", "pystiche", "+ fused Gram", "+ bfloat16 (all)")
+LAYERS = [(64, 2), (128, 2), (256, 4), (512, 4), (512, 1)]
 
 
-class TextbookNormalization(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.mean = torch.tensor([0.485, 0.456, 0.406]).view(-1, 1, 1)
-        self.std = torch.tensor([0.229, 0.224, 0.225]).view(-1, 1, 1)
-
-    def forward(self, image):
-        return (image - self.mean) / self.std
-
-
-class TextbookContentLoss(nn.Module):
-    def __init__(self, target):
-        super().__init__()
-        self.target = target.detach()
-
-    def forward(self, x):
-        self.loss = F.mse_loss(x, self.target)
-        return x
-
-
-def textbook_gram(x):
-    a, b, c, d = x.size()
-    features = x.view(a * b, c * d)
-    return torch.mm(features, features.t()).div(a * b * c * d)
-
-
-class TextbookStyleLoss(nn.Module):
-    def __init__(self, features):
-        super().__init__()
-        self.target = textbook_gram(features).detach()
-
-    def forward(self, x):
-        self.loss = F.mse_loss(textbook_gram(x), self.target)
-        return x
-
-
-def textbook_model(weights, content, style):
-    """VGG-19 as torchvision lays it out, with loss modules after the chosen convolutions, trimmed."""
-    model, contents, styles = nn.Sequential(TextbookNormalization()), [], []
-    channels = 3
-    for block, (width, depth) in enumerate([(64, 2), (128, 2), (256, 4), (512, 4), (512, 4)], 1):
-        for i in range(1, depth + 1):
-            name = f"conv{block}_{i}"
-            conv = nn.Conv2d(channels, width, 3, padding=1)
-            conv.load_state_dict({"weight": weights[f"{name}.weight"], "bias": weights[f"{name}.bias"]})
-            model.append(conv)
-            if name in CONTENT_LAYERS:
-                contents.append(TextbookContentLoss(model(content)))
-                model.append(contents[-1])
-            if name in STYLE_LAYERS:
-                styles.append(TextbookStyleLoss(model(style)))
-                model.append(styles[-1])
-            if len(contents) == len(CONTENT_LAYERS) and len(styles) == len(STYLE_LAYERS):
-                return model.eval().requires_grad_(False), contents, styles
-            model.append(nn.ReLU(inplace=False))
+def gflop(size):
+    """Of one evaluation: each convolution forward, and backward to its input, as multiplications and additions."""
+    total, channels, pixels = 0, 3, size * size
+    for width, depth in LAYERS:
+        for _ in range(depth):
+            total += 2 * 2 * 9 * channels * width * pixels
             channels = width
-        model.append(nn.MaxPool2d(2, 2))
-    raise AssertionError("the layers asked for are not in the network")
+        pixels //= 4
+    return total / 1e9
 
 
-def textbook_loss(parts, image):
-    model, contents, styles = parts
-    model(image)
-    return sum(c.loss for c in contents) + STYLE_WEIGHT * sum(s.loss for s in styles)
+def limit(dtype, n=4096):
+    """TFLOP/s of one large matrix product, the most that this machine gives convolutions: the best of three."""
+    a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - start)
+    return 2 * n**3 / min(times) / 1e12
 
 
-def textbook_run(weights, content, style, evaluations, see):
-    """Optimise; `see(image, seconds)` gets the image that each evaluation was made on."""
-    parts = textbook_model(weights, content, style)
-    image = content.clone().requires_grad_(True)
-    optimizer = torch.optim.LBFGS([image])
-    done, start = 0, time.perf_counter()
-    while done < evaluations:
-
-        def closure():
-            nonlocal done
-            with torch.no_grad():
-                image.clamp_(0, 1)
-            optimizer.zero_grad()
-            loss = textbook_loss(parts, image)
-            loss.backward()
-            done += 1
-            see(image, time.perf_counter() - start)
-            return loss
-
-        optimizer.step(closure)
-
-
-# This package.
-
-
-def package_run(weights, content, style, evaluations, see, *, precision):
-    from nst_helpers import iterate
-    from nst_helpers.encoders import VGG19, Encoder
-
-    steps = iterate(
-        content,
-        style,
-        encoder=Encoder(VGG19, weights=weights),
-        content_layers=CONTENT_LAYERS,
-        style_layers=STYLE_LAYERS,
-        convention="pytorch",
-        style_weight=STYLE_WEIGHT,
-        tv_weight=0.0,
-        lr=LR,
-        steps=evaluations,
-        precision=precision,
-        device="cpu",
-    )
-    start = None
-    for step in steps:
-        # The first step also builds the model, which the textbook's clock leaves out too.
-        start = time.perf_counter() - step.evaluation.seconds / 2 if start is None else start
-        see(step.optimisation.best, time.perf_counter() - start)
-
-
-def pictures(size):
-    """A photo and a style from data/, (1, 3, size, size)."""
-    from nst_helpers import load_sample
-
-    return tuple(load_sample(name, size=(size, size), crop=True) for name in ("temple", "night_swirls"))
-
-
-def random_weights():
-    from nst_helpers.encoders import VGG19, Encoder
-
-    return dict(Encoder(VGG19, seed=SEED).layers.state_dict())
-
-
-RUNS = {
-    "textbook": lambda *a: textbook_run(*a),
-    "package float32": lambda *a: package_run(*a, precision="float32"),
-    "package bfloat16": lambda *a: package_run(*a, precision="bfloat16"),
-}
-
-
-def per_evaluation(size, rounds):
+def per_evaluation(size, rounds, device, names=tuple(RUNS)):
     """Median seconds per evaluation, the sides taking turns so that a slow minute hits all of them."""
-    weights, (content, style) = random_weights(), pictures(size)
-    seconds = {name: [] for name in RUNS}
-    for _ in range(rounds):
-        for name, run in RUNS.items():
-            times = []
-            run(weights, content, style, 8, lambda image, t, times=times: times.append(t))
-            seconds[name] += [b - a for a, b in itertools.pairwise(times[2:])]
+    weights, (content, style) = random_weights(), pictures(size, device)
+    seconds = {name: [] for name in names}
+    for _, name in itertools.product(range(rounds), names):
+        times = []
+        try:
+            RUNS[name](weights, content, style, 9, lambda image, t, times=times: times.append(t))
+        except Absent as why:
+            seconds[name] = [math.nan]
+            print(f"  {name}: {why}", file=sys.stderr)
+        else:
+            seconds[name] += [b - a for a, b in itertools.pairwise(times[2:9])]
     return {name: statistics.median(s) for name, s in seconds.items()}
 
 
-def to_common_loss(size, evaluations):
+def to_common_loss(size, evaluations, device):
     """Seconds until each side's image is as good as the textbook's at the end, and as its best on the way."""
-    weights, (content, style) = random_weights(), pictures(size)
-    judge, every = textbook_model(weights, content, style), max(1, evaluations // 50)
+    weights, (content, style) = random_weights(), pictures(size, device)
+    judge, every = textbook_model(weights, content, style), max(1, evaluations // 100)
     table, goal, best = {}, None, None
-    for name, run in RUNS.items():
+    for name in RACERS:
         kept = []
-        run(weights, content, style, evaluations, lambda image, t, kept=kept: kept.append((t, image.detach().clone())))
+        try:
+            RUNS[name](weights, content, style, evaluations, lambda i, t, k=kept: k.append((t, i.detach().clone())))
+        except Absent:
+            continue
+        kept = kept[:evaluations]  # The textbook's last call of the optimiser may run over.
         with torch.no_grad():
-            curve = [(t, textbook_loss(judge, i.clamp(0, 1)).item()) for t, i in kept[::every] + kept[-1:]]
+            curve = [(t, textbook_loss(judge, i.clamp(0, 1)).item()) for t, i in [*kept[::every], kept[-1]]]
         goal, best = (curve[-1][1], min(loss for _, loss in curve)) if goal is None else (goal, best)
         to_goal, to_best = (next((t for t, loss in curve if loss <= level), None) for level in (goal, best))
         lowest = min(loss for _, loss in curve)
-        row = {"seconds": kept[-1][0], "to_goal": to_goal, "to_best": to_best, "lowest": lowest}
-        table[name] = row | {"last": curve[-1][1], "curve": curve}
+        table[name] = {"seconds": kept[-1][0], "to_goal": to_goal, "to_best": to_best, "lowest": lowest, "curve": curve}
     return goal, table
 
 
 def peak(name, size, evaluations):
     """Peak memory in bytes above an interpreter with torch, weights and pictures loaded, in a process of its own."""
-    here = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     code = f"""
 import json, resource, sys
-sys.path[:0] = {here!r}
-import benchmark, nst_helpers, torch
+sys.path[:0] = {[str(HERE), str(HERE.parent)]!r}
+import contenders, nst_helpers, torch
 torch.set_num_threads(2)
-weights, pictures = benchmark.random_weights(), benchmark.pictures({size})
+weights, pictures = contenders.random_weights(), contenders.pictures({size})
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-benchmark.RUNS[{name!r}](weights, *pictures, {evaluations}, lambda image, seconds: None)
+contenders.RUNS[{name!r}](weights, *pictures, {evaluations}, lambda image, seconds: None)
 print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024))
 """
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if out.returncode and "Absent" in out.stderr:
+        return math.nan
+    out.check_returncode()
     return json.loads(out.stdout.splitlines()[-1])
+
+
+def exponent(seconds):
+    """The slope of log time over log pixels: 1 where the cost grows with the pixels."""
+    x, y = [math.log(size**2) for size in seconds], [math.log(s) for s in seconds.values()]
+    return statistics.linear_regression(x, y).slope
 
 
 def import_seconds():
@@ -228,52 +127,102 @@ print(time.perf_counter() - start)
     return min(float(run.stdout) for run in runs)
 
 
+def draw(report, folder):
+    """Loss against seconds and memory against size, two PNG files for the README."""
+    from nst_helpers import figures
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if "common_loss" in report:
+        curves = {n: row["curve"] for n, row in report["common_loss"].items() if isinstance(row, dict)}
+        lowest = {
+            _label(n): ([t for t, _ in c], list(itertools.accumulate((loss for _, loss in c), min)))
+            for n, c in curves.items()
+        }
+        figure = figures.lines(
+            lowest,
+            title="The same loss in a third of the time",
+            xlabel="seconds",
+            ylabel="lowest loss so far",
+            log="xy",
+            markers=False,
+        )
+        figure.savefig(folder / "benchmark_loss.png", dpi=110)
+    if "peak_bytes" in report:
+        rows = report["peak_bytes"]
+        figure = figures.lines(
+            {_label(n): ([int(s) for s in r], [v / 2**20 for v in r.values()]) for n, r in rows.items()},
+            title="Memory grows with the pixels, at half the rate",
+            xlabel="short side in pixels",
+            ylabel="peak memory above the loaded network, MB",
+        )
+        figure.savefig(folder / "benchmark_memory.png", dpi=110)
+
+
+def _label(name):
+    return {"+ fused Gram": "package, float32", "+ bfloat16 (all)": "package, everything on"}.get(name, name)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--evaluations", type=int, default=200)
+    parser.add_argument("--evaluations", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory-size", type=int, default=512)
+    parser.add_argument("--memory-sizes", type=int, nargs="+", default=[128, 256, 384, 512])
     # PyTorch's L-BFGS keeps 100 steps by default; the textbook loop's memory has peaked only after that many.
     parser.add_argument("--memory-evaluations", type=int, default=110)
-    parser.add_argument("--only", choices=("evaluation", "loss", "memory", "import"), nargs="+")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--figures", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(2)
-    wanted = options.only or ["evaluation", "loss", "memory", "import"]
     report = {"torch": torch.__version__, "threads": torch.get_num_threads(), "size": options.size}
 
-    if "evaluation" in wanted:
-        seconds = per_evaluation(options.size, options.rounds)
-        report["seconds_per_evaluation"] = seconds
-        print(f"\nOne evaluation, VGG-19, {options.size} px, 2 threads")
+    if "limit" in options.only:
+        report["tflops"] = {str(d).removeprefix("torch."): limit(d) for d in (torch.float32, torch.bfloat16)}
+        print("\nOne matrix product, 4096 square:", *(f"{k} {v:.2f} TFLOP/s" for k, v in report["tflops"].items()))
+    if "evaluation" in options.only:
+        report["seconds_per_evaluation"] = seconds = per_evaluation(options.size, options.rounds, options.device)
+        print(f"\nOne evaluation, VGG-19, {options.size} px, 2 threads; {gflop(options.size):.0f} GFLOP")
         for name, value in seconds.items():
-            print(f"  {name:18} {value * 1e3:7.0f} ms   {seconds['textbook'] / value:5.2f} x")
-    if "loss" in wanted:
-        goal, table = to_common_loss(options.size, options.evaluations)
-        report["common_loss"] = {"goal": goal, **table}
+            share = ""
+            if "tflops" in report:
+                kind = "bfloat16" if "bfloat16" in name else "float32"
+                share = f"{gflop(options.size) / value / 1e3 / report['tflops'][kind]:7.0%} of the limit"
+            print(f"  {name:18} {value * 1e3:7.0f} ms   {seconds['textbook'] / value:5.2f} x {share}")
+        print("  on a GPU            not measured" if options.device == "cpu" else f"  on {options.device}")
+    if "loss" in options.only:
+        goal, table = to_common_loss(options.size, options.evaluations, options.device)
+        report["common_loss"] = {"goal": goal, "evaluations": options.evaluations, **table}
         whole = table["textbook"]["seconds"]
-        print(
-            f"\nUntil the textbook's loss, as a share of its {whole:.0f} s for {options.evaluations} evaluations"
-        )
+        print(f"\nUntil the textbook's loss, as a share of its {whole:.0f} s for {options.evaluations} evaluations")
         print(f"  {'':18} its last ({goal:.4g})   its lowest ({table['textbook']['lowest']:.4g})   own lowest")
         for name, row in table.items():
             last, lowest = (f"{row[k] / whole:.2f}" if row[k] else "never" for k in ("to_goal", "to_best"))
             print(f"  {name:18} {last:>17} {lowest:>21} {row['lowest']:12.4g}")
-    if "memory" in wanted:
-        peaks = {name: peak(name, options.memory_size, options.memory_evaluations) for name in RUNS}
-        report["peak_bytes"] = {"size": options.memory_size, **peaks}
-        print(f"\nPeak memory above the loaded network, {options.memory_size} px")
-        for name, value in peaks.items():
-            print(f"  {name:18} {value / 2**20:7.0f} MB   {value / peaks['textbook']:5.2f}")
-    if "import" in wanted:
+    if "memory" in options.only:
+        peaks = {n: {s: peak(n, s, options.memory_evaluations) for s in options.memory_sizes} for n in REMEMBERERS}
+        report["peak_bytes"] = peaks = {n: row for n, row in peaks.items() if not math.isnan(row[max(row)])}
+        print(f"\nPeak memory above the loaded network after {options.memory_evaluations} evaluations, MB")
+        print(f"  {'':18}", *(f"{size:>7} px" for size in options.memory_sizes), "  share at the largest")
+        for name, row in peaks.items():
+            share = row[max(row)] / peaks["textbook"][max(row)]
+            print(f"  {name:18}", *(f"{value / 2**20:10.0f}" for value in row.values()), f"{share:10.2f}")
+    if "linear" in options.only:
+        name = "+ bfloat16 (all)"
+        seconds = {s: per_evaluation(s, 1, options.device, (name,))[name] for s in (128, 256, 512, 1024)}
+        report["linear"] = {"seconds": seconds, "exponent": exponent(seconds)}
+        print("\nOne evaluation by size:", *(f"{s} px {t:.2f} s" for s, t in seconds.items()), end="; ")
+        print(f"it grows with the pixels to the power {report['linear']['exponent']:.2f}")
+    if "import" in options.only:
         report["import_seconds"] = import_seconds()
         print(f"\nimport nst_helpers, beyond torch: {report['import_seconds']:.3f} s")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report, indent=1))
+    if options.figures:
+        draw(report, options.figures)
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     main()
