@@ -64,9 +64,10 @@ def _walk(place: Path, notes: list[str]) -> Iterator[tuple[str, bytes, float]]:
         if not place.name.lower().endswith(_ARCHIVES):
             raise ClassroomError(f"{place} is neither a folder nor a zip or tar archive.")
         entries = list(_unpack(place.read_bytes(), place.name, notes))
-        tops = {PurePosixPath(path).parts[0] for path, *_ in entries}
-        # An archive of one folder that holds all the others.
-        if len(tops) == 1 and all(len(PurePosixPath(path).parts) > 2 for path, *_ in entries):
+        parts = [PurePosixPath(path).parts for path, *_ in entries]
+        # An archive of one folder that holds all the students', unless that one is a student's own.
+        wrapped = parts and len({p[0] for p in parts}) == 1 and all(len(p) > 2 for p in parts)
+        if wrapped and (len({p[1] for p in parts}) > 1 or place.name.startswith(parts[0][0])):
             entries = [(str(PurePosixPath(*PurePosixPath(path).parts[1:])), *rest) for path, *rest in entries]
         yield from entries
         return

@@ -83,15 +83,18 @@ class Snapshot:
         found = [told for told, owner, name, value in self._attributes if vars(owner).get(name, _GONE) is not value]
         found += [f"{f.__module__}.{f.__qualname__}" for f, kept in self._codes.items() if _code(f) != kept]
         found += [told for told, table, kept in self._tables if table != kept]
-        # A method of a class of torch's that hides one of its parents.
-        tensor = vars(torch.Tensor)
+        return sorted({*found, *(f"torch.Tensor.{name}" for name in self._hiding())})
+
+    def _hiding(self) -> list[str]:
+        """Methods that were added to tensors and hide one of torch's own."""
         noted = {name for _, owner, name, _ in self._attributes if owner is torch.Tensor}
-        parents = torch.Tensor.__mro__[1:]
-        hiding = [n for n in tensor if n not in noted and callable(tensor[n]) and any(n in vars(p) for p in parents)]
-        return sorted({*found, *(f"torch.Tensor.{n}" for n in hiding if not n.startswith("__"))})
+        added = [n for n in vars(torch.Tensor) if n not in noted and not n.startswith("__")]
+        return [n for n in added if any(n in vars(parent) for parent in torch.Tensor.__mro__[1:])]
 
     def restore(self) -> None:
         """Put everything back."""
+        for name in self._hiding():
+            delattr(torch.Tensor, name)
         for _, owner, name, value in self._attributes:
             if vars(owner).get(name, _GONE) is not value:
                 setattr(owner, name, value)
