@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", help="cpu, cuda or mps (default: the fastest there is)")
     add("--precision", choices=("auto", "float32", "bfloat16"), default=default.precision, help="(default: auto)")
     add("--precondition", action="store_true", help="let L-BFGS prefer smooth changes: fewer steps from a photo")
+    add("--tile", type=_positive, help="evaluate in tiles of so many pixels: less memory, half as long again")
     add("--save-every", type=_positive, metavar="N", help="also save the picture and a checkpoint every N steps")
     add("--history", metavar="FILE.json", help="write one record per closure evaluation")
     add("--resume", action="store_true", help="go on from OUT's checkpoint, if there is one")
@@ -115,6 +116,7 @@ def run(options: argparse.Namespace) -> int:
             device=options.device,
             precision=options.precision,
             precondition=options.precondition,
+            tile=options.tile,
             callback=show,
             save_every=options.save_every or 0,
             save_to=output if options.save_every else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from .images import check_image, resize, save_image
 from .losses import Convention
 from .model import CONTENT_LAYERS, STYLE_LAYERS, Weights, build_model
 from .settings import Settings, first_image, plan
+from .tiles import build_tiled_model
 
 __all__ = ["Result", "Settings", "Step", "iterate", "stylize"]
 
@@ -93,6 +95,7 @@ def stylize(
     precision: str = "auto",
     precondition: bool = False,
     history_size: int = HISTORY_SIZE,
+    tile: int | None = None,
     callback: Callable[[Step], Any] | None = None,
     save_every: int = 0,
     save_to: str | Path | None = None,
@@ -105,7 +108,8 @@ def stylize(
     `style` may be several pictures, mixed by `style_mix`. `init` is "content", "style", "noise" or an image.
     `scales` lists short sides from coarse to fine and `steps` is then shared out evenly, or given one number a scale.
     `lr_schedule` is "constant", "step" or "cosine". L-BFGS keeps `history_size` steps; with `precondition` it prefers
-    smooth changes: from a photo about a fifth fewer steps, from noise more. `callback` gets each `Step`. With
+    smooth changes: from a photo about a fifth fewer steps, from noise more. An image larger than `tile` pixels is
+    evaluated in tiles, with the same result for less memory and more time. `callback` gets each `Step`. With
     `save_every=N`, every N steps the picture goes to `save_to` with the step in its name, and the state to
     `checkpoint`; `resume=True` goes on from that file if it is there. The result's image is the one with the lowest
     loss, clamped to [0, 1].
@@ -192,7 +196,10 @@ def iterate(
         if state and scale < state["scale"]:
             continue
         factor = size[0] / content.shape[-2]
-        model = build_model(
+        build = build_model
+        if settings.tile and max(size) > settings.tile:
+            build = functools.partial(build_tiled_model, tile=settings.tile)
+        model = build(
             encoder,
             resize(content, size),
             [_scaled(s, factor) for s in styles],

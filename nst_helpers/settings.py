@@ -45,6 +45,7 @@ class Settings:
     precision: str = "auto"
     precondition: bool = False
     history_size: int = HISTORY_SIZE
+    tile: int | None = None
 
     @property
     def weights(self) -> Weights:

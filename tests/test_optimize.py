@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import itertools
 import json
@@ -360,3 +361,24 @@ def test_bfloat16_convolutions_end_at_the_same_loss():
         judge(stylize(content, style, encoder=encoder, **options).image)
         loss[precision] = judge.total_loss(style_weight=10.0).item()
     assert loss["bfloat16"] == pytest.approx(loss["float32"], rel=0.01)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_tiles_give_the_same_picture(optimizer):
+    pictures = picture(72, 88), picture(64, 60, 1)
+    whole, tiled = (run(*pictures, tile=tile, steps=4, optimizer=optimizer) for tile in (None, 32))
+    torch.testing.assert_close(tiled.image, whole.image, rtol=0, atol=2e-3)
+    assert [e.loss for e in tiled.history] == pytest.approx([e.loss for e in whole.history], rel=1e-3)
+
+
+def test_only_scales_larger_than_the_tile_are_tiled(monkeypatch):
+    sizes, home = [], importlib.import_module("nst_helpers.optimize")
+    build = home.build_tiled_model
+
+    def seen(encoder, content, *args, **options):
+        sizes.append(tuple(content.shape))
+        return build(encoder, content, *args, **options)
+
+    monkeypatch.setattr(home, "build_tiled_model", seen)
+    run(picture(40, 64), scales=[16, 40], steps=4, tile=32)
+    assert sizes == [(1, 3, 40, 64)]
