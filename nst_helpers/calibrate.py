@@ -1,0 +1,178 @@
+"""How fast this machine is at an evaluation and at an optimiser's step: measured small, in half a second, and kept.
+
+An evaluation costs a little for each layer and the rest by the pixel, so two small ones say what a large one takes.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .encoders import Encoder
+from .engine import Optimisation
+from .footprint import MMAP
+from .model import build_model
+from .segments import Network
+from .settings import Settings
+
+__all__ = ["Rates", "evaluation_rates", "fresh_rate", "layers_used", "optimiser_rate", "unit_of", "work_ratio"]
+
+# Sides of the pictures that are timed, and for how long in all: enough to tell a layer's cost from a pixel's.
+SMALL, LARGE, BUDGET = 64, 160, 0.4
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds for an evaluation, by the image and by the pixel, and the same for building a model of two pictures."""
+
+    fixed: float
+    pixel: float
+    build_fixed: float
+    build_pixel: float
+
+
+_known: dict[str, Rates] = {}
+
+
+def evaluation_rates(encoder: Encoder, settings: Settings) -> Rates:
+    """The cost of a prepared encoder's evaluations on this machine.
+
+    Small and large take turns, so that a slow moment hits both; the median leaves out what is out of the ordinary.
+    """
+    weight = encoder.layers["conv1_1"].weight
+    names = layers_used(settings)
+    # As text, since the spec of a file may hold lists.
+    key = repr((encoder.spec, encoder.pool, weight.dtype, weight.device, torch.get_num_threads(), names))
+    if key not in _known:
+        _known[key] = _measure(encoder, settings)
+    return _known[key]
+
+
+def _measure(encoder: Encoder, settings: Settings) -> Rates:
+    like = encoder.normalize.mean
+    pools = sum(name.startswith("pool") for name in encoder.layer_names)
+    sides = (max(SMALL, 2**pools), max(LARGE, 2 ** (pools + 1)))
+    models, images, builds, times = [], [], {}, {side: [] for side in sides}
+    for side in sides:
+        image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(like)
+        start = _now(like)
+        model = build_model(
+            encoder,
+            image if settings.content_layers else None,
+            image.flip(-1) if settings.style_layers else None,
+            content_layers=settings.content_layers,
+            style_layers=settings.style_layers,
+            tv_kind=settings.tv_kind,
+        )
+        builds[side] = _now(like) - start
+        models.append(model)
+        images.append(image.requires_grad_())
+        _evaluate(model, images[-1])  # the first of a shape prepares more than it computes
+    start = time.perf_counter()
+    for done in itertools.count():
+        for side, model, image in zip(sides, models, images, strict=True):
+            before = _now(like)
+            _evaluate(model, image)
+            times[side].append(_now(like) - before)
+        if done >= 1 and time.perf_counter() - start > BUDGET:
+            break
+    fixed, pixel = _line(*((side**2, statistics.median(times[side])) for side in sides))
+    return Rates(fixed, pixel, *_line(*((side**2, builds[side]) for side in sides)))
+
+
+def _line(small: tuple[int, float], large: tuple[int, float]) -> tuple[float, float]:
+    """The line through two points, or through the larger alone where noise would have it fall or start below 0."""
+    slope = (large[1] - small[1]) / (large[0] - small[0])
+    start = small[1] - slope * small[0]
+    return (start, slope) if slope > 0 and start >= 0 else (0.0, large[1] / large[0])
+
+
+def _evaluate(model: nn.Module, image: Tensor) -> None:
+    image.grad = None
+    model(image)
+    model.total_loss().backward()
+
+
+def _now(like: Tensor) -> float:
+    if like.device.type == "cuda":
+        torch.cuda.synchronize(like.device)
+    return time.perf_counter()
+
+
+class _Free(nn.Module):
+    """A loss that costs next to nothing, so that the time left is the optimiser's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.content_losses, self.style_losses, self.tv_loss = {}, {}, self
+        self.loss: Tensor | None = None
+
+    def forward(self, image: Tensor) -> None:
+        self.loss = image.sum()
+
+    def total_loss(self, **weights: float) -> Tensor:
+        return self.loss
+
+
+def optimiser_rate(settings: Settings, device: torch.device) -> float:
+    """Seconds for each of the image's pixels that a step takes besides the evaluation, with a full history."""
+    kind = (settings.optimizer, settings.history_size, settings.precondition)
+    return _optimiser_rate(*kind, str(device), torch.get_num_threads())
+
+
+@functools.cache
+def _optimiser_rate(optimizer: str, history: int, precondition: bool, device: str, threads: int) -> float:
+    side = 2 * LARGE
+    image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    run = Optimisation(_Free(), image, optimizer=optimizer, history_size=history, precondition=precondition)
+    times = []
+    for _ in range((history if optimizer == "lbfgs" else 0) + 5):
+        start = _now(image)
+        run.step()
+        times.append(_now(image) - start)
+    return statistics.median(times[-4:]) / side**2
+
+
+@functools.cache
+def fresh_rate() -> float:
+    """Seconds a byte that memory fresh from the system costs more than memory used before."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        fresh = torch.empty(MMAP * 5 // 4, dtype=torch.uint8).zero_()
+        first = time.perf_counter() - start
+        start = time.perf_counter()
+        fresh.zero_()
+        times.append(max(0.0, first - (time.perf_counter() - start)) / fresh.numel())
+        del fresh
+    return statistics.median(times)
+
+
+def work_ratio(encoder: Encoder, settings: Settings, size: tuple[int, int], tile: int) -> float:
+    """How many times the untiled evaluation's work the tiled one does: halos, and a third pass through each tile."""
+    network = Network(encoder, layers_used(settings), tile)
+    done = whole = 0.0
+    for segment, edge in zip(network.segments, network.edges, strict=True):
+        boxes = segment.boxes(size, edge)
+        area = sum((b.outer[1] - b.outer[0]) * (b.outer[3] - b.outer[2]) for b in boxes)
+        done += segment.work * area * (1.5 if len(boxes) > 1 else 1.0)
+        whole += segment.work * math.prod(size)
+        size = (size[0] // segment.stride, size[1] // segment.stride)
+    return done / whole
+
+
+def layers_used(settings: Settings) -> tuple[str, ...]:
+    """The layers with a loss."""
+    return (*settings.content_layers, *settings.style_layers)
+
+
+def unit_of(encoder: Encoder) -> int:
+    """Bytes for each of a feature map's numbers."""
+    return encoder.layers["conv1_1"].weight.element_size()
