@@ -103,7 +103,7 @@ def test_hand_ins_are_found(tmp_path, layout):
 def test_archives_are_like_folders(tmp_path, layout, kind):
     names, expected = LAYOUTS[layout]
     top = "all of them/" if "folder" in kind and all("/" in n for n in names) else ""
-    place = tmp_path / f"hand-ins.{kind.split()[0]}"
+    place = tmp_path / f"all of them.{kind.split()[0]}"
     if kind.startswith("zip"):
         place.write_bytes(zipped({top + name: NOTEBOOK for name in names}))
     else:

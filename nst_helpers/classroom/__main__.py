@@ -34,7 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     mark.add_argument("submissions", type=Path, help="a folder, or a zip or tar archive")
     mark.add_argument("--out", type=Path, help="the table of marks (default: DIR/marks.csv)")
     mark.add_argument("--jobs", type=int, default=os.cpu_count(), help="hand-ins at a time (default: %(default)s)")
-    mark.add_argument("--seconds", type=float, default=20, help="for one question (default: %(default)g)")
+    mark.add_argument(
+        "--seconds", type=float, default=20, help="of processor time for one question (default: %(default)g)"
+    )
     mark.add_argument("--memory", type=float, default=2, metavar="GB", help="for one hand-in (default: %(default)g)")
     mark.add_argument(
         "--again", nargs="*", metavar="STUDENT", help="mark these again, or all where none is named; else marks stay"

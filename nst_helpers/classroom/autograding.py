@@ -82,7 +82,7 @@ def autograde(folder: Path, limits: Limits) -> dict[str, Any]:
 
     _announce_kernel(folder)
     (folder / "source" / ASSIGNMENT).mkdir(parents=True, exist_ok=True)
-    api = nbgrader_api(folder, seconds=max(1, round(limits.seconds)))
+    api = nbgrader_api(folder, seconds=max(1, round(3 * limits.seconds)))
     with open(os.devnull, "w") as quiet, contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet):  # noqa: PTH123
         result = api.autograde(ASSIGNMENT, STUDENT)
     scores: dict[str, float | None] = {}
