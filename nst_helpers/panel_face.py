@@ -127,7 +127,8 @@ class Face:
             "text/plain": f"Live panel: {content} in the manner of {style}, {summary(self.session.losses)}."
         }
         if "google.colab" not in sys.modules:  # which would show the picture beside the panel
-            bundle["image/jpeg"] = sheet(self.session.content, self.session.style, self.session.image)
+            painted = [self.session.image] if self.session.history else []
+            bundle["image/jpeg"] = sheet(self.session.content, self.session.style, *painted)
         if model := self.parts.box.model_id:
             bundle[WIDGET_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": model}
         return bundle
