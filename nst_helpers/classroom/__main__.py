@@ -90,6 +90,8 @@ def _students(personal: str | None) -> list[str] | None:
 
 
 def _mark(options: argparse.Namespace) -> int:
+    if not hasattr(os, "fork"):
+        raise ClassroomError("Marking needs Linux or macOS; on Windows, run it in WSL.")
     from .gradebook import carry_in, hand_marked
     from .marking import mark
     from .reports import write_reports

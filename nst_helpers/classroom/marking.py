@@ -42,8 +42,6 @@ def mark(
     Raises ClassroomError where there is nothing to mark, or where the environment would mark wrongly.
     """
     need_nbgrader()
-    if not hasattr(os, "fork"):
-        raise ClassroomError("Marking needs Linux or macOS; on Windows, run it in WSL.")
     course, limits = Course(root), limits or Limits()
     handed_in, loose = collect(submissions)
     folder = course.root / "marked"

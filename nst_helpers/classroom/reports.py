@@ -191,7 +191,7 @@ def _to_read(questions: Sequence[Question], results: Sequence[dict[str, Any]], *
                 owners[number].add(student)
         lines = []
         for result in (r for r in results if _given(r, question)):
-            student, answer = result["student"], result["answers"][question.name]
+            student, answer = result["student"], result["answers"].get(question.name, "")
             hint = f"right numbers: {html.escape(expected[student])}"
             if own:
                 cited = numbers_in(answer)
