@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import io
 import itertools
 import re
 import statistics
@@ -16,6 +17,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat import NotebookNode
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -49,8 +51,13 @@ def tags(cell: NotebookNode) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
+def words(source: str) -> str:
+    """A cell's source without the bytes of embedded pictures, in which any word may turn up."""
+    return notebook_setup.DATA_URI.sub("data:", source)
+
+
 def markdown(nb: NotebookNode) -> str:
-    return "\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+    return words("\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown"))
 
 
 def prose(text: str) -> str:
@@ -74,7 +81,8 @@ def output_texts(cell: NotebookNode) -> Iterator[str]:
 
 
 def linked(text: str) -> list[str]:
-    """Targets of a Markdown text's links and pictures, without anchors."""
+    """Targets of a Markdown text's links and pictures, without anchors; of an embedded picture its file."""
+    text = re.sub(r"\]\(data: \"([^\"]+)\"\)", r"](images/\1)", text)
     found = re.findall(r"\]\(([^)\s]+)[^)]*\)", prose(text)) + re.findall(
         r"<(?:img|a)\b[^>]*?(?:src|href)=\"([^\"]+)", text
     )
@@ -158,7 +166,7 @@ def has_the_badge_and_the_setup_cell(nb, name):
 def names_no_absolute_path(nb, name):
     wrong = []
     for cell in nb.cells:
-        texts = [cell.source, *(output_texts(cell) if cell.cell_type == "code" else [])]
+        texts = [words(cell.source), *(output_texts(cell) if cell.cell_type == "code" else [])]
         wrong += [f"{name_of(cell)}: {m[0]}" for text in texts for m in ABSOLUTE_PATH.finditer(COLOUR.sub(" ", text))]
     return wrong
 
@@ -239,6 +247,28 @@ def says_what_a_picture_shows(nb, name):
     return wrong
 
 
+def is_of_its_file(text: str, path: Path) -> bool:
+    """Whether a text's embedded picture is that of the file; true of a lost file, for which there is another rule."""
+    return not path.exists() or notebook_setup.embed_header(text, path.parent) == text
+
+
+@rule
+def embeds_its_header_picture_and_no_other(nb, name):
+    """Colab shows a notebook without the files beside it, so the first cell holds its picture; text holds no other."""
+    wrong = []
+    found = [(i, uri) for i, cell in enumerate(nb.cells) for uri in re.findall(r"data:[\w/+.-]+;base64,", cell.source)]
+    if found != [(0, "data:image/jpeg;base64,")]:
+        wrong.append(f"data URIs in cells {[i for i, _ in found]}, expected one JPEG, in the first")
+    elif not (header := notebook_setup.HEADER.search(nb.cells[0].source)) or not header[4]:
+        wrong.append("the header picture has no title that names its file")
+    elif (size := len(base64.b64decode(header[3]))) > notebook_setup.HEADER_BYTES:
+        wrong.append(f"the header picture has {size // 1000} kB, more than {notebook_setup.HEADER_BYTES // 1000}")
+    elif not is_of_its_file(nb.cells[0].source, NOTEBOOKS / "images" / header[4]):
+        wrong.append(f"the picture is not that of {header[4]}: run `python tools/run_notebooks.py --setup`")
+    beside = re.findall(r"!\[[^]]*\]\((?!https?:|data:)([^)\s]+)", markdown(nb))
+    return wrong + [f"Colab would not show {target}" for target in beside]
+
+
 @rule
 def is_small(nb, name):
     wrong = []
@@ -274,10 +304,10 @@ def has_headings_in_order(nb, name):
 
 @rule
 def opens_as_a_lesson(nb, name):
-    first = nb.cells[0].source
+    first = words(nb.cells[0].source)
     wanted = {
         "a title that is a question": r"^# .*\?\s*$",
-        "a picture": r"!\[[^]]+\]\(images/[^)]+\)",
+        "a picture": r"!\[[^]]+\]\(data:[^)]+\)",
         "goals: By the end you can": r"By the end you can",
         "what you need: You need": r"You need",
         "measured minutes: Time: … min": r"Time:.*\d+ min",
@@ -481,14 +511,29 @@ def good_lesson() -> NotebookNode:
     return nb
 
 
+def picture(path: Path, *, grey: int = 90) -> None:
+    Image.new("RGB", (30, 20), (grey, grey, grey)).save(path)
+
+
+def large(nb: NotebookNode) -> None:
+    """The header picture as a JPEG of more than 50 kB, marked as made from its file."""
+    noise = Image.effect_noise((600, 400), 90)
+    old = base64.b64decode(notebook_setup.DATA_URI.search(nb.cells[0].source)[1])
+    noise.save(file := io.BytesIO(), "JPEG", quality=95, comment=Image.open(io.BytesIO(old)).info["comment"])
+    data = base64.b64encode(file.getvalue()).decode()
+    nb.cells[0].source = notebook_setup.DATA_URI.sub(f"data:image/jpeg;base64,{data}", nb.cells[0].source)
+
+
 @pytest.fixture
 def lesson(tmp_path, monkeypatch):
     """A good lesson beside its picture and the next one."""
     monkeypatch.setattr(sys.modules[__name__], "NOTEBOOKS", tmp_path)
     (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "it.jpg").write_bytes(bytes(10))
+    picture(tmp_path / "images" / "it.jpg")
     (tmp_path / "04_model.ipynb").touch()
-    return good_lesson()
+    nb = good_lesson()
+    nb.cells[0].source = notebook_setup.embed_header(nb.cells[0].source, tmp_path / "images")
+    return nb
 
 
 def cell(nb: NotebookNode, cell_id: str) -> NotebookNode:
@@ -587,7 +632,17 @@ SPOILERS: dict[tuple[str, str], Callable[[NotebookNode], None]] = {
     ("has_short_cells", "empty"): put("reveal-1", source=""),
     ("has_prose_between_the_code", "four cells"): insert("config", code("1", "a"), code("2", "b")),
     ("links_to_what_exists", "a dead link"): edit("now", "04_model.ipynb", "04_models.ipynb"),
-    ("links_to_what_exists", "a lost picture"): edit("title", "images/it.jpg", "images/lost.jpg"),
+    ("links_to_what_exists", "a lost picture"): edit("title", '"it.jpg"', '"lost.jpg"'),
+    ("embeds_its_header_picture_and_no_other", "a linked one"): lambda nb: nb.cells[0].update(
+        source=good_lesson().cells[0].source
+    ),
+    ("embeds_its_header_picture_and_no_other", "a second"): edit("now", "do it", "![x](data:image/png;base64,AAAA)"),
+    ("embeds_its_header_picture_and_no_other", "one beside it"): edit("now", "do it", "![x](images/it.jpg)"),
+    ("embeds_its_header_picture_and_no_other", "no title"): edit("title", ' "it.jpg"', ""),
+    ("embeds_its_header_picture_and_no_other", "an old one"): lambda nb: picture(
+        NOTEBOOKS / "images" / "it.jpg", grey=91
+    ),
+    ("embeds_its_header_picture_and_no_other", "51 kB"): large,
     ("shows_no_picture_from_the_web", "hot link"): edit("now", "do it", "![it](https://example.org/it.jpg)"),
     ("says_what_a_picture_shows", "a figure alone"): put("reveal-2", drawn()),
     ("says_what_a_picture_shows", "two figures, one line"): put("reveal-2", drawn(), drawn(), printed("A square.")),
@@ -602,7 +657,7 @@ SPOILERS: dict[tuple[str, str], Callable[[NotebookNode], None]] = {
     ("has_headings_in_order", "two of level 1"): edit("now", "## You", "# You"),
     ("has_headings_in_order", "a level left out"): edit("ex-1", "## Ex", "### Ex"),
     ("opens_as_a_lesson", "no question"): edit("title", "it?", "it."),
-    ("opens_as_a_lesson", "no picture"): edit("title", "![A picture of it](images/it.jpg)", ""),
+    ("opens_as_a_lesson", "no picture"): edit("title", "![A picture of it](", "["),
     ("opens_as_a_lesson", "two goals"): edit("title", "- do\n", ""),
     ("opens_as_a_lesson", "no time"): edit("title", "5 min", "a while"),
     ("opens_as_a_lesson", "no needs"): edit("title", "You need", "With"),

@@ -12,7 +12,7 @@ import nbformat
 import numpy as np
 import pytest
 from nbformat import NotebookNode
-from PIL import Image
+from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -114,6 +114,23 @@ def test_a_small_picture_stays_as_it_is():
     assert output.metadata == {}
 
 
+def test_a_diagram_gets_a_palette_and_looks_the_same():
+    """Once: what has a palette stays as it is. A transparent one stays too."""
+    large = Image.new("RGB", (1200, 800), "white")
+    for i, colour in enumerate(["#0072B2", "#D55E00", "#009E73"]):
+        ImageDraw.Draw(large).line([(0, 90 * i), (500, 700), (1100, 200 * i)], colour, width=9)
+    picture = np.asarray(large.resize((300, 200), Image.Resampling.LANCZOS))
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 300  # the edges are smooth
+    data = tool.clean(with_picture(png(picture))).cells[1].outputs[0].data["image/png"]
+    stored = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert stored.mode == "P"
+    assert len(base64.b64decode(data)) < 0.8 * len(png(picture))
+    assert np.abs(np.asarray(stored.convert("RGB")).astype(int) - picture).mean() < 0.2
+    assert tool.with_palette(base64.b64decode(data)) == base64.b64decode(data)
+    clear = png(np.dstack([picture, np.full((200, 300), 9, np.uint8)]))
+    assert tool.with_palette(clear) == clear
+
+
 def test_a_large_picture_becomes_a_jpeg_of_the_same_scene():
     picture = noise(480, 640, smooth=8)
     assert len(png(picture)) > tool.PICTURE_BYTES
@@ -172,7 +189,7 @@ def test_the_comparison_uses_the_options_of_the_tests(monkeypatch, tmp_path):
     assert (tmp_path / "00_quickstart.ipynb").read_text() == "{}"
 
 
-# The badge and the setup cell
+# The badge, the header picture and the setup cell
 
 
 @pytest.mark.parametrize("old", [None, "# SETUP", notebook_setup.SETUP.replace(notebook_setup.TAG, "v0.0.1")])
@@ -193,6 +210,62 @@ def test_an_old_badge_is_replaced():
     nb.cells[0].source = notebook_setup.badge("03_gram").replace(notebook_setup.TAG, "main") + "\n# Why?"
     notebook_setup.write_setup(nb, "03_gram")
     assert nb.cells[0].source.splitlines() == [notebook_setup.badge("03_gram"), "# Why?"]
+
+
+def header(images: Path, *, seed: int = 0, size: tuple[int, int] = (900, 300), smooth: int = 12) -> Path:
+    height, width = size[1] // smooth, size[0] // smooth
+    coarse = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    images.mkdir(exist_ok=True)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(images / "03_it.jpg", quality=95)
+    return images
+
+
+def embedded(text: str) -> bytes:
+    return base64.b64decode(notebook_setup.DATA_URI.search(text)[1])
+
+
+def test_the_header_picture_is_embedded_small_and_stays(tmp_path, monkeypatch):
+    """At most 50 kB and 720 pixels wide, the same scene; once written it stays, whatever Pillow would write now."""
+    images = header(tmp_path / "images")
+    once = notebook_setup.embed_header("# Why?\n\n![A map: red (left)](images/03_it.jpg)\n\nend", images)
+    start, end = once.split(notebook_setup.DATA_URI.search(once)[0])
+    assert (start, end) == ("# Why?\n\n![A map: red (left)](", ' "03_it.jpg")\n\nend')
+    assert len(embedded(once)) <= 50_000
+    small = Image.open(io.BytesIO(embedded(once)))
+    assert (small.format, small.size) == ("JPEG", (720, 240))
+    whole = Image.open(images / "03_it.jpg").resize(small.size, Image.Resampling.LANCZOS)
+    assert np.abs(np.asarray(small).astype(int) - np.asarray(whole)).mean() < 6
+    monkeypatch.setattr(notebook_setup, "HEADER_QUALITIES", (50,))
+    assert notebook_setup.embed_header(once, images) == once
+
+
+def test_a_new_header_picture_replaces_the_embedded_one(tmp_path):
+    text = notebook_setup.embed_header("![it](images/03_it.jpg)", header(tmp_path))
+    new = notebook_setup.embed_header(text, header(tmp_path, seed=1))
+    assert embedded(new) != embedded(text)
+    assert new == notebook_setup.embed_header("![it](images/03_it.jpg)", tmp_path)
+
+
+def test_a_header_picture_that_stays_large_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"03_it.jpg does not fit into 50 kB"):
+        notebook_setup.embed_header("![it](images/03_it.jpg)", header(tmp_path, size=(900, 900), smooth=1))
+
+
+def test_setup_embeds_the_picture_and_writes_only_what_changes(tmp_path, monkeypatch):
+    header(tmp_path / "images")
+    monkeypatch.setattr(tool, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(tool, "write_links", lambda page: False)
+    nb = notebook("print(1)")
+    nb.cells[0].source += "\n\n![it](images/03_it.jpg)"
+    path = tmp_path / "03_gram.ipynb"
+    nbformat.write(nb, path)
+    assert tool.main(["--setup", "03_gram"]) == 0
+    first = path.read_text()
+    assert "data:image/jpeg;base64," in first
+    assert "images/03_it.jpg" not in first
+    monkeypatch.setattr(tool, "store", None)  # would raise if it were called again
+    assert tool.main(["--setup"]) == 0
+    assert path.read_text() == first
 
 
 def test_links_of_a_page_follow_the_constant(tmp_path):

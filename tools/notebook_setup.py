@@ -1,4 +1,6 @@
-"""The badge and the setup cell of every lesson, and the one place that says where the course is published.
+"""The badge, the header picture and the setup cell of every lesson, and where the course is published.
+
+The picture comes from notebooks/images/ and is embedded, since Colab shows a notebook without the files beside it.
 
 To publish: put the account in REPOSITORY, set TAG to the release, run `python tools/run_notebooks.py --setup`
 and commit. The underscore keeps the placeholder from ever being somebody's account.
@@ -6,11 +8,18 @@ and commit. The underscore keeps the placeholder from ever being somebody's acco
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
+import itertools
 import re
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+from PIL import Image
+
+IMAGES = Path(__file__).resolve().parents[1] / "notebooks" / "images"
 
 REPOSITORY = "YOUR_ACCOUNT/nst-notebooks"
 TAG = "v0.1.0"
@@ -36,6 +45,10 @@ COLAB = "https://colab.research.google.com/github"
 BADGE_LINE = re.compile(r"^\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\s*$", re.M)
 COLAB_LINK = re.compile(re.escape(COLAB) + r"/[^\s)]*?/notebooks/(\w+)\.ipynb")
 
+HEADER_BYTES, HEADER_WIDTHS, HEADER_QUALITIES = 50_000, (720, 640, 560), (88, 82, 76, 70, 64)
+DATA_URI = re.compile(r"data:image/jpeg;base64,([A-Za-z0-9+/]+=*)")
+HEADER = re.compile(rf"!\[([^\]]+)\]\((?:images/([\w.-]+)|{DATA_URI.pattern} \"([\w.-]+)\")\)")
+
 
 def colab_link(name: str) -> str:
     """Where Colab opens the lesson of this name.
@@ -56,10 +69,42 @@ def is_setup(source: str) -> bool:
     return source.strip().upper() == "# SETUP" or source.startswith("# Setup: installs the helper package")
 
 
-def write_setup(notebook: NotebookNode, name: str) -> NotebookNode:
-    """Put the badge at the top of the first cell and the setup cell after it; both replace what was there."""
+def embed(path: Path, old: bytes | None = None) -> bytes:
+    """A picture file as a JPEG of at most 50 kB, with the file's hash as its comment; `old` if that is of this file.
+
+    The hash, and not the bytes, says whether it is: another version of Pillow may write other bytes.
+
+    Raises:
+        ValueError: even the smallest is too large.
+    """
+    mark = hashlib.sha256(data := path.read_bytes()).hexdigest().encode()
+    if old is not None and Image.open(io.BytesIO(old)).info.get("comment") == mark:
+        return old
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    for width, quality in itertools.product(HEADER_WIDTHS, HEADER_QUALITIES):
+        scale = min(1, width / picture.width)
+        small = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+        small.save(file := io.BytesIO(), "JPEG", quality=quality, optimize=True, progressive=True, comment=mark)
+        if file.tell() <= HEADER_BYTES:
+            return file.getvalue()
+    raise ValueError(f"{path.name} does not fit into {HEADER_BYTES // 1000} kB: make it smaller.")
+
+
+def embed_header(text: str, images: Path = IMAGES) -> str:
+    """The text with its first picture from `images` inside it as a data URI, whose title keeps the file's name."""
+
+    def inside(found: re.Match[str]) -> str:
+        alt, linked, data, title = found.groups()
+        jpeg = embed(images / (name := linked or title), base64.b64decode(data) if data else None)
+        return f'![{alt}](data:image/jpeg;base64,{base64.b64encode(jpeg).decode()} "{name}")'
+
+    return HEADER.sub(inside, text, count=1)
+
+
+def write_setup(notebook: NotebookNode, name: str, *, images: Path = IMAGES) -> NotebookNode:
+    """Put badge and picture into the first cell and the setup cell after it; all replace what was there."""
     first = notebook.cells[0]
-    first.source = badge(name) + "\n" + BADGE_LINE.sub("", first.source).lstrip("\n")
+    first.source = badge(name) + "\n" + BADGE_LINE.sub("", embed_header(first.source, images)).lstrip("\n")
     cells = [c for c in notebook.cells if c.cell_type == "code" and is_setup(c.source)]
     if cells:
         cells[0].source = SETUP
