@@ -86,11 +86,13 @@ __all__ = [
     "style_loss",
     "style_targets",
     "stylize",
+    "sweep",
     "total_variation",
 ]
 
 # Loaded when first asked for: a run needs neither matplotlib nor the exercises' checks.
 _LAZY = {
+    "sweep": "sweeps",
     "check_fits": "estimates",
     "estimate": "estimates",
     "largest_size": "estimates",
