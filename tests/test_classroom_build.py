@@ -111,7 +111,7 @@ def test_a_solution_follows_the_package():
 def test_the_release_gives_nothing_away(course):
     for path in course.release.glob("*.ipynb"):
         text = path.read_text()
-        for secret in ("BEGIN SOLUTION", "HIDDEN TESTS", "hidden.prove", "points: "):
+        for secret in ("BEGIN SOLUTION", "HIDDEN TESTS", "hidden.prove", "point: ", "points: "):
             assert secret not in text, (path.name, secret)
         for answer in WRITTEN[path.stem[:2]].answer.split(". "):
             assert answer not in text

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .questions import ClassroomError
-from .running import run_bundle
+from .running import run_bundle, stop_zygotes
 
 __all__ = ["dask_runner"]
 
@@ -38,7 +38,23 @@ def dask_runner(address: str) -> Callable[[dict[str, dict]], Iterator[tuple[str,
                     place = {"workers": [worker]} if worker else {}
                     future = client.submit(run_bundle, bundle, pure=False, **place)
                     waiting[future] = student
-            for future in as_completed(list(waiting)):
-                yield waiting[future], future.result()
+            try:
+                for future in as_completed(list(waiting)):
+                    yield waiting[future], _of(future)
+            finally:
+                if not everywhere:
+                    client.run(stop_zygotes)
 
     return run
+
+
+def _of(future: Any) -> dict[str, Any]:
+    try:
+        return future.result()
+    except ClassroomError:
+        raise
+    except Exception as error:
+        raise ClassroomError(
+            f"A Dask worker could not mark ({type(error).__name__}: {error}): "
+            'it needs the same version of "nst-helpers[classroom]" as this machine.'
+        ) from None

@@ -35,6 +35,7 @@ section h3 span { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .bar i { display: block; height: 100%; background: var(--good); }
 table { border-collapse: collapse; width: 100%; font-size: .93rem; }
 td { border-top: 1px solid var(--line); padding: .45rem .6rem .45rem 0; vertical-align: top; overflow-wrap: anywhere; }
+.who { min-width: 7rem; max-width: 11rem; }
 .n { white-space: nowrap; font-variant-numeric: tabular-nums; } .wide { width: 40%; }
 code { font-size: .88em; white-space: nowrap; } .answer { white-space: pre-wrap; }
 .notes { padding-left: 1.2rem; } details { margin: .6rem 0; } summary { cursor: pointer; }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import html
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,13 +91,9 @@ def _card(row: dict[str, Any], question: Question) -> str:
         kind, badge = "right", f"{row['points']:g} / {row['maximum']:g}"
     else:
         kind = "part" if row["points"] else "wrong"
-        badge, told = f"{row['points']:g} / {row['maximum']:g}", _for_student(row["reason"])
+        badge, told = f"{row['points']:g} / {row['maximum']:g}", row["reason"]
     title = html.escape(question.title)
     return f"<section class={kind}><h3>{title}<span>{badge}</span></h3><p>{html.escape(_sentence(told))}</p></section>"
-
-
-def _for_student(reason: str) -> str:
-    return re.sub(r"^(not yet|to do): ", "", reason)
 
 
 def _sentence(text: str) -> str:
@@ -145,7 +140,7 @@ def _mistakes(results: Sequence[dict[str, Any]]) -> str:
             if row["mistake"] and row["mistake"] not in ("to-do", "not-handed-in", "missing"):
                 key = (row["question"], row["mistake"])
                 counts[key] += 1
-                told.setdefault(key, _for_student(row["reason"]))
+                told.setdefault(key, row["reason"])
                 who[key].append(result["student"])
     if not counts:
         return "<h2>Commonest mistakes</h2><p>None.</p>"
@@ -160,11 +155,11 @@ def _mistakes(results: Sequence[dict[str, Any]]) -> str:
 
 def _accidents(results: Sequence[dict[str, Any]], loose: Sequence[str]) -> str:
     lines = [
-        f"<tr><td>{html.escape(result['student'])}<td>{html.escape(text)}"
+        f"<tr><td class=who>{html.escape(result['student'])}<td>{html.escape(text)}"
         for result in results
         for text in (*result["accidents"], *result["notes"])
     ]
-    lines += [f"<tr><td class=quiet>nobody<td>{html.escape(text)}" for text in loose]
+    lines += [f"<tr><td class='who quiet'>nobody<td>{html.escape(text)}" for text in loose]
     body = f"<table>{''.join(lines)}</table>" if lines else "<p>None.</p>"
     return f"<h2>Accidents and files to look at</h2>{body}"
 
@@ -206,8 +201,8 @@ def _to_read(questions: Sequence[Question], results: Sequence[dict[str, Any]], *
         body = f"<table>{''.join(lines)}</table>" if lines else "<p>Nobody has answered.</p>"
         asked = html.escape(written.question)
         head = f"<h3>{html.escape(question.title)}, {question.points:g} points</h3><p>{asked}</p><ul>{scheme}</ul>"
-        parts.append(f"<details><summary>{len(lines)} answers to {question.name}</summary>{head}{body}</details>")
-    return f"<h2>To be read by a person</h2>{''.join(parts) or '<p>Nothing.</p>'}"
+        parts.append(f"<details><summary>{question.name}: {len(lines)} to read</summary>{head}{body}</details>")
+    return f"<h2>To be read by you</h2>{''.join(parts) or '<p>Nothing.</p>'}"
 
 
 def _given(result: dict[str, Any], question: Question) -> bool:

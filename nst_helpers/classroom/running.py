@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -113,9 +114,11 @@ def stop_zygotes() -> None:
     """End every zygote that this process has started."""
     while _all:
         zygote = _all.pop()
-        for pipe in (zygote.stdin, zygote.stdout):
-            pipe.close()
+        # Killed first: closing a pipe that another thread reads from would wait for that thread.
         zygote.kill()
         zygote.wait()
+        for pipe in (zygote.stdin, zygote.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
     while not _idle.empty():
         _idle.get_nowait()

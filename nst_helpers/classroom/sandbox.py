@@ -81,7 +81,8 @@ def in_a_box(work: Callable[[], Any], limits: Limits, *, seconds: float | None =
         _, status, used = os.wait4(child, 0)
     if told.endswith(b"\n"):
         return Boxed(json.loads(told))
-    if late or used.ru_utime + used.ru_stime >= 0.95 * seconds:
+    spent = used.ru_utime + used.ru_stime >= 0.9 * seconds
+    if late or spent or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
         return Boxed(accident="time", detail=f"{seconds:g} seconds")
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
         return Boxed(accident="crash", detail=signal.Signals(os.WTERMSIG(status)).name)

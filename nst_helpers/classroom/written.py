@@ -25,7 +25,7 @@ class Written:
     def marking(self, points: float) -> str:
         """The scheme as a list, each line worth its share of the points."""
         share = points / len(self.scheme)
-        return "\n".join(f"- {share:g} points: {line}" for line in self.scheme)
+        return "\n".join(f"- {share:g} point{'s' if share != 1 else ''}: {line}" for line in self.scheme)
 
     def expected(self, seed: int, content: str, style: str) -> str:
         """What the cell prints for right functions."""

@@ -86,7 +86,7 @@ def _mark(folder: Path, limits: Limits) -> None:
                 notebook["cells"][number]["source"] = f"# Not run again.\nraise RuntimeError({reason!r})"
             if judged["stopped"]:
                 path.write_text(json.dumps(notebook), encoding="utf-8")
-        (folder / "judged.json").write_text(json.dumps(result))
+            (folder / "judged.json").write_text(json.dumps(result))
         if plan["nbgrader"]:
             limit(limits.memory, limits.total)
             result["nbgrader"] = autograde(folder, limits)
