@@ -8,7 +8,6 @@ never rescaled.
 from __future__ import annotations
 
 import io
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,25 +16,16 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from PIL import Image
 from torch import Tensor
 
-from .figure_data import columns_for, curves_of, matrix, pixels, row_heights, spread, strongest, wrapped
+from . import figure_data as looks
+from .figure_data import columns_for, curves_of, matrix, packed, pixels, row_heights, spread, strongest, wrapped
 
-__all__ = ["COLOURS", "bars", "encode", "feature_maps", "heatmaps", "lines", "losses", "pictures", "show"]
+__all__ = ["bars", "encode", "feature_maps", "heatmaps", "lines", "losses", "pictures", "show"]
 
-# Okabe & Ito's palette, which people with any colour vision can tell apart, without its yellow.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1, 1, 1)), "-")
-HATCHES = ("", "///", "...", "xx", "\\\\\\", "++", "oo")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WIDTH, DPI, LIMIT = 8.0, 100, 150_000  # inches, pixels an inch, bytes
-STYLE = {
-    "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#666666",
-    "grid.color": "#dddddd", "grid.linewidth": 0.7, "xtick.color": "#444444", "ytick.color": "#444444",
-    "axes.labelcolor": "#222222", "hatch.linewidth": 0.6,
-}  # fmt: skip
 
 Curve = Sequence[float] | tuple[Sequence[float], Sequence[float]]
 
@@ -43,7 +33,7 @@ Curve = Sequence[float] | tuple[Sequence[float], Sequence[float]]
 def show(figure: Figure, text: str) -> None:
     """Display a figure below the cell, and print one line that describes it for those who can't see it.
 
-    A PNG, or a JPEG where that would be over 150 kB. Raises ValueError for a text that is empty or more than a line.
+    At most 150 kB. Raises ValueError for a text that is empty or more than a line.
 
     >>> show(bars({"one": 1.0, "two": 2.0}), "Two bars; the second is twice as long.")
     <IPython.core.display.Image object>
@@ -59,23 +49,15 @@ def show(figure: Figure, text: str) -> None:
 
 
 def encode(figure: Figure) -> tuple[bytes, str]:
-    """A figure's bytes and their kind: "png", or "jpeg" with as much quality as 150 kB allow.
+    """A figure's bytes and their kind: "png" with a palette for lines and text, "jpeg" for pictures.
 
     >>> encode(bars({"one": 1.0}))[1]
     'png'
     """
     file = io.BytesIO()
-    with rc_context(STYLE):
+    with rc_context(looks.STYLE):
         figure.savefig(file, facecolor="white", format="png")
-    if len(data := file.getvalue()) <= LIMIT:
-        return data, "png"
-    drawn = Image.open(file).convert("RGB")
-    for scale, quality in itertools.product((1, 0.8, 0.6, 0.4), (92, 85, 75, 65)):
-        size = (round(drawn.width * scale), round(drawn.height * scale))
-        drawn.resize(size, Image.Resampling.LANCZOS).save(file := io.BytesIO(), "JPEG", quality=quality, optimize=True)
-        if len(data := file.getvalue()) <= LIMIT:
-            break
-    return data, "jpeg"
+    return packed(Image.open(file).convert("RGB"), LIMIT)
 
 
 def pictures(images: Mapping[str, Tensor], *, columns: int | None = None, title: str = "") -> Figure:
@@ -86,6 +68,8 @@ def pictures(images: Mapping[str, Tensor], *, columns: int | None = None, title:
     2
     """
     arrays = {name: pixels(image) for name, image in images.items()}
+    # One or two pictures alone would fill the page.
+    columns = columns or max(columns_for(len(arrays)), min(len(arrays) + 1, 3))
     figure, axes = _grid(arrays, columns, title)
     for axis, array in zip(axes, arrays.values(), strict=True):
         axis.imshow(array, vmin=0, vmax=1, cmap="gray")
@@ -138,7 +122,8 @@ def heatmaps(
     """
     arrays = {name: matrix(values) for name, values in matrices.items()}
     numbers = all(a.size <= 48 for a in arrays.values()) if numbers is None else numbers
-    figure, axes = _grid(arrays, columns, title, tallest=2.6 if numbers else 3.6, bar=0 if numbers else 0.9)
+    columns, tallest = columns or columns_for(len(arrays)), 2.6 if numbers else 3.6
+    figure, axes = _grid(arrays, columns, title, tallest=tallest, bar=0 if numbers else 0.9)
     everything = np.concatenate([array.ravel() for array in arrays.values()])
     for axis, array in zip(axes, arrays.values(), strict=True):
         norm = _norm(everything if shared else array.ravel(), log)
@@ -147,7 +132,8 @@ def heatmaps(
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         if numbers:
-            _write_numbers(axis, array, drawn)
+            cell = min(0.95 * WIDTH / columns / array.shape[1], 0.9 * tallest / array.shape[0])
+            _write_numbers(axis, array, drawn, 72 * cell)
         elif not shared:
             figure.colorbar(drawn, ax=axis, fraction=0.046, pad=0.03)
     if shared and not numbers:
@@ -191,13 +177,18 @@ def lines(
     for i, (label, curve) in enumerate(curves.items()):
         xs, ys = curve if isinstance(curve, tuple) else (range(1, len(curve) + 1), curve)
         xs, ys = np.asarray(xs, float), np.array([float(y) if np.isfinite(float(y)) else np.nan for y in ys])
-        k = i % len(COLOURS)
-        style = {"color": COLOURS[k], "linestyle": DASHES[k], "linewidth": 1.8}
-        style |= {"marker": MARKERS[k], "markersize": 5} if markers else {}
+        k = i % len(looks.COLOURS)
+        style = {"color": looks.COLOURS[k], "linestyle": looks.DASHES[k], "linewidth": 1.8}
+        style |= {"marker": looks.MARKERS[k], "markersize": 5} if markers else {}
         axis.plot(xs, ys, **style)
         if (finite := np.isfinite(ys).nonzero()[0]).size:
-            ends.append((label, xs[finite[-1]], ys[finite[-1]], COLOURS[k]))
+            ends.append((label, xs[finite[-1]], ys[finite[-1]], looks.COLOURS[k]))
     axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+    for scale in [{"x": axis.xaxis, "y": axis.yaxis}[name] for name in log]:
+        low, high = scale.get_view_interval()
+        if low > 1e-3 and high < 1e4:  # 60 and 0.2 are read more quickly than powers of ten
+            scale.set_major_formatter(_PlainLog())
+            scale.set_minor_formatter(_PlainLog(labelOnlyBase=False))
     if "x" not in log:
         whole = xlabel == "closure evaluations"
         axis.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10], integer=whole))
@@ -236,8 +227,8 @@ def bars(
         rows = [i for i, group in enumerate(groups.values()) if kind in group]
         lengths = [float(group[kind]) for group in groups.values() if kind in group]
         places = [i + (j - (len(kinds) - 1) / 2) * thick for i in rows]
-        looks = [int(list(groups)[i] == highlight) if len(kinds) == 1 else j for i in rows]
-        colours, hatches = [COLOURS[k] for k in looks], [HATCHES[k] for k in looks]
+        marks = [int(list(groups)[i] == highlight) if len(kinds) == 1 else j for i in rows]
+        colours, hatches = [looks.COLOURS[k] for k in marks], [looks.HATCHES[k] for k in marks]
         drawn = axis.barh(places, lengths, thick * 0.9, color=colours, hatch=hatches, edgecolor="white", label=kind)
         axis.bar_label(drawn, labels=[f"{length:.3g}" for length in lengths], padding=4, fontsize=9)
     axis.set_yticks(range(len(groups)), list(groups))
@@ -248,12 +239,19 @@ def bars(
     axis.set(xscale="log" if log else "linear", xlabel=xlabel)
     axis.margins(x=0.12)
     if len(kinds) > 1:
-        axis.legend(frameon=False, loc="best")
+        figure.legend(frameon=False, loc="outside lower center", ncols=len(kinds))
     return figure
 
 
+class _PlainLog(LogFormatter):
+    """Labels where matplotlib would put them on a logarithmic axis, as plain numbers."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def _axes(title: str, height: float) -> tuple[Figure, Axes]:
-    with rc_context(STYLE):
+    with rc_context(looks.STYLE):
         figure = _figure(height, title)
         return figure, figure.add_subplot()
 
@@ -281,7 +279,7 @@ def _grid(
     width = (WIDTH - bar) / columns
     names = [wrapped(name[1] if isinstance(name, tuple) else name, width, size=size) for name in panels]
     heights = row_heights(list(panels.values()), names, columns, width=width, tallest=tallest, size=size)
-    with rc_context(STYLE):
+    with rc_context(looks.STYLE):
         figure = _figure(sum(heights), title)
         places = figure.add_gridspec(len(heights), columns, height_ratios=heights)
         axes = [figure.add_subplot(places[i // columns, i % columns], anchor="N") for i in range(len(names))]
@@ -297,11 +295,14 @@ def _norm(values: np.ndarray, log: bool) -> Any:
     return Normalize(values.min(), values.max() if values.max() > values.min() else values.min() + 1)
 
 
-def _write_numbers(axis: Axes, array: np.ndarray, drawn: Any) -> None:
+def _write_numbers(axis: Axes, array: np.ndarray, drawn: Any, points: float) -> None:
+    """Write the values into cells that are so many points wide, in letters that fit the longest."""
+    size = min(10, 1.4 * points / max(len(f"{value:.3g}") for value in array.ravel()))
     for (row, column), value in np.ndenumerate(array):
         # Relative luminance; at 0.18 black and white have the same contrast.
         light = np.dot(np.power(drawn.cmap(drawn.norm(value))[:3], 2.2), (0.2126, 0.7152, 0.0722)) > 0.18
-        axis.text(column, row, f"{value:.3g}", ha="center", va="center", color="black" if light else "white")
+        colour = "black" if light else "white"
+        axis.text(column, row, f"{value:.3g}", ha="center", va="center", color=colour, fontsize=size)
 
 
 def _label_ends(axis: Axes, ends: list[tuple[str, float, float, str]]) -> None:

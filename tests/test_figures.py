@@ -15,6 +15,7 @@ import torch
 from conftest import noise, picture
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
@@ -150,7 +151,8 @@ def test_images_that_carry_gradients_can_be_drawn():
 
 
 @pytest.mark.parametrize(
-    ("count", "rows", "columns"), [(1, 1, 1), (4, 1, 4), (5, 2, 3), (6, 2, 3), (8, 2, 4), (9, 3, 3)]
+    ("count", "rows", "columns"),
+    [(1, 1, 2), (2, 1, 3), (3, 1, 3), (4, 1, 4), (5, 2, 3), (6, 2, 3), (8, 2, 4), (9, 3, 3)],
 )
 def test_panels_are_laid_out_in_even_rows(count, rows, columns):
     figure = figures.pictures({str(i): picture() for i in range(count)})
@@ -179,6 +181,16 @@ def test_small_heat_maps_have_readable_numbers():
         drawn = axis.images[0]
         ground, ink = (luminance(c) for c in (drawn.cmap(drawn.norm(value))[:3], to_rgb(text.get_color())))
         assert (max(ground, ink) + 0.05) / (min(ground, ink) + 0.05) > 4.0
+
+
+@pytest.mark.parametrize("names", [["F"], ["F", "G"], ["F", "G", "H"]])
+def test_the_numbers_in_heat_maps_stay_in_their_cells(names):
+    values = -1.23e-4 * (1 + torch.rand(4, 9, generator=torch.Generator().manual_seed(0)))
+    figure = figures.heatmaps(dict.fromkeys(names, values), title="Small numbers with many letters")
+    FigureCanvasAgg(figure).draw()
+    for axis in figure.axes:
+        (left, _), (right, _) = axis.transData.transform([(0, 0), (1, 0)])
+        assert max(text.get_window_extent().width for text in axis.texts) < right - left
 
 
 def luminance(colour: tuple[float, float, float]) -> float:
@@ -230,6 +242,28 @@ def test_bars_are_labelled_with_their_values_in_the_order_given():
     assert [t.get_text() for t in axis.texts] == ["0.523", "0.25", "1e-06"]
     assert axis.yaxis_inverted()
     assert [p.get_hatch() or "" for p in axis.patches] == ["", "///", ""]
+
+
+def test_a_legend_covers_no_bar_and_no_number():
+    figure = figures.bars({"a": {"before": 1, "after": 1.1}, "b": {"before": 1.2, "after": 1}}, title="Nearly full")
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    (axis,) = figure.axes
+    drawn = [*axis.patches, *axis.texts, axis.xaxis]
+    assert not any(box.overlaps(part.get_tightbbox()) for part in drawn)
+
+
+@pytest.mark.parametrize("values", [[80, 20, 2.5], [0.4, 0.1, 0.02]])
+def test_a_logarithmic_axis_of_middling_numbers_has_plain_ones(values):
+    figure = figures.lines({"loss": values}, log="y")
+    FigureCanvasAgg(figure).draw()
+    axis = figure.axes[0].yaxis
+    low, high = axis.get_view_interval()
+    labels = [label.get_text() for label in (*axis.get_majorticklabels(), *axis.get_minorticklabels())]
+    labels = [label for label in labels if label]
+    assert not any("$" in label for label in labels)
+    assert sum(low <= float(label) <= high for label in labels) >= 2
 
 
 def test_long_titles_are_wrapped_and_fit():
