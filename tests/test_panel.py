@@ -242,6 +242,16 @@ def test_all_layers_at_zero_is_refused_in_words_and_the_fader_goes_back(panel, s
     assert [fader.value for fader in panel.parts.layers.values()] == [0.0, 0.0, 1.0]
 
 
+def test_a_value_beyond_a_sliders_end_stays_the_sessions(panel, session):
+    session.set(content_weight=1e4, tv_weight=33.0, layer_weights={"relu2_1": 9.0})
+    panel.pull()
+    assert panel.parts.weights["content_weight"].value == 100
+    assert session.knobs.weights == nst.Weights(1e4, 100, 33)
+    assert session.knobs.layer_weights["relu2_1"] == 9
+    panel.parts.weights["style_weight"].value = 5.0
+    assert session.knobs.weights == nst.Weights(1e4, 5, 33)
+
+
 def test_compare_is_a_class_and_the_photo_lies_ready(panel):
     assert jpeg_of(panel.parts.photo).size == (36, 24)
     panel.parts.compare.value = True
@@ -289,6 +299,10 @@ def test_it_says_when_the_target_is_reached_and_each_snapshot_knows(session, tmp
     panel.parts.snapshot.click()
     assert ["★" in card.value for card in panel.parts.cards[:2]] == [False, True]
     assert panel.parts.readout.value.count("✓ under") == 2
+    panel.target = {"content": 1e6, "style": 1e6}  # under it for good: said once, and not at every tick
+    panel.say("Quiet.")
+    tick(panel, 2)
+    assert panel.status == "Quiet."
     with pytest.raises(ValueError, match="limits above 0"):
         nst.panel(session, target={"tv": 1.0})
 

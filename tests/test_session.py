@@ -231,12 +231,29 @@ def test_changes_from_other_threads_wait_for_one_evaluation_and_none_is_lost():
     assert torch.equal(again(made).image, made.image)
 
 
+def test_a_change_waits_for_one_evaluation_and_not_for_the_whole_chunk(monkeypatch):
+    made = session()
+    evaluate = made._evaluate
+    monkeypatch.setattr(made, "_evaluate", lambda: time.sleep(0.05) or evaluate())
+    running = threading.Thread(target=lambda: made.step(seconds=2.0))
+    running.start()
+    time.sleep(0.2)
+    start = time.perf_counter()
+    for i in range(4):
+        made.set(style_weight=2.0 + i)
+    assert time.perf_counter() - start < 1.0
+    assert running.is_alive()
+    running.join()
+
+
 def test_an_evaluation_cut_short_leaves_the_picture_as_it_was(monkeypatch):
     made = session()
     made.step(3)
     before = made.image
 
     def stop(self, *a):
+        with torch.no_grad():
+            made._run.image.add_(0.2)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
