@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .engine import OPTIMIZERS, SCHEDULES
 from .errors import NSTError
+from .estimates import estimate
 from .images import check_output, load_image, save_image
 from .optimize import Step, stylize
 from .samples import list_samples, load_sample
@@ -17,6 +18,23 @@ from .settings import INITS, Settings
 
 __all__ = ["main"]
 
+CHOICES = (
+    "encoder",
+    "steps",
+    "optimizer",
+    "lr",
+    "lr_schedule",
+    "content_weight",
+    "style_weight",
+    "tv_weight",
+    "init",
+    "seed",
+    "scales",
+    "device",
+    "precision",
+    "precondition",
+    "tile",
+)  # the options that are passed on to `stylize` as they are
 INTERRUPTED = 130  # What a shell reports for a program that Ctrl-C ended.
 
 
@@ -33,7 +51,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("style", metavar="STYLE", nargs="*", help="the picture whose style to take; several are mixed")
     add("-o", "--output", metavar="OUT", help="where the result goes: .png, .jpg or .webp")
     add("--encoder", default=default.encoder, help="mini (the default), vgg19, hed, or a file")
-    add("--size", type=_positive, default=256, help="short side of both pictures in pixels (default: %(default)s)")
+    add(
+        "--size",
+        type=_size,
+        default=256,
+        metavar="N",
+        help="short side of all pictures in pixels, or 'fit' for the largest that the memory holds (default: 256)",
+    )
     add("--steps", type=_positive, default=default.steps, help="closure evaluations (default: %(default)s)")
     add("--optimizer", choices=OPTIMIZERS, default=default.optimizer, help="(default: %(default)s)")
     add("--lr", type=float, default=default.lr, help="learning rate (default: 1 for lbfgs, 0.03 for adam)")
@@ -83,8 +107,11 @@ def run(options: argparse.Namespace) -> int:
     if history and not history.parent.is_dir():
         raise ValueError(f"The folder {history.parent} for --history doesn't exist: make it first.")
     size = options.scales[-1] if options.scales else options.size
-    content = read(options.content, size)
-    styles = [read(style, size) for style in options.style]
+    content = read(options.content, None if size == "fit" else size)
+    styles = [read(style, None if size == "fit" else size) for style in options.style]
+    chosen = {name: getattr(options, name) for name in CHOICES} | {"size": "fit" if size == "fit" else None}
+    if not options.quiet:
+        print(f"This will take {estimate(content, styles, **chosen)}.", flush=True)
     checkpoint = output.with_name(output.name + ".checkpoint")
     keep = options.save_every or options.resume
 
@@ -102,21 +129,7 @@ def run(options: argparse.Namespace) -> int:
         result = stylize(
             content,
             styles,
-            encoder=options.encoder,
-            steps=options.steps,
-            optimizer=options.optimizer,
-            lr=options.lr,
-            lr_schedule=options.lr_schedule,
-            content_weight=options.content_weight,
-            style_weight=options.style_weight,
-            tv_weight=options.tv_weight,
-            init=options.init,
-            seed=options.seed,
-            scales=options.scales,
-            device=options.device,
-            precision=options.precision,
-            precondition=options.precondition,
-            tile=options.tile,
+            **chosen,
             callback=show,
             save_every=options.save_every or 0,
             save_to=output if options.save_every else None,
@@ -132,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
     return INTERRUPTED if result.stopped == "interrupted" else 0
 
 
-def read(source: str, size: int):
+def read(source: str, size: int | None):
     """A picture from a file, or from the package where no such file exists."""
     if not Path(source).exists() and source in list_samples():
         return load_sample(source, size=size)
@@ -156,6 +169,10 @@ def _positive(text: str) -> int:
     if (value := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{text} came, but it needs to be 1 or more")
     return value
+
+
+def _size(text: str) -> int | str:
+    return text if text == "fit" else _positive(text)
 
 
 def _weight(text: str) -> float:

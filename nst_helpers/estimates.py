@@ -85,7 +85,7 @@ def estimate(
     (True, True, True)
     """
     settings, tile = _settings(settings, options)
-    device, size, styles = choose_device(settings.device), _size(content), _sizes(style)
+    device, (size, *styles) = choose_device(settings.device), sizes_of(content, style, settings)
     encoder = load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
     start = time.perf_counter()
     prepared = prepare(encoder, device=device, precision=settings.precision)
@@ -113,6 +113,22 @@ def estimate(
         peak_bytes=max(_held(device) + need, peak_memory(device) or 0),
         available_bytes=memory_available(device),
     )
+
+
+def sizes_of(content: Picture, style: Pictures, settings: Settings) -> list[Size]:
+    """Height and width of the content and each style, scaled as `settings.size` says: a short side, "fit", or None.
+
+    >>> sizes_of((30, 40), [(64, 64), (20, 40)], Settings(size=60))
+    [(60, 80), (60, 60), (60, 120)]
+    """
+    given, short = [_size(content), *_sizes(style)], settings.size
+    if short is None:
+        return given
+    if short == "fit":
+        short = fit_size(content, style, settings)
+    elif not isinstance(short, int):
+        raise ValueError(f'The size {short!r} is no number of pixels: give the short side, or "fit", or None.')
+    return [tuple(round(n * short / min(size)) for n in size) for size in given]
 
 
 def run_bytes(
@@ -214,9 +230,10 @@ def check_fits(
     """
     settings, tile = _settings(settings, options)
     available = memory_available(choose_device(settings.device)) if available is None else available
+    content, *style = sizes_of(content, style, settings)
     if (need := run_bytes(content, style, settings, tile=tile)) <= available:
         return
-    height, width = plan(torch.empty(1, 3, *_size(content), device="meta"), settings)[-1][0]
+    height, width = plan(torch.empty(1, 3, *content, device="meta"), settings)[-1][0]
     short = largest_size(content, style, settings, available=available, tile=tile)
     advice = ""
     if not tile:

@@ -17,6 +17,7 @@ from .checkpoints import fingerprint, read_checkpoint, write_checkpoint
 from .devices import prepare
 from .encoders import Encoder, load_encoder
 from .engine import HISTORY_SIZE, Evaluation, Optimisation
+from .estimates import check_fits, sizes_of
 from .images import check_image, resize, save_image
 from .losses import Convention
 from .model import CONTENT_LAYERS, STYLE_LAYERS, Weights, build_model
@@ -96,6 +97,7 @@ def stylize(
     precondition: bool = False,
     history_size: int = HISTORY_SIZE,
     tile: int | None = None,
+    size: int | str | None = None,
     callback: Callable[[Step], Any] | None = None,
     save_every: int = 0,
     save_to: str | Path | None = None,
@@ -103,6 +105,9 @@ def stylize(
     resume: bool = False,
 ) -> Result:
     """Paint the content (1, 3, H, W) in the manner of the style, both in [0, 1], each of its own size.
+
+    With `size` all pictures are scaled to that short side first; "fit" is the content's own, or the largest that the
+    memory holds.
 
     A step is one closure evaluation, one forward and one backward pass, for either optimiser ("lbfgs" or "adam").
     `style` may be several pictures, mixed by `style_mix`. `init` is "content", "style", "noise" or an image.
@@ -117,7 +122,8 @@ def stylize(
     Ctrl-C or the stop button end the run with the best image so far. A loss that explodes or turns NaN sends the run
     back to its best image with a fresh optimiser, and the history says so.
 
-    Raises ImageError, LayerError, WeightsError or ValueError in one sentence for what can't be used.
+    Raises ImageError, LayerError, WeightsError or ValueError in one sentence for what can't be used, and TooLargeError,
+    before anything is allocated, where the run needs more memory than there is.
 
     >>> from nst_helpers.encoders import Spec
     >>> picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -188,6 +194,11 @@ def iterate(
     for name, picture in [("content", content), *(("style", s) for s in styles)]:
         check_image(picture, name=name)
     encoder = load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
+    settings = replace(settings, encoder=encoder)
+    check_fits(content, styles, settings)
+    if settings.size is not None:
+        sizes = sizes_of(content, styles, settings)
+        content, *styles = (resize(image, size) for image, size in zip([content, *styles], sizes, strict=True))
     encoder = prepare(encoder, device=settings.device, precision=settings.precision)
     like = encoder.normalize.mean
     content, styles = content.to(like), [s.to(like) for s in styles]

@@ -46,6 +46,7 @@ class Settings:
     precondition: bool = False
     history_size: int = HISTORY_SIZE
     tile: int | None = None
+    size: int | str | None = None
 
     @property
     def weights(self) -> Weights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -178,3 +179,25 @@ def test_a_tiny_noise_picture_is_handled(tmp_path):
 def test_every_option_has_help():
     for action in build_parser()._actions:
         assert action.help, action.dest
+
+
+def test_what_it_will_take_is_said_first(files, capsys):
+    assert main(arguments(files)) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert re.fullmatch(r"This will take about [\d.]+ s and [\d.]+ MB of the [\d.]+ .B free\.", first)
+    assert main(arguments(files, "--quiet")) == 0
+    assert "will take" not in capsys.readouterr().out
+
+
+def test_a_size_that_fits(files):
+    assert main(arguments(files, size="fit", steps="1")) == 0
+    assert load_image(files / "out.png").shape == (1, 3, 48, 60)
+
+
+def test_a_run_too_large_is_refused_in_one_sentence(files, capsys, monkeypatch):
+    monkeypatch.setattr("nst_helpers.estimates.memory_available", lambda device: 200 * 2**20)
+    assert main(arguments(files, size="4000")) == 2
+    said = capsys.readouterr().err
+    assert "largest short side that fits" in said
+    assert said.count("\n") == 1
+    assert not (files / "out.png").exists()

@@ -19,6 +19,7 @@ from nst_helpers import (
     Settings,
     Weights,
     build_model,
+    estimates,
     iterate,
     load_encoder,
     load_image,
@@ -28,6 +29,7 @@ from nst_helpers import (
 from nst_helpers.devices import has_bfloat16, prepare
 from nst_helpers.encoders import Encoder
 from nst_helpers.engine import Optimisation, lr_factor
+from nst_helpers.estimates import TooLargeError
 
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu3_1"]}
 CONTENT, STYLE = picture(24, 28), picture(20, 36, 1)
@@ -382,3 +384,34 @@ def test_only_scales_larger_than_the_tile_are_tiled(monkeypatch):
     monkeypatch.setattr(home, "build_tiled_model", seen)
     run(picture(40, 64), scales=[16, 40], steps=4, tile=32)
     assert sizes == [(1, 3, 40, 64)]
+
+
+def only(monkeypatch, size):
+    """A machine whose free memory is what a run of that size needs."""
+    settings = Settings(encoder=Encoder(TOY, seed=1), device="cpu", precision="float32", **LAYERS)
+    room = estimates.run_bytes(size, STYLE, settings)
+    monkeypatch.setattr(estimates, "memory_available", lambda device: room)
+
+
+def test_a_run_too_large_for_the_memory_is_refused_before_the_first_pass(monkeypatch):
+    encoder = Encoder(TOY, seed=1)
+    ran = passes(encoder)
+    only(monkeypatch, (200, 240))
+    with pytest.raises(TooLargeError, match=r"largest short side that fits is [12]\d\d px"):
+        run(picture(300, 300), encoder=encoder)
+    assert ran == []
+
+
+def test_fit_takes_the_largest_size_that_fits(monkeypatch):
+    only(monkeypatch, (200, 240))
+    height, width = run(picture(300, 360), size="fit", steps=1).image.shape[-2:]
+    assert 150 < height < 250
+    assert width == pytest.approx(height * 1.2, abs=1)
+    with pytest.raises(TooLargeError):
+        run(picture(300, 360), size=height + 16, steps=1)
+
+
+def test_a_size_scales_all_pictures():
+    assert run(picture(40, 64), size=20, steps=1).image.shape[-2:] == (20, 32)
+    with pytest.raises(ValueError, match="is no number of pixels"):
+        run(size="huge", steps=1)
