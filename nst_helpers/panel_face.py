@@ -37,6 +37,7 @@ class Face:
         self.parts = Parts(session.knobs, self.names)
         self.pull()
         self.show()
+        self._fill_strip()
 
     @property
     def names(self) -> tuple[str, str]:

@@ -177,7 +177,10 @@ def test_the_strip_shows_the_last_six_snapshots_each_with_its_weights_and_way_ba
     for i, card in enumerate(parts.cards, 2):
         assert f"1:{10 + i}:50" in card.value
         assert re.search(r'alt="snapshot \d: step \d', card.value)
-    parts.backs[1].click()
+    again = nst.panel(session, chunk=0.0)
+    assert [card.value for card in again.parts.cards] == [card.value for card in parts.cards]
+    again.parts.backs[1].click()
+    parts = again.parts
     assert session.knobs.style_weight == 13
     assert parts.weights["style_weight"].value == 13
 
