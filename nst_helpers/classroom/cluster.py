@@ -39,7 +39,7 @@ def dask_runner(address: str) -> Callable[[dict[str, dict]], Iterator[tuple[str,
                     future = client.submit(run_bundle, bundle, pure=False, **place)
                     waiting[future] = student
             try:
-                for future in as_completed(list(waiting)):
+                for future in as_completed(list(waiting), loop=client.loop):
                     yield waiting[future], _of(future)
             finally:
                 if not everywhere:

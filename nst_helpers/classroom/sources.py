@@ -125,6 +125,7 @@ def make_notebook(cells: Sequence[dict], questions: Sequence[Question], *, own: 
         made.append(_code(answer, cells[at]["id"], _grading(question.answer_id, solution=True)))
         test = cells[by_id[question.test_id]]
         grading = _grading(question.test_id, grade=True, locked=True, points=question.points)
+        grading["tags"] = ["raises-exception"]  # so that "Run All Cells" goes on after a test that fails
         made.append(_code(_test(question, test["source"]), test["id"], grading))
     written, last = WRITTEN[lesson], questions[-1]
     made.append(
