@@ -146,7 +146,8 @@ class Panel(Face):
         before, self._under = self._under, self.reached()
         if self._under and not before:
             losses = self.session.losses
-            self.say(f"Target reached at step {losses['step']}: {summary(losses)}. Take a snapshot.", "good")
+            words = summary(losses, step=False)
+            self.say(f"Target reached at step {losses['step']}: {words}. Take a snapshot.", "good")
 
     @told
     def _started_or_paused(self, _: Any) -> None:
@@ -208,7 +209,7 @@ class Panel(Face):
     def _snapshot(self, _: Any) -> None:
         kept = self.session.snapshot()
         self._fill_strip()
-        self.say(f"Snapshot {kept.number} kept at step {kept.step}: {summary(self.session.losses)}.")
+        self.say(f"Snapshot {kept.number} kept at step {kept.step}: {summary(kept.losses, step=False)}.")
 
     @told
     def _undo(self, _: Any) -> None:

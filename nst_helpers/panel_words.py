@@ -34,7 +34,7 @@ def capital(words: str) -> str:
     return words if words.startswith(("relu", "conv", "pool")) else words[:1].upper() + words[1:]
 
 
-def summary(losses: Mapping[str, Any]) -> str:
+def summary(losses: Mapping[str, Any], *, step: bool = True) -> str:
     """Step and distances in words.
 
     >>> summary({"step": 3, "content": 0.5, "style": 0.02})
@@ -42,8 +42,8 @@ def summary(losses: Mapping[str, Any]) -> str:
     """
     if not losses:
         return "no step yet"
-    content, style = digits(losses["content"]), digits(losses["style"])
-    return f"step {losses['step']}, content distance {content}, style distance {style}"
+    words = f"content distance {digits(losses['content'])}, style distance {digits(losses['style'])}"
+    return f"step {losses['step']}, {words}" if step else words
 
 
 def heading(session: StyleSession, *, running: bool) -> str:
@@ -86,12 +86,12 @@ def card(snapshot: Snapshot, *, reached: bool) -> str:
     knobs, losses = snapshot.knobs, snapshot.losses
     text = f"snapshot {snapshot.number}: {summary(losses)}"
     weights = f"{knobs.content_weight:.3g}:{knobs.style_weight:.3g}:{knobs.tv_weight:.3g}"
-    star = ' <b class="nst-star">★ target</b>' if reached else ""
+    star = '<b class="nst-star">★ target</b>' if reached else ""
     keys = [f'<i class="nst-key" style="background:{COLOURS[n]}"></i>' for n in ("content", "style")]
     distances = f"{keys[0]}c {losses['content']:.2f} {keys[1]}s {losses['style']:.3f}" if losses else "no step yet"
     lines = [
-        f"<b>{snapshot.number}</b> · step {snapshot.step}{star}",
+        f"<b>{snapshot.number}</b> · step {snapshot.step}",
         weights,
         distances,
     ]
-    return f"<figure>{thumbnail(snapshot.image, text)}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
+    return f"<figure>{thumbnail(snapshot.image, text)}{star}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
