@@ -83,7 +83,7 @@ LAYOUTS = {
     ),
     "nbgrader": (
         ["ann/nst/03_gram.ipynb", "ann/nst/timestamp.txt"],
-        {"ann": ["nst/03_gram.ipynb", "nst/timestamp.txt"]},
+        {"ann": ["nst/03_gram.ipynb"]},
     ),
     "rubbish": (
         ["ann/03_gram.ipynb", "__MACOSX/ann/._03_gram.ipynb", "ann/.ipynb_checkpoints/03_gram.ipynb", ".DS_Store"],

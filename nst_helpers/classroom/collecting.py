@@ -16,7 +16,7 @@ from .questions import LESSONS, ClassroomError
 __all__ = ["HandIn", "collect"]
 
 _LARGEST = 20 * 2**20  # of one file
-_JUNK = re.compile(r"(^|/)(__MACOSX|\.ipynb_checkpoints|\.DS_Store|\._|\.git)(/|$)|(^|/)\._")
+_JUNK = re.compile(r"(^|/)(__MACOSX|\.ipynb_checkpoints|\.DS_Store|\.git|timestamp\.txt)(/|$)|(^|/)\._")
 _MOODLE = re.compile(r"^(?P<student>.+?)_(?P<number>\d+)_assignsubmission_\w*?_?$")
 _CANVAS = re.compile(r"^(?P<student>[^_]+)(?:_LATE)?_(?P<number>\d+)_\d+_(?P<rest>.+)$")
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")

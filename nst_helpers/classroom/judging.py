@@ -135,7 +135,8 @@ def _answer(
     if question.symbol not in space:
         what = trouble or f"The answer cell doesn't define {question.symbol}: keep its name."
         codes = {"valid Python": "syntax", "needs the package": "missing-package", "stops with": "cell-raised"}
-        return _verdict(0, next((code for words, code in codes.items() if words in what), "not-defined"), what)
+        code = next((code for words, code in codes.items() if words in what), "not-defined")
+        return _verdict(0, code, what, accident=code if code == "missing-package" else None)
     share, verdict = _judged(question, space[question.symbol], judged, inspect, seed)
     if changed := snapshot.changed():
         return _tampered(changed)
@@ -143,7 +144,9 @@ def _answer(
         return {"accident": "memory"}
     if re.search(r"raises (SystemExit|KeyboardInterrupt)\b", verdict.sentence):
         return {"accident": "exit"}
-    return _verdict(share, verdict.mistake, repr(verdict) if share < 1 else verdict.sentence)
+    lacking = "missing-package" if "raises ModuleNotFoundError" in verdict.sentence else None
+    told = repr(verdict) if share < 1 else verdict.sentence
+    return _verdict(share, lacking or verdict.mistake, told, accident=lacking)
 
 
 def _judged(question: Question, function: Any, judged: Any, inspect: Any, seed: int) -> tuple[float, Verdict]:
