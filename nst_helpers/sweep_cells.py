@@ -76,7 +76,9 @@ def cell_key(job: Mapping[str, Any]) -> str:
 def run_cell(blob: bytes) -> bytes:
     """One cell, in whatever process or thread this is: the pickled job to the pickled outcome."""
     job = pickle.loads(blob)
-    threads, size, before = job.pop("threads"), job.pop("size"), torch.get_num_threads()
+    threads, before = job.pop("threads"), torch.get_num_threads()
+    # A number is the size to read at; "fit" is for stylize to find.
+    size = job.pop("size") if isinstance(job["size"], int) else None
     if threads:
         torch.set_num_threads(threads)
     try:

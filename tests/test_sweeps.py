@@ -74,6 +74,8 @@ def test_pictures_pairs_names_and_sizes(tmp_path):
     cells = sweep({"content": ["cat", "temple"], "size": [16, 24]}, style=["wave", "mosaic"], **common)
     assert [min(c.image.shape[-2:]) for c in cells] == [16, 24, 16, 24]
     assert cells[3].label == "content temple, size 24"
+    (cell,) = sweep({"size": ["fit"]}, **given())
+    torch.testing.assert_close(cell.image, stylize(picture(24, 28), picture(20, 30, 1), size="fit", **common).image)
     with pytest.raises(ValueError, match="grid is empty"):
         sweep({"style_weight": []}, **given())
     with pytest.raises(ValueError, match="needs a content and a style"):
