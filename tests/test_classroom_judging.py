@@ -113,6 +113,7 @@ BOXES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # other tests' threads; the zygote has none
 @pytest.mark.parametrize("what", BOXES)
 def test_a_box_holds(what):
     work, expected = BOXES[what]
