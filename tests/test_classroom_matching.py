@@ -116,11 +116,11 @@ def test_archives_are_like_folders(tmp_path, layout, kind):
 
 
 def test_a_students_own_archive_and_a_broken_one(tmp_path):
-    (tmp_path / "ann.zip").write_bytes(zipped({"work/03_gram.ipynb": NOTEBOOK, "../../evil.ipynb": NOTEBOOK}))
+    (tmp_path / "ann.zip").write_bytes(zipped({"mine/03_gram.ipynb": NOTEBOOK, "../../evil.ipynb": NOTEBOOK}))
     (tmp_path / "bob.zip").write_bytes(b"PK not an archive")
     hand_ins, notes = collect(tmp_path)
     ann, bob = hand_ins
-    assert sorted(ann.files) == ["ann.zip/../../evil.ipynb", "ann.zip/work/03_gram.ipynb"]  # names only
+    assert sorted(ann.files) == ["ann.zip/../../evil.ipynb", "ann.zip/mine/03_gram.ipynb"]  # names only
     assert bob.files == {}
     assert "broken archive" in bob.notes[0]
     assert notes == []
