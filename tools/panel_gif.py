@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import sys
 import tempfile
 import time
@@ -18,10 +19,13 @@ from typing import Any
 
 import numpy as np
 from jupyter_lab import browse, find_browser, run_all, serve, write_notebook
-from PIL import Image
+from PIL import Image, ImageColor
+
+from nst_helpers.panel_chart import COLOURS
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST = 1_000_000
+GREYS = ("#23272d", "#666d76", "#dfdcd6", "#fbfaf8", "#efede8", "#fff")  # of panel.css
 CELL = """import nst_helpers as nst
 session = nst.StyleSession("temple", "night_swirls")
 nst.panel(session)"""
@@ -87,8 +91,14 @@ def write(frames: list[tuple[Image.Image, int]], path: Path, *, width: int, colo
     sheet = Image.new("RGB", (width, 3 * pages[0].height))
     for i, page in enumerate((pages[0], pages[len(pages) // 2], pages[-1])):
         sheet.paste(page, (0, i * page.height))
-    palette = sheet.quantize(colours, method=Image.Quantize.MEDIANCUT)
-    table = np.array(palette.getpalette()[: 3 * colours]).reshape(-1, 3)
+    # The panel's own colours are in it exactly, whatever the paintings take of the rest.
+    own = [
+        ImageColor.getrgb(c) for c in (*COLOURS.values(), "#23272d", "#666d76", "#dfdcd6", "#fbfaf8", "#efede8", "#fff")
+    ]
+    found = sheet.quantize(colours - len(own), method=Image.Quantize.MEDIANCUT).getpalette()[: 3 * (colours - len(own))]
+    table = np.array([*found, *itertools.chain(*own)]).reshape(-1, 3)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(table.flatten().tolist())
     painted, screen = [], None
     for page in pages:
         wanted, pixels = np.array(page).astype(int), np.array(page.quantize(palette=palette, dither=Image.Dither.NONE))
