@@ -72,8 +72,11 @@ def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | Non
             f"{NAMES[name]}</text>"
         )
     for name, limit in targets.items():
+        # On the side of the limit where the line is not; at the bottom there is room above alone.
+        under = values[name] and values[name][-1][1] > limit and y(limit) < HEIGHT - BOTTOM - 14
+        at = y(limit) + (12 if under else -4)
         parts.append(
-            f'<text class="nst-halo" x="{WIDTH - RIGHT - 4}" y="{y(limit) - 4:.1f}" text-anchor="end" '
+            f'<text class="nst-halo" x="{WIDTH - RIGHT - 4}" y="{at:.1f}" text-anchor="end" '
             f'fill="{COLOURS[name]}">aim {limit:.3g}</text>'
         )
     if not history:
