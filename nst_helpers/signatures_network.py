@@ -128,9 +128,9 @@ DENORMALIZE = Spec(
             "wrong-direction",
             "normalises once more: multiply by the std, then add the mean.",
             _affine(lambda x, m, s: (x - m) / s),
-            _affine(lambda x, m, s: x * s - m),
-            _affine(lambda x, m, s: x / s + m),
         ),
+        Signature("mean-subtracted", "subtracts the mean: add it, after the std.", _affine(lambda x, m, s: x * s - m)),
+        Signature("std-divided", "divides by the std: multiply by it.", _affine(lambda x, m, s: x / s + m)),
         Signature(
             "denormalised-twice", "undoes the normalisation twice.", _affine(lambda x, m, s: (x * s + m) * s + m)
         ),
