@@ -203,7 +203,8 @@ class Optimisation:
             self.point.copy_(self.root.undo(self.image))
         # The next curvature pair is the change of the gradient over the step d * t: the step as it was made.
         state = self.optimizer.state[self.point]
-        state["d"] = (self.point - start).flatten() / state["t"]
+        if "t" in state:  # A gradient of exactly 0 made no step.
+            state["d"] = (self.point - start).flatten() / state["t"]
 
     def _closure(self) -> Tensor:
         self.image.grad = None

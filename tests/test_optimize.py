@@ -415,3 +415,11 @@ def test_a_size_scales_all_pictures():
     assert run(picture(40, 64), size=20, steps=1).image.shape[-2:] == (20, 32)
     with pytest.raises(ValueError, match="is no number of pixels"):
         run(size="huge", steps=1)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_a_perfect_image_stays_as_it_is(optimizer):
+    """From the content, with nothing else asked for, the loss and its gradient are exactly 0."""
+    result = run(optimizer=optimizer, style_weight=0, tv_weight=0, steps=3)
+    assert [e.loss for e in result.history] == [0, 0, 0]
+    torch.testing.assert_close(result.image, CONTENT)
