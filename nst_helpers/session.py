@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -71,7 +72,7 @@ class StyleSession:
         device: torch.device | str | None = None,
         precision: str = "auto",
     ) -> None:
-        self._lock = threading.RLock()
+        self._lock, self._waiting = threading.RLock(), 0
         self._lens = Lens(encoder, device=device, precision=precision)
         self._layers = {"content_layers": tuple(content_layers), "style_layers": tuple(style_layers)}
         self._convention = convention
@@ -99,7 +100,7 @@ class StyleSession:
     @property
     def image(self) -> Tensor:
         """The picture as it is now, (1, 3, H, W) in [0, 1]."""
-        with self._lock:
+        with self._held():
             return self._run.image.detach().clamp(0, 1).cpu()
 
     @property
@@ -146,6 +147,8 @@ class StyleSession:
             used = time.perf_counter() - start
             if seconds is not None and used * (1 + 1 / len(made)) > seconds:
                 break
+            while self._waiting:
+                time.sleep(0.001)
         return made
 
     def set(self, **changes: Any) -> str:
@@ -156,7 +159,7 @@ class StyleSession:
         where it is; a new content starts it again. What raises changes nothing.
         """
         pictures = {key: as_picture(changes.pop(key), key) for key in ("content", "style") if key in changes}
-        with self._lock:
+        with self._held():
             before, knobs = self.knobs, self.knobs.changed(changes, lens=self._lens)
             content, style = pictures.get("content", self._content), pictures.get("style", self._style)
             told = [
@@ -186,7 +189,7 @@ class StyleSession:
 
     def reset(self, init: str | None = None, *, seed: int | None = None) -> str:
         """Start the picture again with the settings as they are, from "content", "style" or "noise"."""
-        with self._lock:
+        with self._held():
             init = init or self._way.init
             self._begin(init, self._way.seed if seed is None else seed)
             words = f"started again from {'' if init == 'noise' else 'the '}{init}"
@@ -195,7 +198,7 @@ class StyleSession:
 
     def snapshot(self) -> Snapshot:
         """Keep the picture as it is now, with its settings and its recipe; also in `snapshots`."""
-        with self._lock:
+        with self._held():
             kept = Snapshot(
                 number=self.snapshots[-1].number + 1 if self.snapshots else 1,
                 image=self.image,
@@ -210,7 +213,7 @@ class StyleSession:
 
     def restore(self, snapshot: Snapshot) -> str:
         """Go back to a snapshot: its picture, settings, pictures and history, with a fresh optimiser."""
-        with self._lock:
+        with self._held():
             self.model = self._build(snapshot.knobs, *snapshot.pictures)
             self.knobs, self._way = snapshot.knobs, snapshot.way.copy()
             self._content, self._style = snapshot.pictures
@@ -222,7 +225,7 @@ class StyleSession:
 
     def refresh(self) -> str:
         """A fresh optimiser on the picture as it is: no curvature, no moments, and the full learning rate."""
-        with self._lock:
+        with self._held():
             self._run = self._optimisation(self._run.image.detach())
             self._note({"fresh": True})
             words = f"{NAMES[self.knobs.optimizer]} starts afresh"
@@ -231,10 +234,23 @@ class StyleSession:
 
     def recipe(self) -> dict[str, Any]:
         """The way to the picture as it is now, fit for JSON: pictures by hash, settings, changes, seed and steps."""
-        with self._lock:
+        with self._held():
             return self._way.recipe(self._lens, {"convention": self._convention, **self._layers})
 
     # How it is done
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """The lock, with a word to a step loop in another thread that somebody waits for it."""
+        self._waiting += 1
+        try:
+            self._lock.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _build(self, knobs: Knobs, content: Picture, style: Picture) -> StyleModel:
         encoder = self._lens.encoder(knobs.encoder)

@@ -7,6 +7,8 @@ import inspect
 import itertools
 import json
 import math
+import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
@@ -26,7 +28,7 @@ from nst_helpers import (
     load_sample,
     stylize,
 )
-from nst_helpers.devices import has_bfloat16, prepare
+from nst_helpers.devices import has_bfloat16, peak_memory, prepare
 from nst_helpers.encoders import Encoder
 from nst_helpers.engine import Optimisation, lr_factor
 from nst_helpers.estimates import TooLargeError
@@ -423,3 +425,11 @@ def test_a_perfect_image_stays_as_it_is(optimizer):
     result = run(optimizer=optimizer, style_weight=0, tv_weight=0, steps=3)
     assert [e.loss for e in result.history] == [0, 0, 0]
     torch.testing.assert_close(result.image, CONTENT)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone hands its peak on to a child")
+def test_the_peak_of_memory_is_the_processs_own():
+    big = torch.ones(150_000_000)
+    code = "import torch; from nst_helpers.devices import peak_memory; print(peak_memory(torch.device('cpu')))"
+    child = int(subprocess.check_output([sys.executable, "-c", code], text=True))
+    assert child < peak_memory(torch.device("cpu")) - big.nbytes / 2

@@ -208,8 +208,9 @@ def test_clear_sentences(toy):
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 def test_tiles_take_a_fraction_of_the_memory():
     code = """
-import json, resource, sys, torch
+import json, sys, torch
 from nst_helpers import build_model
+from nst_helpers.devices import peak_memory
 from nst_helpers.encoders import Encoder, Spec
 from nst_helpers.tiles import build_tiled_model
 build = {"tiled": lambda *a, **k: build_tiled_model(*a, tile=128, **k), "untiled": build_model}[sys.argv[1]]
@@ -221,7 +222,7 @@ def evaluate(size):
     model(image)
     model.total_loss().backward()
 evaluate(64)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = lambda: peak_memory(torch.device("cpu"))
 before = peak()
 evaluate(448)
 print(json.dumps(peak() - before))

@@ -93,14 +93,15 @@ def to_common_loss(size, evaluations, device):
 def peak(name, size, evaluations):
     """Peak memory in bytes above an interpreter with torch, weights and pictures loaded, in a process of its own."""
     code = f"""
-import json, resource, sys
+import json, sys
 sys.path[:0] = {[str(HERE), str(HERE.parent)]!r}
 import contenders, nst_helpers, torch
+from nst_helpers.devices import peak_memory
 torch.set_num_threads(2)
 weights, pictures = contenders.random_weights(), contenders.pictures({size})
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory(torch.device("cpu"))
 contenders.RUNS[{name!r}](weights, *pictures, {evaluations}, lambda image, seconds: None)
-print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024))
+print(json.dumps(peak_memory(torch.device("cpu")) - before))
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if out.returncode and "Absent" in out.stderr:

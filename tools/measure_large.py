@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from nst_helpers import Optimisation, Weights, build_model, load_encoder, load_sample, prepare
+from nst_helpers.devices import peak_memory
 from nst_helpers.encoders import VGG19, Encoder
 from nst_helpers.model import StyleModel
 from nst_helpers.tiles import build_tiled_model
@@ -103,7 +103,7 @@ def child(options):
         run.step()
         seconds.append(time.perf_counter() - start)
         cpu.append(time.process_time() - busy)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory(torch.device("cpu"))
     figures = {"peak": peak, "before": before, "after": status("VmRSS"), "build_seconds": built}
     figures |= {"seconds": statistics.median(seconds[1:] or seconds), "cpu": statistics.median(cpu[1:] or cpu)}
     print(json.dumps(figures))
