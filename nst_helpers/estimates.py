@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -74,7 +74,7 @@ def estimate(
 ) -> Estimate:
     """Seconds and bytes that `stylize(content, style, **options)` will take on this machine, without running it.
 
-    Takes a `Settings` or its fields as keywords, as `iterate` does, and `tile`. A picture may be given by its height
+    Takes a `Settings` or its fields as keywords, as `iterate` does. A picture may be given by its height
     and width alone. The first call for an encoder measures for about half a second; later ones remember. The machine's
     other work counts as it was in that half second.
 
@@ -246,11 +246,8 @@ def check_fits(
 
 
 def _settings(settings: Settings | None, options: dict[str, Any]) -> tuple[Settings, int | None]:
-    settings = settings or Settings()
-    # The tile may be among the settings or come beside them.
-    known = {f.name for f in fields(Settings)}
-    tile = options["tile"] if "tile" in options else getattr(settings, "tile", None)
-    return replace(settings, **{k: v for k, v in options.items() if k in known or k != "tile"}), tile
+    settings = replace(settings or Settings(), **options)
+    return settings, settings.tile
 
 
 def _size(picture: Picture) -> Size:

@@ -195,9 +195,9 @@ def iterate(
         check_image(picture, name=name)
     encoder = load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
     settings = replace(settings, encoder=encoder)
-    check_fits(content, styles, settings)
+    sizes = sizes_of(content, styles, settings)
+    check_fits(sizes[0], sizes[1:], settings, size=None)
     if settings.size is not None:
-        sizes = sizes_of(content, styles, settings)
         content, *styles = (resize(image, size) for image, size in zip([content, *styles], sizes, strict=True))
     encoder = prepare(encoder, device=settings.device, precision=settings.precision)
     like = encoder.normalize.mean
