@@ -27,7 +27,7 @@ from contenders import RUNS, Absent, pictures, random_weights, textbook_loss, te
 
 PARTS = ("limit", "evaluation", "loss", "memory", "linear", "import")
 RACERS = ("textbook", "pystiche", "+ fused Gram", "+ preconditioner", "+ bfloat16 (all)")
-REMEMBERERS = ("textbook", "pystiche", "+ fused Gram", "+ bfloat16 (all)")
+REMEMBERERS = ("textbook", "pystiche", "+ fused Gram", "bfloat16 alone", "+ bfloat16 (all)")
 LAYERS = [(64, 2), (128, 2), (256, 4), (512, 4), (512, 1)]
 
 

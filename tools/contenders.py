@@ -236,6 +236,7 @@ RUNS = {
     "+ channels last": lambda *a: package_run(*a, bfloat16=False, fused=False),
     "+ fused Gram": lambda *a: package_run(*a, bfloat16=False),
     "+ preconditioner": lambda *a: package_run(*a, bfloat16=False, smooth=True),
+    "bfloat16 alone": lambda *a: package_run(*a, bfloat16=True),
     "+ bfloat16 (all)": lambda *a: package_run(*a, bfloat16=True, smooth=True),
 }
 
