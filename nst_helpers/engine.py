@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .devices import peak_memory
+from .lbfgs import LBFGS
 from .model import StyleModel, Weights
 from .precondition import Preconditioner
 
@@ -27,8 +28,9 @@ OPTIMIZERS = tuple(LEARNING_RATES)
 SCHEDULES = ("constant", "step", "cosine")
 
 # PyTorch's L-BFGS begins with a step of total length 1 over all pixels, too short to tell the curvature from rounding,
-# and it keeps no curvature where step times change of gradient is under 1e-10. So the first step moves the pixels by
-# 0.01 in the mean (0.001 where it starts afresh), and the loss is scaled to begin at 1e4: L-BFGS is blind to its scale.
+# and neither it nor ours keeps a curvature where step times change of gradient is under 1e-10. So the first step moves
+# the pixels by 0.01 in the mean (0.001 where it starts afresh), and the loss is scaled to begin at 1e4: L-BFGS is
+# blind to its scale.
 FIRST_STEP, FRESH_STEP = 1e-2, 1e-3
 SCALED_LOSS = 1e4
 # No step of L-BFGS moves the pixels by more than this in the mean: a leap on curvature half learnt is what explodes.
@@ -136,20 +138,10 @@ class Optimisation:
 
     def restart(self) -> None:
         """A fresh optimiser on the same image: L-BFGS forgets its curvature, Adam its moments."""
-        # What the optimiser moves: the image itself, or what the preconditioner's root makes the image of.
-        self.point = self.root.undo(self.image.detach()) if self.root else self.image
-        if self.kind == "lbfgs":
-            # One iteration a step is one closure evaluation a step, and no line search: every pass is counted.
-            self.optimizer: torch.optim.Optimizer = torch.optim.LBFGS(
-                [self.point],
-                lr=1.0,
-                max_iter=1,
-                history_size=self.history_size,
-                tolerance_grad=0.0,
-                tolerance_change=0.0,
-            )
-        else:
-            self.optimizer = torch.optim.Adam([self.point], lr=1.0)
+        self.moved: Tensor | None = None
+        self.gradient: Tensor | None = None
+        self.known = LBFGS(self.history_size)
+        self.adam = torch.optim.Adam([self.image], lr=1.0) if self.kind == "adam" else None
 
     def set_weights(self, weights: Weights) -> None:
         """Change the objective: the optimiser starts afresh, and the best image is judged anew."""
@@ -160,14 +152,16 @@ class Optimisation:
 
     def step(self) -> Evaluation:
         lr = self.lr * self.guard.lr_scale * lr_factor(self.schedule, self.local, self.total)
-        first = 1.0
-        if self.kind == "lbfgs" and not self.optimizer.state:
-            first = self.image.numel() * (FRESH_STEP if self.local else FIRST_STEP)
-        self.optimizer.param_groups[0]["lr"] = lr * first
         # The loss belongs to the image before the change, so that image has to be kept until the loss is known.
         before = self.image.detach().clone()
-        self.optimizer.step(self._closure)
-        self._clamp(before)
+        self._evaluate()
+        if self.adam:
+            self.adam.param_groups[0]["lr"] = lr
+            self.adam.step()
+            with torch.no_grad():
+                self.image.clamp_(0, 1)
+        else:
+            self._move(before, lr)
         loss, terms = self._read()
         self.done, self.local = self.done + 1, self.local + 1
         event = ""
@@ -187,26 +181,27 @@ class Optimisation:
         )
 
     @torch.no_grad()
-    def _clamp(self, before: Tensor) -> None:
-        if self.kind != "lbfgs":
-            self.image.clamp_(0, 1)
-            return
-        start = before
-        if self.root:
-            start = self.root.undo(before)
-            self.image.copy_(before + self.root.apply(self.point - start))
-        change = self.image - before
+    def _move(self, before: Tensor, lr: float) -> None:
+        """One step of L-BFGS from the gradient of the image: one evaluation, no line search."""
+        gradient = self.image.grad
+        gradient = (self.root.apply(gradient) if self.root else gradient).flatten()
+        if self.moved is not None:
+            self.known.add(self.moved, gradient - self.gradient)
+        change = self.known.direction(gradient)
+        if self.moved is None:
+            first = before.numel() * (FRESH_STEP if self.local else FIRST_STEP)
+            change *= first * (1 / gradient.abs().sum()).clamp(max=1.0)
+        change = change.mul_(lr).view_as(before)
+        change = self.root.apply(change) if self.root else change
         longest = LONGEST_SMOOTH_STEP if self.root else LONGEST_STEP
         change *= (longest / change.abs().mean()).clamp(max=1.0)
-        self.image.copy_((before + change).clamp_(0, 1))
-        if self.root:
-            self.point.copy_(self.root.undo(self.image))
-        # The next curvature pair is the change of the gradient over the step d * t: the step as it was made.
-        state = self.optimizer.state[self.point]
-        if "t" in state:  # A gradient of exactly 0 made no step.
-            state["d"] = (self.point - start).flatten() / state["t"]
+        self.image.copy_(change.add_(before).clamp_(0, 1))
+        # The curvature is learnt from the step as it was made, and not from the one that was wished for.
+        change = self.image - before
+        self.moved = (self.root.undo(change) if self.root else change).flatten()
+        self.gradient = gradient
 
-    def _closure(self) -> Tensor:
+    def _evaluate(self) -> None:
         self.image.grad = None
         self.model(self.image)
         w = self.weights
@@ -215,10 +210,7 @@ class Optimisation:
             first = loss.item() if self.kind == "lbfgs" else 0.0
             self.scale = SCALED_LOSS / first if math.isfinite(first) and first > 0 else 1.0
         (loss * self.scale).backward()
-        if self.root:
-            self.point.grad = self.root.apply(self.image.grad)
         self._loss = loss.detach()
-        return loss
 
     def _read(self) -> tuple[float, dict[str, Any]]:
         model, names = self.model, [*self.model.content_losses, *self.model.style_losses]
@@ -264,7 +256,9 @@ class Optimisation:
             "local": self.local,
             "restarts": self.guard.restarts,
             "lr_scale": self.guard.lr_scale,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.adam.state_dict() if self.adam else self.known.state(),
+            "moved": self.moved,
+            "gradient": self.gradient,
             "seconds": time.perf_counter() - self.started,
         }
 
@@ -277,5 +271,10 @@ class Optimisation:
         self.scale = state["loss_scale"]
         self.done, self.local = state["done"], state["local"]
         self.guard.restarts, self.guard.lr_scale = state["restarts"], state["lr_scale"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.adam:
+            self.adam.load_state_dict(state["optimizer"])
+        else:
+            self.known.load(state["optimizer"], device=self.image.device)
+            kept = (state["moved"], state["gradient"])
+            self.moved, self.gradient = (t if t is None else t.to(self.image) for t in kept)
         self.started = time.perf_counter() - state["seconds"]

@@ -74,21 +74,21 @@ def test_no_target_is_computed_again_for_a_weight(monkeypatch):
 def test_lbfgs_drops_its_curvature_with_the_weights_and_says_so_adam_keeps_its_moments():
     made = session(optimizer="lbfgs")
     made.step(5)
-    kept = made._run.optimizer
+    kept = made._run.known
     assert made.set(lr=0.9) == "step size 1 to 0.9"
-    assert made._run.optimizer is kept
+    assert made._run.known is kept
     words = made.set(style_weight=10)
     assert "style weight 100 to 10" in words
     assert "forgets its curvature" in words
-    assert made._run.optimizer is not kept
+    assert made._run.known is not kept
     assert "forgets its curvature" in made.step()[0].event
     assert made.step()[0].event == ""
     made.set(optimizer="adam")
     assert made.knobs.lr == nst.engine.LEARNING_RATES["adam"]
     made.step(3)
-    kept = made._run.optimizer
+    kept = made._run.adam
     assert "forgets" not in made.set(style_weight=20)
-    assert made._run.optimizer is kept
+    assert made._run.adam is kept
 
 
 def test_nothing_changed_is_nothing_noted():
@@ -259,7 +259,7 @@ def test_an_evaluation_cut_short_leaves_the_picture_as_it_was(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch.optim.LBFGS, "step", stop)
+        patch.setattr(nst.engine.Optimisation, "_move", stop)
         with pytest.raises(KeyboardInterrupt):
             made.step()
     assert torch.equal(made.image, before)

@@ -1,0 +1,123 @@
+"""The directions of L-BFGS, held to torch.optim.LBFGS and to what quadratic functions promise."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nst_helpers.lbfgs import LBFGS
+
+
+def rosenbrock(x: torch.Tensor) -> torch.Tensor:
+    return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+
+
+def gradient_at(x: torch.Tensor) -> torch.Tensor:
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(rosenbrock(x), x)[0]
+
+
+def start(n: int = 8) -> torch.Tensor:
+    return torch.linspace(-1.5, 1.2, n, dtype=torch.float64)
+
+
+def ours(steps: int, *, lr: float, history_size: int) -> list[torch.Tensor]:
+    x, known, path, gradient = start(), LBFGS(history_size), [start()], None
+    for i in range(steps):
+        before, gradient = gradient, gradient_at(x)
+        if i:
+            known.add(step, gradient - before)  # noqa: F821
+        step = known.direction(gradient) * lr * (1 if i else min(1.0, 1 / gradient.abs().sum().item()))
+        x = x + step
+        path.append(x)
+    return path
+
+
+def theirs(steps: int, *, lr: float, history_size: int) -> list[torch.Tensor]:
+    x = start().requires_grad_()
+    options = {"max_iter": 1, "tolerance_grad": 0.0, "tolerance_change": 0.0}
+    optimizer, path = torch.optim.LBFGS([x], lr=lr, history_size=history_size, **options), [start()]
+
+    def closure():
+        optimizer.zero_grad()
+        loss = rosenbrock(x)
+        loss.backward()
+        return loss
+
+    for _ in range(steps):
+        optimizer.step(closure)
+        path.append(x.detach().clone())
+    return path
+
+
+@pytest.mark.parametrize("history_size", [1, 3, 100])
+def test_it_goes_where_pytorchs_goes(history_size):
+    mine, known = (way(25, lr=0.3, history_size=history_size) for way in (ours, theirs))
+    assert (known[-1] - known[0]).norm() > 0.3
+    for a, b in zip(mine, known, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+def test_with_a_whole_history_it_is_newtons_direction_on_a_quadratic():
+    """n conjugate pairs hold the whole inverse curvature (Nocedal & Wright 2006, theorem 6.4)."""
+    g = torch.Generator().manual_seed(0)
+    root = torch.randn(6, 6, dtype=torch.float64, generator=g)
+    curvature = root @ root.T + torch.eye(6, dtype=torch.float64)
+    known, x = LBFGS(6), torch.randn(6, dtype=torch.float64, generator=g)
+    for _ in range(6):
+        gradient = curvature @ x
+        step = known.direction(gradient)
+        step = step * (-(step @ gradient) / (step @ curvature @ step))
+        known.add(step, curvature @ step)
+        x = x + step
+    anywhere = torch.randn(6, dtype=torch.float64, generator=g)
+    torch.testing.assert_close(known.direction(anywhere), -torch.linalg.solve(curvature, anywhere))
+
+
+@pytest.mark.parametrize("change", [[-1.0, 0.5], [0.0, 0.0], [1e-12, 0.0]], ids=["concave", "none", "rounding"])
+def test_a_pair_without_curvature_says_nothing(change):
+    known, gradient = LBFGS(4), torch.tensor([0.3, -2.0])
+    known.add(torch.tensor([1.0, 0.1]), torch.tensor([2.0, 0.1]))
+    before = known.direction(gradient)
+    known.add(torch.tensor([1.0, 0.0]), torch.tensor(change))
+    torch.testing.assert_close(known.direction(gradient), before)
+
+
+def test_without_any_pair_it_goes_downhill_and_leaves_the_gradient_alone():
+    gradient = torch.tensor([0.3, -2.0])
+    assert LBFGS(4).direction(gradient).tolist() == (-gradient).tolist()
+    known = LBFGS(4)
+    known.add(torch.tensor([1.0, 0.1]), torch.tensor([2.0, 0.1]))
+    known.direction(gradient)
+    assert torch.equal(gradient, torch.tensor([0.3, -2.0]))
+
+
+def test_a_state_goes_on_where_it_was():
+    known, other = LBFGS(2), LBFGS(2)
+    g = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        step = torch.rand(5, generator=g)
+        known.add(step, step * torch.rand(5, generator=g))
+    other.load(known.state())
+    gradient = torch.rand(5, generator=g)
+    assert torch.equal(other.direction(gradient), known.direction(gradient))
+    assert len(other.pairs) == 2
+
+
+def test_it_never_asks_the_device_for_a_number():
+    """Each such question makes a GPU finish all it has been given before it may begin the next."""
+
+    class Watch(TorchDispatchMode):
+        asked = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            Watch.asked += func is torch.ops.aten._local_scalar_dense.default
+            return func(*args, **(kwargs or {}))
+
+    known = LBFGS(3)
+    with Watch():
+        torch.ones(()).item()
+        assert Watch.asked == 1
+        for i in range(1, 6):
+            known.add(torch.full((4,), float(i)), torch.arange(4.0))
+            known.direction(torch.ones(4))
+    assert Watch.asked == 1
