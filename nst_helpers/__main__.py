@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .engine import OPTIMIZERS, SCHEDULES
 from .errors import NSTError
-from .estimates import estimate
+from .estimates import Estimate, estimate
 from .images import check_output, load_image, save_image
 from .optimize import Step, stylize
+from .pace import Pace, left_words
 from .samples import list_samples, load_sample
 from .settings import INITS, Settings
 
@@ -35,6 +36,8 @@ CHOICES = (
     "precondition",
     "tile",
 )  # the options that are passed on to `stylize` as they are
+# tqdm's own guess of what is left takes all steps to last alike, and those of a resumed run to have been made just now.
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 INTERRUPTED = 130  # What a shell reports for a program that Ctrl-C ended.
 
 
@@ -110,18 +113,22 @@ def run(options: argparse.Namespace) -> int:
     content = read(options.content, None if size == "fit" else size)
     styles = [read(style, None if size == "fit" else size) for style in options.style]
     chosen = {name: getattr(options, name) for name in CHOICES} | {"size": "fit" if size == "fit" else None}
+    left = None
     if not options.quiet:
-        print(f"This will take {estimate(content, styles, **chosen)}.", flush=True)
+        ahead = estimate(content, styles, **chosen)
+        print(f"This will take {ahead}.", flush=True)
+        left = countdown(ahead)
     checkpoint = output.with_name(output.name + ".checkpoint")
     keep = options.save_every or options.resume
 
     from tqdm import tqdm
 
-    with tqdm(total=options.steps, unit="step", disable=options.quiet or None, file=sys.stdout) as bar:
+    with tqdm(total=options.steps, bar_format=BAR, disable=options.quiet or None, file=sys.stdout) as bar:
 
         def show(step: Step) -> None:
             bar.n = step.evaluation.step
-            bar.set_postfix_str(f"loss {step.evaluation.loss:.4g}", refresh=False)
+            words = [left(step.evaluation.step) if left else "", f"loss {step.evaluation.loss:.4g}"]
+            bar.set_postfix_str(", ".join(filter(None, words)), refresh=False)
             bar.update(0)
             if step.evaluation.event:
                 bar.write(f"step {step.evaluation.step}: {step.evaluation.event}", file=sys.stdout)
@@ -143,6 +150,23 @@ def run(options: argparse.Namespace) -> int:
         checkpoint.unlink(missing_ok=True)
     print(closing(result, output))
     return INTERRUPTED if result.stopped == "interrupted" else 0
+
+
+def countdown(ahead: Estimate) -> Callable[[int], str]:
+    """Says after each step how long the rest takes: as estimated, corrected by the pace of the steps made so far.
+
+    >>> countdown(Estimate(90.0, ((10, 2.0), (10, 7.0)), 0, 0, 0))(10)
+    'about 70 s left'
+    """
+    pace, last = Pace(), 0
+
+    def left(step: int) -> str:
+        nonlocal last
+        pace.done(ahead.after(last) - ahead.after(step))
+        last, rest = step, ahead.after(step)
+        return left_words(rest * (pace.each or 1.0)) if rest else ""
+
+    return left
 
 
 def read(source: str, size: int | None):

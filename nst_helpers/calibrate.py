@@ -10,6 +10,7 @@ import itertools
 import math
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,16 @@ from .model import build_model
 from .segments import Network
 from .settings import Settings
 
-__all__ = ["Rates", "evaluation_rates", "fresh_rate", "layers_used", "optimiser_rate", "unit_of", "work_ratio"]
+__all__ = [
+    "Rates",
+    "evaluation_rates",
+    "fresh_rate",
+    "layers_used",
+    "measuring",
+    "optimiser_rate",
+    "unit_of",
+    "work_ratio",
+]
 
 # Sides of the pictures that are timed, and for how long in all: enough to tell a layer's cost from a pixel's.
 SMALL, LARGE, BUDGET = 64, 160, 0.4
@@ -42,20 +52,19 @@ _known: dict[str, Rates] = {}
 
 
 def evaluation_rates(encoder: Encoder, settings: Settings) -> Rates:
-    """The cost of a prepared encoder's evaluations on this machine.
+    """The cost of a prepared encoder's evaluations on this machine."""
+    for _ in measuring(encoder, settings):
+        pass
+    return _known[_key(encoder, settings)]
+
+
+def measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
+    """Measure what `evaluation_rates` then knows, an evaluation at a time, for who has to answer others in between.
 
     Small and large take turns, so that a slow moment hits both; the median leaves out what is out of the ordinary.
     """
-    weight = encoder.layers["conv1_1"].weight
-    names = layers_used(settings)
-    # As text, since the spec of a file may hold lists.
-    key = repr((encoder.spec, encoder.pool, weight.dtype, weight.device, torch.get_num_threads(), names))
-    if key not in _known:
-        _known[key] = _measure(encoder, settings)
-    return _known[key]
-
-
-def _measure(encoder: Encoder, settings: Settings) -> Rates:
+    if (key := _key(encoder, settings)) in _known:
+        return
     like = encoder.normalize.mean
     pools = sum(name.startswith("pool") for name in encoder.layer_names)
     sides = (max(SMALL, 2**pools), max(LARGE, 2 ** (pools + 1)))
@@ -74,17 +83,27 @@ def _measure(encoder: Encoder, settings: Settings) -> Rates:
         builds[side] = _now(like) - start
         models.append(model)
         images.append(image.requires_grad_())
+        yield
         _evaluate(model, images[-1])  # the first of a shape prepares more than it computes
-    start = time.perf_counter()
+        yield
     for done in itertools.count():
         for side, model, image in zip(sides, models, images, strict=True):
             before = _now(like)
             _evaluate(model, image)
             times[side].append(_now(like) - before)
-        if done >= 1 and time.perf_counter() - start > BUDGET:
+            yield
+        if done >= 1 and sum(map(sum, times.values())) > BUDGET:
             break
     fixed, pixel = _line(*((side**2, statistics.median(times[side])) for side in sides))
-    return Rates(fixed, pixel, *_line(*((side**2, builds[side]) for side in sides)))
+    _known[key] = Rates(fixed, pixel, *_line(*((side**2, builds[side]) for side in sides)))
+
+
+def _key(encoder: Encoder, settings: Settings) -> str:
+    weight = encoder.layers["conv1_1"].weight
+    # As text, since the spec of a file may hold lists.
+    return repr(
+        (encoder.spec, encoder.pool, weight.dtype, weight.device, torch.get_num_threads(), layers_used(settings))
+    )
 
 
 def _line(small: tuple[int, float], large: tuple[int, float]) -> tuple[float, float]:

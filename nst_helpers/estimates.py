@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .calibrate import evaluation_rates, fresh_rate, layers_used, optimiser_rate, unit_of, work_ratio
+from .calibrate import evaluation_rates, fresh_rate, layers_used, measuring, optimiser_rate, unit_of, work_ratio
 from .devices import choose_device, choose_precision, peak_memory, prepare
 from .encoders import Encoder, load_encoder
 from .errors import NSTError
@@ -28,9 +28,19 @@ from .footprint import (
     untiled_bytes,
     weights_bytes,
 )
+from .pace import amount_words, time_words
 from .settings import Settings, plan
 
-__all__ = ["Estimate", "TooLargeError", "check_fits", "estimate", "largest_size", "memory_available", "run_bytes"]
+__all__ = [
+    "Estimate",
+    "TooLargeError",
+    "calibrating",
+    "check_fits",
+    "estimate",
+    "largest_size",
+    "memory_available",
+    "run_bytes",
+]
 
 Size = tuple[int, int]
 Picture = Tensor | Size  # a picture, or its height and width
@@ -52,8 +62,7 @@ class Estimate:
     """
 
     seconds: float
-    seconds_per_evaluation: float  # at the last and largest scale
-    evaluations: int
+    scales: tuple[tuple[int, float], ...]  # of each scale its evaluations, and seconds for one; the largest is last
     run_bytes: int
     peak_bytes: int
     available_bytes: int
@@ -62,8 +71,30 @@ class Estimate:
     def fits(self) -> bool:
         return self.run_bytes <= self.available_bytes
 
+    @property
+    def seconds_per_evaluation(self) -> float:
+        """At the last and largest scale."""
+        return self.scales[-1][1]
+
+    @property
+    def evaluations(self) -> int:
+        return sum(steps for steps, _ in self.scales)
+
+    def after(self, step: int) -> float:
+        """Seconds for the evaluations that come after a step.
+
+        >>> Estimate(80.0, ((10, 1.0), (10, 7.0)), 0, 0, 0).after(8)
+        72.0
+        """
+        left, seconds = self.evaluations - step, 0.0
+        for steps, each in reversed(self.scales):
+            taken = min(max(left, 0), steps)
+            left, seconds = left - taken, seconds + taken * each
+        return seconds
+
     def __str__(self) -> str:
-        return f"about {_time(self.seconds)} and {_amount(self.run_bytes)} of the {_amount(self.available_bytes)} free"
+        need, free = amount_words(self.run_bytes), amount_words(self.available_bytes)
+        return f"about {time_words(self.seconds)} and {need} of the {free} free"
 
 
 def estimate(
@@ -86,13 +117,12 @@ def estimate(
     """
     settings, tile = _settings(settings, options)
     device, (size, *styles) = choose_device(settings.device), sizes_of(content, style, settings)
-    encoder = load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
-    start = time.perf_counter()
+    encoder, start = _encoder(settings), time.perf_counter()
     prepared = prepare(encoder, device=device, precision=settings.precision)
     seconds = time.perf_counter() - start
     rates, move = evaluation_rates(prepared, settings), optimiser_rate(settings, device)
-    stages = plan(torch.empty(1, 3, *size, device="meta"), settings)
-    for (height, width), steps in stages:
+    scales = []
+    for (height, width), steps in plan(torch.empty(1, 3, *size, device="meta"), settings):
         shrink, area = height / size[0], height * width
         areas = [area, *(math.prod(s) * shrink**2 for s in styles)]
         seconds += rates.build_fixed * len(areas) / 2 + rates.build_pixel * sum(areas) / 2
@@ -104,15 +134,32 @@ def estimate(
                 fresh = fresh_bytes(prepared, (height, width), layers_used(settings), unit_of(prepared))
                 each += fresh_rate() * fresh if fresh else 0.0
         seconds += steps * each
+        scales.append((steps, each))
     need = run_bytes(size, styles, settings, tile=tile, encoder=prepared)
     return Estimate(
         seconds=seconds,
-        seconds_per_evaluation=each,
-        evaluations=sum(steps for _, steps in stages),
+        scales=tuple(scales),
         run_bytes=need,
         peak_bytes=max(_held(device) + need, peak_memory(device) or 0),
         available_bytes=memory_available(device),
     )
+
+
+def calibrating(settings: Settings) -> Iterator[None]:
+    """Measure what `estimate` needs for these settings in short pieces, with room in between to answer others.
+
+    >>> from nst_helpers.encoders import Spec
+    >>> settings = Settings(encoder=Encoder(Spec("toy", ((8,),))), content_layers=[], style_layers=["relu1_1"])
+    >>> sum(1 for _ in calibrating(settings)) > 4, sum(1 for _ in calibrating(settings)) < 4
+    (True, True)
+    """
+    device = choose_device(settings.device)
+    yield from measuring(prepare(_encoder(settings), device=device, precision=settings.precision), settings)
+    optimiser_rate(settings, device)
+    yield
+    if device.type == "cpu":
+        fresh_rate()
+    yield
 
 
 def sizes_of(content: Picture, style: Pictures, settings: Settings) -> list[Size]:
@@ -141,7 +188,7 @@ def run_bytes(
 ) -> int:
     """The bytes that a run takes beyond its pictures, from the shapes alone; `encoder` is one already prepared."""
     if encoder is None:
-        encoder = load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
+        encoder = _encoder(settings)
         dtype = choose_precision(encoder, choose_device(settings.device), settings.precision)
         double = encoder.layers["conv1_1"].weight.dtype == torch.float64
         unit = 8 if double else dtype.itemsize
@@ -178,9 +225,7 @@ def largest_size(
     True
     """
     settings, tile = _settings(settings, options)
-    settings = replace(settings, scales=None, steps=1)
-    encoder = load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
-    settings = replace(settings, encoder=encoder)
+    settings = replace(settings, scales=None, steps=1, encoder=_encoder(settings))
     available = memory_available(choose_device(settings.device)) if available is None else available
     size, styles = _size(content), _sizes(style)
 
@@ -191,7 +236,7 @@ def largest_size(
     low, high = 32, 64
     if not fits(low):
         raise TooLargeError(
-            f"{_amount(available)} of memory are free, and not even 32 pixels fit: close other programs, "
+            f"{amount_words(available)} of memory are free, and not even 32 pixels fit: close other programs, "
             "or take the mini encoder."
         )
     while fits(high):
@@ -240,14 +285,18 @@ def check_fits(
         tiled = largest_size(content, style, settings, available=available, tile=TILE)
         advice = f", with tile={TILE} {tiled} px" if tiled > short else ""
     raise TooLargeError(
-        f"A run at {width} x {height} pixels needs about {_amount(need)} of memory and {_amount(available)} are free: "
-        f"the largest short side that fits is {short} px{advice}."
+        f"A run at {width} x {height} pixels needs about {amount_words(need)} of memory and {amount_words(available)} "
+        f"are free: the largest short side that fits is {short} px{advice}."
     )
 
 
 def _settings(settings: Settings | None, options: dict[str, Any]) -> tuple[Settings, int | None]:
     settings = replace(settings or Settings(), **options)
     return settings, settings.tile
+
+
+def _encoder(settings: Settings) -> Encoder:
+    return load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
 
 
 def _size(picture: Picture) -> Size:
@@ -266,13 +315,3 @@ def _held(device: torch.device) -> int:
     import psutil
 
     return psutil.Process().memory_info().rss
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _amount(bytes_: float) -> str:
-    return f"{bytes_ / 2**30:.1f} GB" if bytes_ >= 2**30 else f"{bytes_ / 2**20:.0f} MB"

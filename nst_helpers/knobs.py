@@ -7,7 +7,7 @@ import importlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from .errors import ImageError, LayerError
 from .images import check_image, load_image
 from .model import Weights
 from .samples import list_samples, load_sample
+from .settings import Settings
 
 __all__ = ["FORMAT", "Knobs", "Lens", "Picture", "Snapshot", "Source", "Way", "as_picture", "losses_of", "version"]
 
@@ -146,6 +147,11 @@ class Lens:
             self._prepared[name] = prepare(encoder, device=self.device, precision=self.precision)
             self._sha256[name] = _sha256(encoder.state_dict().values())
         return self._prepared[name]
+
+    def settings(self, knobs: Knobs, **layers: Sequence[str]) -> Settings:
+        """What a run with such knobs depends on, as far as it costs time or memory."""
+        options = {"device": self.device, "precision": self.precision, "optimizer": knobs.optimizer}
+        return Settings(encoder=self.encoder(knobs.encoder), size=knobs.size, **options, **layers)
 
     def told(self) -> dict[str, dict[str, str]]:
         """Of each encoder used so far: the hash of its weights, its pooling and its number format."""

@@ -8,6 +8,7 @@ Output widget and no pyplot. A page out of sight slows its clocks down, and the 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import sys
@@ -95,6 +96,7 @@ class Panel(Face):
     def _connect(self) -> None:
         parts = self.parts
         parts.clock.observe(self._tick, "value")
+        parts.echo.observe(self._echoed, "value")
         parts.clock.observe(self._started_or_paused, playing_trait(parts.clock))
         for name, control in (
             *parts.weights.items(),
@@ -124,9 +126,25 @@ class Panel(Face):
     @told
     def _paint(self) -> None:
         made = self.session.step(seconds=self.chunk)
-        self._made.append((time.monotonic(), len(made)))
+        self.pace.done(len(made))
         self.show(chart=time.monotonic() - self._charted > CHART_EVERY)
         self._comment(made)
+
+    def _echoed(self, change: Mapping[str, Any]) -> None:
+        """Measure a little for the estimate, once the panel is shown, and have the page ask for more.
+
+        So a knob is heard between two pieces of the measurement, and the answers belong to messages of the page. While
+        it paints, the painting comes first: its own pace tells the time.
+        """
+        echo = self.parts.echo
+        if self.closed or self.running or self.estimate or change["new"] != echo.step:
+            return
+        # An estimate that can't be had is no matter for the person: the line is left out.
+        with contextlib.suppress(Exception, KeyboardInterrupt), self._busy:
+            if self.look_ahead(self.chunk / 2):
+                self.entitle()
+            else:
+                echo.step += 1
 
     @told
     def _step(self, _: Any) -> None:
@@ -151,8 +169,10 @@ class Panel(Face):
 
     @told
     def _started_or_paused(self, _: Any) -> None:
-        self._made.clear()
+        self.pace.rest()
         self.show()
+        if not (self.running or self.estimate):
+            self.parts.echo.step += 1
         if self.status.startswith(("Press play", "Paused", "Painting", "Interrupted")):
             self.say("Painting: turn any knob." if self.running else f"Paused: {summary(self.session.losses)}.")
 
@@ -201,7 +221,7 @@ class Panel(Face):
     @told
     def _reset(self, _: Any) -> None:
         words = self.session.reset(self.parts.init.value)
-        self._made.clear()
+        self.pace.rest()
         self.show()
         self.say(f"{capital(words)}, with the settings as they are.")
 
@@ -224,7 +244,7 @@ class Panel(Face):
 
     def _go_back(self, snapshot: Snapshot) -> None:
         words = self.session.restore(snapshot)
-        self._made.clear()
+        self.pace.rest()
         self.pull()
         self.show()
         self.say(f"{capital(words)}.")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+from .estimates import Estimate, calibrating, estimate
 from .knobs import Picture, Snapshot
+from .pace import Pace
 from .panel_chart import draw_chart
 from .panel_layout import CARDS, Parts, playing_trait
 from .panel_pictures import jpeg, sheet, thumbnail
-from .panel_words import card, heading, numbers, sentence, summary
+from .panel_words import LAP, ahead, card, heading, numbers, sentence, summary
 from .samples import list_samples
 from .session import StyleSession
 
@@ -32,7 +34,10 @@ class Face:
         if not set(self.target) <= {"content", "style"} or any(limit <= 0 for limit in self.target.values()):
             raise ValueError(f"The target {target!r} came: give limits above 0 for 'content' and 'style'.")
         self._pulling, self._quiet = threading.RLock(), False
-        self._charted, self._made = 0.0, deque(maxlen=64)
+        self._charted, self.pace = 0.0, Pace()
+        self.estimate: Estimate | None = None
+        self._costs: tuple[Any, ...] = ()
+        self._calibration: Iterator[None] | None = None
         self._mine: dict[str, Picture] = {}
         self.parts = Parts(session.knobs, self.names)
         self.pull()
@@ -64,18 +69,31 @@ class Face:
         """Bring the picture, the numbers and, if asked for, the chart up to date."""
         parts, session = self.parts, self.session
         parts.picture.value = jpeg(session.image)
-        parts.readout.value = numbers(session.losses, self.target, self.rate())
+        parts.readout.value = numbers(session.losses, self.target, self.pace.rate())
         if chart:
             parts.chart.value = draw_chart(session.history, self.target)
-            parts.head.value = heading(session, running=self.running)
+            self.entitle()
             self._charted = time.monotonic()
 
-    def rate(self) -> float:
-        """Evaluations a second over the last two seconds of running; 0 when paused."""
-        recent = [(t, n) for t, n in self._made if t > time.monotonic() - 2.5]
-        if len(recent) < 2:
-            return 0.0
-        return sum(n for _, n in recent[1:]) / max(recent[-1][0] - recent[0][0], 1e-6)
+    def entitle(self) -> None:
+        """Bring the heading up to date: the pictures, and what painting takes, as measured or else as estimated."""
+        known, step = self.estimate, len(self.session.history)
+        each = self.pace.each or (known and known.seconds_per_evaluation)
+        words = ahead(step, each, known and known.run_bytes, running=self.running)
+        self.parts.head.value = heading(self.session, running=self.running, outlook=words)
+
+    def look_ahead(self, seconds: float) -> bool:
+        """Measure for so many seconds, and one piece at least, what the estimate needs; returns whether it is known."""
+        costs, settings = self._costs, replace(self.session.settings, steps=LAP)
+        if self._calibration is None:
+            self._calibration = calibrating(settings)
+        start = time.perf_counter()
+        for _ in self._calibration:
+            if time.perf_counter() - start > seconds:
+                return False
+        found = estimate(*(picture.image for picture in self.session.pictures), settings)
+        self.estimate = found if costs == self._costs else None  # another thread may have turned a knob meanwhile
+        return True
 
     def pull(self) -> None:
         """Set every control to what the session holds, without setting the session."""
@@ -93,6 +111,11 @@ class Face:
                 _put(parts.choices[role], picture.name)
                 parts.thumbs[role].value = thumbnail(picture.image, f"{role} picture: {picture.name}")
         parts.photo.value = jpeg(self.session.content)
+        costs = (knobs.size, knobs.encoder, knobs.optimizer, *(picture.sha256 for picture in self.session.pictures))
+        if costs != self._costs:
+            self._costs, self.estimate, self._calibration = costs, None, None
+            self.pace.forget()
+            parts.echo.step += 1
 
     def _shown(self) -> list[Snapshot]:
         return self.session.snapshots[-CARDS:]

@@ -35,6 +35,7 @@ class Parts:
         self._engine(knobs)
         self._sources(names)
         self._gallery()
+        self._echo()
         self.head, self.status = self._html("nst-head"), self._html("nst-status")
         self.readout, self.chart = self._html("nst-readout"), self._html("")
         losses = self._section("Losses", "without their weights, by step; ▲ a knob was turned")
@@ -145,6 +146,11 @@ class Parts:
         note = "weights content:style:variation · distances to content (c) and style (s)"
         self.gallery = self._box([self._section("Snapshots", note), self.strip], "nst-gallery")
         self.gallery.layout.display = "none"
+
+    def _echo(self) -> None:
+        # The page copies `step` into `value`, and says so: a message from the page whenever the kernel asks for one.
+        self.echo = self._keep(widgets.IntText(value=0, step=1))
+        self._keep(widgets.jsdlink((self.echo, "step"), (self.echo, "value")))
 
     # The pieces
 

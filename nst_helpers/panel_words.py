@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from .knobs import Snapshot
+from .pace import amount_words, left_words, time_words
 from .panel_chart import COLOURS
 from .panel_pictures import thumbnail
 from .session import StyleSession
+from .settings import Settings
 
-__all__ = ["capital", "card", "digits", "heading", "numbers", "sentence", "summary"]
+__all__ = ["LAP", "ahead", "capital", "card", "digits", "heading", "numbers", "sentence", "summary"]
+
+LAP = Settings.steps  # The panel has no last step; time is told by as many as `stylize` makes.
 
 
 def digits(value: float) -> str:
@@ -46,13 +50,31 @@ def summary(losses: Mapping[str, Any], *, step: bool = True) -> str:
     return f"step {losses['step']}, {words}" if step else words
 
 
-def heading(session: StyleSession, *, running: bool) -> str:
-    """The names of the pictures, what paints them, and whether it does."""
+def ahead(step: int, each: float | None, memory: int | None, *, running: bool) -> str:
+    """What a lap of steps takes, or while it runs how long the rest of this one; "" for what isn't known.
+
+    >>> ahead(0, 0.06, 340 * 2**20, running=False)
+    '200 steps: about 12 s and 340 MB on this machine'
+    >>> ahead(260, 0.06, None, running=True)
+    'about 8 s left to step 400'
+    """
+    if each is None or (memory is None and not running):
+        return ""
+    if running:
+        left = LAP - step % LAP
+        return f"{left_words(left * each)} to step {step + left}"
+    return f"{LAP} steps: about {time_words(LAP * each)} and {amount_words(memory)} on this machine"
+
+
+def heading(session: StyleSession, *, running: bool, outlook: str = "") -> str:
+    """The names of the pictures, what paints them, whether it does, and what that takes."""
     content, style = (html.escape(picture.name) for picture in session.pictures)
     height, width = session.content.shape[-2:]
     about = f"{width} × {height} px · {html.escape(session.knobs.encoder)}"
     badge = f'<span class="nst-badge{" nst-on" if running else ""}">{"painting" if running else "paused"}</span>'
-    return f'<div class="nst-title"><h3>{content} × {style}</h3><span class="nst-sub">{about}</span>{badge}</div>'
+    names = f'<h3>{content} × {style}</h3><span class="nst-sub">{about}</span>'
+    now = f'<span class="nst-now"><span class="nst-ahead">{outlook}</span>{badge}</span>'
+    return f'<div class="nst-title">{names}{now}</div>'
 
 
 def numbers(losses: Mapping[str, Any], target: Mapping[str, float], rate: float) -> str:

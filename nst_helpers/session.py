@@ -119,6 +119,11 @@ class StyleSession:
         return self._content, self._style
 
     @property
+    def settings(self) -> Settings:
+        """What `estimate` needs to tell, with the two pictures, what painting on as things are will take."""
+        return self._lens.settings(self.knobs, **self._layers)
+
+    @property
     def losses(self) -> dict[str, Any]:
         """The last evaluation's losses, by "step", "total", "content", "style", "tv" and "layers"; {} before the first.
 
@@ -137,10 +142,8 @@ class StyleSession:
 
         Returns them, as they are appended to `history`. Other threads' changes are let in between two evaluations.
         """
-        if n is None and seconds is None:
-            n = 1
-        made: list[Evaluation] = []
-        start = time.perf_counter()
+        n = 1 if n is None and seconds is None else n
+        made, start = [], time.perf_counter()
         while not self.stuck and (n is None or len(made) < n):
             with self._lock:
                 made.append(self._evaluate())

@@ -189,6 +189,37 @@ def test_what_it_will_take_is_said_first(files, capsys):
     assert "will take" not in capsys.readouterr().out
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
+def test_a_terminal_shows_what_is_left(files):
+    """After every step but the last, whichever of them tqdm draws."""
+    import fcntl
+    import os
+    import pty
+    import struct
+    import termios
+
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+    words = arguments(files, "--scales", "32", "64", steps="60")
+    process = subprocess.Popen([sys.executable, "-m", "nst_helpers", *words], stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            shown += (piece := os.read(master, 4096))
+        except OSError:  # Linux says so that the other end is closed
+            break
+        if not piece:
+            break
+    os.close(master)
+    assert process.wait(60) == 0
+    lines = [line for line in re.split(r"[\r\n]+", shown.decode()) if "/60 [" in line]
+    left = [re.search(r"(\d+)/60 \[[\d:]+, about (\d+) s left, loss [\d.]+\]", line) for line in lines[1:-1]]
+    assert left
+    assert all(left)
+    assert re.search(r"60/60 \[[\d:]+, loss [\d.]+\]", lines[-1])
+
+
 def test_a_size_that_fits(files):
     assert main(arguments(files, size="fit", steps="1")) == 0
     assert load_image(files / "out.png").shape == (1, 3, 48, 60)

@@ -10,10 +10,21 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TOY, picture
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nst_helpers import LayerError, NSTError, Settings, stylize
 from nst_helpers.encoders import VGG19, Encoder, load_encoder
-from nst_helpers.estimates import TooLargeError, check_fits, estimate, fit_size, largest_size, run_bytes
+from nst_helpers.estimates import (
+    Estimate,
+    TooLargeError,
+    calibrating,
+    check_fits,
+    estimate,
+    fit_size,
+    largest_size,
+    run_bytes,
+)
 from nst_helpers.footprint import memory_available, optimiser_bytes, tiled_bytes, untiled_bytes
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +124,38 @@ def test_seconds_by_steps_pixels_scales_and_tiles(monkeypatch):
     assert 1.5 < (tiled.seconds_per_evaluation - 0.5) / (one.seconds_per_evaluation - 0.5) < 2.6
     whole = estimate((100, 200), (50, 50), **toy(steps=10, tile=1000))
     assert whole.seconds_per_evaluation == pytest.approx(one.seconds_per_evaluation)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.floats(0, 9)), min_size=1, max_size=4).filter(
+        lambda s: sum(n for n, _ in s)
+    ),
+    st.integers(0, 40),
+)
+def test_what_is_left_after_a_step_is_the_sum_of_what_comes(scales, step):
+    each = [seconds for steps, seconds in scales for _ in range(steps)]
+    assert Estimate(0.0, tuple(scales), 0, 0, 0).after(step) == pytest.approx(sum(each[step:]))
+
+
+def test_the_calibration_comes_in_pieces_of_an_evaluation_and_leaves_nothing_to_measure(monkeypatch):
+    import nst_helpers.calibrate as calibrate
+
+    made, evaluate = [0], calibrate._evaluate
+
+    def counted(*arguments):
+        made[0] += 1
+        evaluate(*arguments)
+
+    monkeypatch.setattr(calibrate, "_known", {})
+    monkeypatch.setattr(calibrate, "_evaluate", counted)
+    settings, before, pieces = Settings(**toy()), 0, []
+    for _ in calibrating(settings):
+        pieces.append(made[0] - before)
+        before = made[0]
+    assert max(pieces) == 1
+    assert sum(pieces) >= 6
+    estimate((64, 64), (64, 64), settings)
+    assert made[0] == before
 
 
 def test_a_second_estimate_is_remembered():

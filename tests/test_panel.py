@@ -19,9 +19,10 @@ from conftest import TOY, picture
 from PIL import Image
 
 import nst_helpers as nst
-from nst_helpers import panel_chart, panel_layout
+from nst_helpers import pace, panel_chart, panel_face, panel_layout
 from nst_helpers.encoders import Encoder
 from nst_helpers.engine import Evaluation
+from nst_helpers.estimates import Estimate
 from nst_helpers.panel import Panel, _open
 from nst_helpers.panel_layout import playing_trait
 from nst_helpers.session import StyleSession
@@ -352,6 +353,161 @@ def test_names_of_files_cannot_smuggle_markup(panel):
     upload(panel, "content", "<img src=x onerror=alert(1)>.png", stored(30, 30))
     for html in (panel.parts.head, panel.parts.status, panel.parts.thumbs["content"]):
         assert "<img src=x" not in html.value
+
+
+# What it will take
+
+
+def echo(panel: Panel) -> None:
+    """What the page does when the kernel sets `step`, by the link between the two."""
+    panel.parts.echo.value = panel.parts.echo.step
+
+
+def outlook(panel: Panel) -> str:
+    return re.search('<span class="nst-ahead">(.*?)</span>', panel.parts.head.value)[1]
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """A calibration of three pieces and an estimate of 0.06 s and 340 MB; notes what was asked for."""
+    asked = []
+
+    def calibrating(settings):
+        asked.append(settings)
+        yield from range(3)
+
+    def estimate(content, style, settings):
+        return Estimate(12.0, ((200, 0.06),), settings.size * 10 * 2**20, 0, 0)
+
+    monkeypatch.setattr(panel_face, "calibrating", calibrating)
+    monkeypatch.setattr(panel_face, "estimate", estimate)
+    return asked
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The pace's clock, to be set by hand."""
+    now = [100.0]
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_the_estimate_comes_piece_by_piece_when_the_page_is_there(measured, panel, session):
+    session.set(size=34)
+    panel.pull()
+    assert measured == []  # nothing is measured before the panel is shown
+    for _ in range(3):
+        assert outlook(panel) == ""
+        echo(panel)
+    echo(panel)
+    assert outlook(panel) == "200 steps: about 12 s and 340 MB on this machine"
+    before = panel.parts.echo.step
+    for weight in (3.0, 4.0, 5.0):  # a slider's move asks for no new measurement
+        panel.parts.weights["style_weight"].value = weight
+        tick(panel)
+        echo(panel)
+    panel.parts.snapshot.click()
+    panel.parts.undo.click()
+    echo(panel)
+    assert (len(measured), panel.parts.echo.step) == (1, before)
+    assert outlook(panel) == "200 steps: about 12 s and 340 MB on this machine"
+    assert measured[0].encoder is session.settings.encoder
+    assert measured[0].style_layers == tuple(LAYERS["style_layers"])
+
+
+def test_what_changes_the_cost_is_estimated_anew(measured, panel, session):
+    for _ in range(4):
+        echo(panel)
+    for name, value in (("size", 96), ("optimizer", "lbfgs")):
+        getattr(panel.parts, name).value = value
+        assert outlook(panel) == ""
+        for _ in range(4):
+            echo(panel)
+        assert outlook(panel) == "200 steps: about 12 s and 960 MB on this machine"
+    assert [(s.size, s.optimizer) for s in measured] == [(24, "adam"), (96, "adam"), (96, "lbfgs")]
+
+
+def test_what_is_left_is_told_by_the_measured_pace(measured, panel, session, clock):
+    for _ in range(4):
+        echo(panel)
+    setattr(panel.parts.clock, playing_trait(panel.parts.clock), True)
+    assert outlook(panel) == "about 12 s left to step 200"
+    for _ in range(41):
+        clock[0] += 0.25  # of each step; the estimate said 0.06
+        tick(panel)
+    panel.show()
+    assert outlook(panel) == "about 40 s left to step 200"  # 159 steps of 0.25 s
+    panel.pause()
+    assert outlook(panel) == "200 steps: about 50 s and 240 MB on this machine"
+    clock[0] += 1000  # a pause is no slow step
+    setattr(panel.parts.clock, playing_trait(panel.parts.clock), True)
+    tick(panel)
+    panel.show()
+    assert outlook(panel) == "about 40 s left to step 200"
+    panel.parts.size.value = 96
+    assert outlook(panel) == ""  # another kind of step: neither estimated nor measured yet
+
+
+def test_painting_goes_before_measuring_which_is_made_up_for_in_a_pause(measured, panel, session, clock):
+    echo(panel)
+    setattr(panel.parts.clock, playing_trait(panel.parts.clock), True)
+    for _ in range(8):
+        echo(panel)
+        clock[0] += 0.25
+        tick(panel)
+    panel.show()
+    assert panel.estimate is None
+    assert outlook(panel) == "about 50 s left to step 200"  # by the pace alone: 192 steps of 0.25 s
+    panel.pause()
+    assert outlook(panel) == ""
+    for _ in range(3):
+        echo(panel)
+    assert outlook(panel) == "200 steps: about 50 s and 240 MB on this machine"
+    assert len(measured) == 1
+
+
+def test_after_two_hundred_steps_the_next_two_hundred_count(measured, panel, session):
+    for _ in range(4):
+        echo(panel)
+    setattr(panel.parts.clock, playing_trait(panel.parts.clock), True)
+    session.step(199)
+    panel.show()
+    assert outlook(panel) == "about 1 s left to step 200"
+    session.step(1)
+    panel.show()
+    assert outlook(panel) == "about 12 s left to step 400"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), nst.NSTError("no"), KeyboardInterrupt()])
+def test_an_estimate_that_cannot_be_had_is_left_out(panel, session, monkeypatch, error):
+    def broken(settings):
+        yield
+        raise error
+
+    monkeypatch.setattr(panel_face, "calibrating", broken)
+    before = panel.status
+    for _ in range(4):
+        echo(panel)
+    tick(panel, 2)
+    assert outlook(panel) == ""
+    assert panel.status == before
+    assert len(session.history) == 2
+
+
+def test_the_true_estimate_is_shown_and_takes_no_long_breath(panel, session):
+    """Toy encoder, nothing patched: each message is answered soon, and the sentence is that of `estimate`."""
+    longest = 0.0
+    for _ in range(200):
+        start = time.perf_counter()
+        echo(panel)
+        longest = max(longest, time.perf_counter() - start)
+        if panel.estimate:
+            break
+    told = nst.estimate(*(p.image for p in session.pictures), session.settings)
+    memory = f"{told.run_bytes / 2**20:.0f} MB"
+    assert re.fullmatch(rf"200 steps: about [\d.]+ s and {memory} on this machine", outlook(panel))
+    assert longest < 0.4
+    assert len(panel.parts.head.value) < 500
 
 
 # One panel at a time, and nothing left behind

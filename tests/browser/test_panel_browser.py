@@ -105,6 +105,15 @@ def shown(page: Any) -> str:
     return page.locator(".nst-stage img").first.get_attribute("src")
 
 
+def outlook(page: Any, words: str) -> None:
+    page.wait_for_function("t => document.querySelector('.nst-ahead').innerText.match(t)", arg=words)
+
+
+def test_what_it_will_take_is_told_before_anybody_presses_anything(page):
+    outlook(page, r"^200 steps: about [\d.]+ s and \d+ MB on this machine$")
+    assert step(page) == 0
+
+
 def test_it_starts_and_the_picture_changes(page):
     before = shown(page)
     play(page)
@@ -113,6 +122,7 @@ def test_it_starts_and_the_picture_changes(page):
     assert shown(page) != before
     # The chart is drawn less often than the picture.
     page.wait_for_function("() => document.querySelectorAll('.nst-chart polyline').length == 3")
+    outlook(page, r"^about \d+ s left to step 200$")
 
 
 def test_a_key_on_a_slider_acts_while_it_runs(page, folder):
