@@ -306,14 +306,13 @@ def _write_numbers(axis: Axes, array: np.ndarray, drawn: Any, points: float) -> 
 
 
 def _label_ends(axis: Axes, ends: list[tuple[str, float, float, str]]) -> None:
-    """Write each label at its curve's end: beside the axes, level with it and clear of the others, if it ends there."""
+    """Write each label at its curve's end, beside the axes if it ends there, and clear of the others."""
     axis.get_xlim(), axis.get_ylim()  # settles the limits, which the transformation needs
     to_axes = (axis.transData + axis.transAxes.inverted()).transform
-    beside = []
-    for (across, up), (label, x, y, colour) in sorted((tuple(to_axes(end[1:3])), end) for end in ends):
-        if across < 0.9:
-            axis.annotate(label, (x, y), (6, 0), textcoords="offset points", va="center", color=colour, weight="bold")
-        else:
-            beside.append((up, label, colour))
-    for up, (_, label, colour) in zip(spread([up for up, _, _ in sorted(beside)]), sorted(beside), strict=True):
-        axis.text(1.01, up, label, transform=axis.transAxes, va="center", color=colour, weight="bold")
+    places = sorted((tuple(to_axes(end[1:3])), end) for end in ends)
+    for beside in (False, True):
+        # A letter is about 0.014 of the axes wide; a label without room inside them goes beside.
+        here = sorted((up, x, end) for (x, up), end in places if (x > min(0.9, 1 - 0.014 * len(end[0]))) == beside)
+        for up, (_, across, (label, *_, colour)) in zip(spread([up for up, *_ in here]), here, strict=True):
+            x = 1.01 if beside else across + 0.01
+            axis.text(x, up, label, transform=axis.transAxes, va="center", color=colour, weight="bold")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -233,6 +234,23 @@ def test_lines_differ_in_more_than_colour_and_their_labels_never_touch():
     heights = sorted(t.get_position()[1] for t in axis.texts)
     assert min(np.diff(heights)) > 0.07
     assert heights[-1] <= 1
+
+
+@pytest.mark.parametrize("log", ["", "xy"])
+def test_the_labels_of_curves_that_end_at_different_places_never_touch(log):
+    stops = {
+        "textbook": (27, 0.141),
+        "package, float32": (24, 0.148),
+        "package, bfloat16": (13.5, 0.148),
+        "all": (14, 1),
+    }
+    curves = {name: ([0.1, x], [9.0, y]) for name, (x, y) in stops.items()}
+    figure = figures.lines(curves, log=log, markers=False)
+    FigureCanvasAgg(figure).draw()
+    boxes = [t.get_window_extent() for t in figure.axes[0].texts]
+    assert len(boxes) == 4
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert all(figure.bbox.x0 <= b.x0 and b.x1 <= figure.bbox.x1 for b in boxes)
 
 
 def test_bars_are_labelled_with_their_values_in_the_order_given():
