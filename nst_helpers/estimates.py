@@ -126,7 +126,7 @@ def estimate(
         shrink, area = height / size[0], height * width
         areas = [area, *(math.prod(s) * shrink**2 for s in styles)]
         seconds += rates.build_fixed * len(areas) / 2 + rates.build_pixel * sum(areas) / 2
-        if tile:
+        if tile and max(height, width) > tile:
             each = rates.fixed + (rates.pixel * work_ratio(prepared, settings, (height, width), tile) + move) * area
         else:
             each = rates.fixed + (rates.pixel + move) * area
@@ -199,7 +199,7 @@ def run_bytes(
     shrink = size[0] / _size(content)[0]
     # Taking a style's Gram matrices keeps no graph: about half of what evaluating a picture of its size takes.
     pictures = [(size, 1.0), *((tuple(max(1, round(n * shrink)) for n in s), 0.5) for s in _sizes(style))]
-    if tile:
+    if tile and max(size) > tile:
         most = max(tiled_bytes(encoder, shape, *layers, unit, tile) * share for shape, share in pictures)
     else:
         most = max(untiled_bytes(encoder, shape, *layers, unit) * share for shape, share in pictures)

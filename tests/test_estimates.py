@@ -124,6 +124,8 @@ def test_seconds_by_steps_pixels_scales_and_tiles(monkeypatch):
     assert 1.5 < (tiled.seconds_per_evaluation - 0.5) / (one.seconds_per_evaluation - 0.5) < 2.6
     whole = estimate((100, 200), (50, 50), **toy(steps=10, tile=1000))
     assert whole.seconds_per_evaluation == pytest.approx(one.seconds_per_evaluation)
+    # What is no larger than a tile is not cut into any.
+    assert whole.run_bytes == one.run_bytes != tiled.run_bytes
 
 
 @given(
