@@ -138,13 +138,16 @@ print(time.perf_counter() - start)
 
 
 def draw(report, folder):
-    """Loss against seconds and memory against size, two PNG files for the README."""
+    """Loss against seconds for each network and memory against size, PNG files for the README."""
     from nst_helpers import figures
 
     folder.mkdir(parents=True, exist_ok=True)
     if "common_loss" in report:
         for which, (network, run) in zip(NETWORKS, report["common_loss"].items(), strict=False):
-            curves = {n: row["curve"] for n, row in run["sides"].items()}
+            # The first evaluations fall from so high that the later ones would lie in one line.
+            curves = {
+                n: [(t, loss) for t, loss in row["curve"] if loss < 10 * run["goal"]] for n, row in run["sides"].items()
+            }
             figure = figures.lines(
                 {
                     _label(n): ([t for t, _ in c], list(itertools.accumulate((loss for _, loss in c), min)))
