@@ -20,7 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .encoders import Encoder
+from .devices import choose_device, choose_precision
+from .encoders import Encoder, load_encoder
+from .errors import NSTError
 from .optimize import stylize
 from .sweep_cells import Cell, cell_key, finish, recall, run_cell
 
@@ -68,6 +70,8 @@ def sweep(
     left out, cells run here one after another. `threads` is how many each cell computes with: by default all cores
     shared out among the executor's workers, or one where it doesn't say how many it has.
 
+    The precision "auto" is settled here, once for each encoder, so that cells differ by their settings alone.
+
     With a `folder`, each finished cell's picture and record are written there, and a later sweep takes them from it
     instead of running the same cell again. Ctrl-C ends the sweep with the cells finished so far.
 
@@ -93,10 +97,10 @@ def sweep(
     workers = executor if isinstance(executor, int) else getattr(executor, "_max_workers", None)
     if threads is None and executor is not None:
         threads = max(1, _cores() // workers) if workers else 1
-    blobs = {}
+    blobs, chosen = {}, {}
     for i in left:
         try:
-            blobs[i] = pickle.dumps(jobs[i] | {"threads": threads})
+            blobs[i] = pickle.dumps(jobs[i] | {"threads": threads, "precision": _precision(jobs[i], chosen)})
         except Exception as error:
             cells[i].stopped, cells[i].error = "failed", f"its settings can't be sent to a worker: {error}"
     try:
@@ -149,6 +153,23 @@ def _word(value: Any, key: str, number: int) -> Any:
     if isinstance(value, (list, tuple)) and not any(isinstance(v, Tensor) for v in value):
         return " + ".join(str(_word(v, key, number)) for v in value)
     return f"no. {number}"
+
+
+def _precision(job: Mapping[str, Any], chosen: dict[Any, str]) -> str:
+    """The number format of a cell, where it is "auto": measured here and once, so that all cells compute alike."""
+    precision, encoder = job.get("precision", "auto"), job.get("encoder", "mini")
+    if precision != "auto":
+        return precision
+    # Encoders of one shape take the same time, whatever their weights.
+    key = encoder if isinstance(encoder, str) else (encoder.spec, encoder.pool)
+    if (key := f"{key} {job.get('device')}") not in chosen:
+        try:
+            encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
+            dtype = choose_precision(encoder, choose_device(job.get("device")))
+        except NSTError:
+            return precision  # The cell itself will say what is wrong.
+        chosen[key] = str(dtype).removeprefix("torch.")
+    return chosen[key]
 
 
 def _outcomes(blobs: Mapping[int, bytes], executor: Executor | int | None) -> Iterable[tuple[int, bytes | Exception]]:

@@ -21,7 +21,9 @@ from nst_helpers.images import load_image
 from nst_helpers.sweeps import sweep
 
 ROOT = Path(__file__).parents[1]
+# Compared with runs on another number of threads, which round differently: float32 is fine enough not to show it.
 GIVEN = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu3_1"], "steps": 3, "device": "cpu"}
+GIVEN["precision"] = "float32"
 GRID = {"style_weight": [1.0, 50.0], "optimizer": ["lbfgs", "adam"]}
 
 
@@ -173,12 +175,14 @@ class Here(Executor):
     """Runs each job at once, and notes how many threads it was to take."""
 
     def __init__(self, workers):
-        self.threads = []
+        self.threads, self.precisions = [], []
         if workers:
             self._max_workers = workers
 
     def submit(self, function, blob):
-        self.threads.append(pickle.loads(blob)["threads"])
+        job = pickle.loads(blob)
+        self.threads.append(job["threads"])
+        self.precisions.append(job["precision"])
         future = Future()
         future.set_result(function(blob))
         return future
@@ -191,6 +195,20 @@ def test_the_cores_are_shared_out_among_the_workers(monkeypatch, workers, asked,
     assert sweep({"style_weight": [1.0]}, pool, threads=asked, **given(steps=1))[0].ok
     assert pool.threads == [threads]
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("quicker", [True, False])
+def test_the_precision_is_chosen_once_and_for_all_cells(monkeypatch, quicker):
+    """A worker that measured for itself might choose another: its picture would differ by more than its settings."""
+    asked, pool, kind = [], Here(None), "bfloat16" if quicker else "float32"
+    monkeypatch.setattr("nst_helpers.devices.has_bfloat16", lambda: True)
+    monkeypatch.setattr("nst_helpers.devices._bfloat16_is_faster", lambda key, encoder: asked.append(key) or quicker)
+    grid = {"style_weight": [1.0, 2.0, 3.0], "encoder": [Encoder(TOY, seed=1), Encoder(TOY, seed=2), "none"]}
+    options = {k: v for k, v in given(precision="auto", steps=1).items() if k != "encoder"}
+    cells = sweep(grid, pool, **options)
+    assert [c.ok for c in cells] == [True, True, False] * 3
+    assert pool.precisions == [kind, kind, "auto"] * 3
+    assert len(asked) == 1
 
 
 def test_dask_works_unchanged():
