@@ -143,6 +143,11 @@ class Optimisation:
         self.known = LBFGS(self.history_size)
         self.adam = torch.optim.Adam([self.image], lr=1.0) if self.kind == "adam" else None
 
+    def finish(self) -> None:
+        """Let go of the network and of what the optimiser knows; `image` and `best` stay."""
+        self.model, self.image.grad = None, None
+        self.restart()
+
     def set_weights(self, weights: Weights) -> None:
         """Change the objective: the optimiser starts afresh, and the best image is judged anew."""
         self.weights, self.best_loss, self.scale = weights, math.inf, None

@@ -2,6 +2,10 @@
 
 Autograd differentiates F F^T as a product of two things and makes one matrix product for each, in the layout of the
 Gram matrix rather than the convolution's. But G is symmetric in F: one product, F (dG + dG^T), is the whole gradient.
+
+In half precision the sums over positions need more digits than the features have. Where there are many positions, the
+products are taken in half precision over short stretches, and the stretches added up in float32: their rounding errors,
+one for each, cancel out to 2e-4 of the matrix and less. Where there are few, all is done in float32.
 """
 
 from __future__ import annotations
@@ -11,17 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["fused_gram"]
+__all__ = ["fused_gram", "gram_sum"]
+
+STRETCH, FEWEST_STRETCHES = 256, 64
+HALF = (torch.bfloat16, torch.float16)
 
 
 class _Gram(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> Tensor:
         ctx.save_for_backward(features)
-        rows = _rows(features)
-        # Sums over thousands of positions are kept in float32; the features themselves lose nothing by the change.
-        rows = rows.float() if features.dtype in (torch.bfloat16, torch.float16) else rows
-        return torch.bmm(rows.transpose(1, 2), rows) / rows.shape[1]
+        return gram_sum(features) / (features.shape[-2] * features.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
@@ -29,6 +33,26 @@ class _Gram(torch.autograd.Function):
         b, c, h, w = features.shape
         both = ((grad + grad.transpose(1, 2)) / (h * w)).to(features.dtype)
         return torch.bmm(_rows(features), both).view(b, h, w, c).permute(0, 3, 1, 2)
+
+
+def gram_sum(features: Tensor) -> Tensor:
+    """The sum over all positions of channel i times channel j: (B, C, H, W) to (B, C, C), in float32 or finer.
+
+    >>> gram_sum(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])).tolist()
+    [[[5.0, 3.0], [3.0, 9.0]]]
+    """
+    rows = _rows(features)
+    count = rows.shape[1] // STRETCH if rows.dtype in HALF else 0
+    if count < FEWEST_STRETCHES:
+        return _product(rows.float() if rows.dtype in HALF else rows)
+    b, _, c = rows.shape
+    most, rest = rows[:, : count * STRETCH], rows[:, count * STRETCH :].float()
+    parts = _product(most.reshape(b * count, STRETCH, c)).view(b, count, c, c)
+    return parts.sum(1, dtype=torch.float32) + _product(rest)
+
+
+def _product(rows: Tensor) -> Tensor:
+    return torch.bmm(rows.transpose(1, 2), rows)
 
 
 def _rows(features: Tensor) -> Tensor:

@@ -18,11 +18,12 @@ from .devices import prepare
 from .encoders import Encoder, load_encoder
 from .engine import HISTORY_SIZE, Evaluation, Optimisation
 from .estimates import check_fits, sizes_of
+from .heap import give_back, kept_memory
 from .images import check_image, resize, save_image
 from .losses import Convention
-from .model import CONTENT_LAYERS, STYLE_LAYERS, Weights, build_model
+from .model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, Weights, build_model
 from .settings import Settings, first_image, plan
-from .tiles import build_tiled_model
+from .tiles import TiledModel, build_tiled_model
 
 __all__ = ["Result", "Settings", "Step", "iterate", "stylize"]
 
@@ -202,47 +203,55 @@ def iterate(
     encoder = prepare(encoder, device=settings.device, precision=settings.precision)
     like = encoder.normalize.mean
     content, styles = content.to(like), [s.to(like) for s in styles]
-    stages, started, optimisation = plan(content, settings), time.perf_counter(), None
-    for scale, (size, steps) in enumerate(stages):
-        if state and scale < state["scale"]:
-            continue
-        factor = size[0] / content.shape[-2]
-        build = build_model
-        if settings.tile and max(size) > settings.tile:
-            build = functools.partial(build_tiled_model, tile=settings.tile)
-        model = build(
-            encoder,
-            resize(content, size),
-            [_scaled(s, factor) for s in styles],
-            content_layers=settings.content_layers,
-            style_layers=settings.style_layers,
-            layer_weights=settings.layer_weights,
-            style_mix=settings.style_mix,
-            convention=settings.convention,
-            tv_kind=settings.tv_kind,
-        )
-        if optimisation is None:
-            image = first_image(content, styles[0], settings, size)
-        else:
-            image = resize(optimisation.best.clamp(0, 1), size)
-        optimisation = Optimisation(
-            model,
-            image,
-            optimizer=settings.optimizer,
-            lr=settings.lr,
-            schedule=settings.lr_schedule,
-            total=steps,
-            weights=settings.weights,
-            done=sum(n for _, n in stages[:scale]),
-            started=started,
-            precondition=settings.precondition,
-            history_size=settings.history_size,
-        )
-        if state and scale == state["scale"]:
-            optimisation.load(state)
-            started = optimisation.started
-        while optimisation.local < steps and not optimisation.diverged:
-            yield Step(optimisation.step(), optimisation, scale)
+    stages, started, image = plan(content, settings), time.perf_counter(), None
+    with kept_memory():
+        for scale, (size, steps) in enumerate(stages):
+            if state and scale < state["scale"]:
+                continue
+            image = first_image(content, styles[0], settings, size) if image is None else resize(image, size)
+            optimisation = Optimisation(
+                _build(encoder, content, styles, settings, size),
+                image,
+                optimizer=settings.optimizer,
+                lr=settings.lr,
+                schedule=settings.lr_schedule,
+                total=steps,
+                weights=settings.weights,
+                done=sum(n for _, n in stages[:scale]),
+                started=started,
+                precondition=settings.precondition,
+                history_size=settings.history_size,
+            )
+            if state and scale == state["scale"]:
+                optimisation.load(state)
+                started = optimisation.started
+            while optimisation.local < steps and not optimisation.diverged:
+                yield Step(optimisation.step(), optimisation, scale)
+            image = optimisation.best.clamp(0, 1)
+            if scale + 1 < len(stages):
+                # The next scale is larger: this one's network and history make room for it first.
+                optimisation.finish()
+                give_back()
+
+
+def _build(
+    encoder: Encoder, content: Tensor, styles: list[Tensor], settings: Settings, size: tuple[int, int]
+) -> StyleModel | TiledModel:
+    """The model at one scale, whole or in tiles."""
+    build, factor = build_model, size[0] / content.shape[-2]
+    if settings.tile and max(size) > settings.tile:
+        build = functools.partial(build_tiled_model, tile=settings.tile)
+    return build(
+        encoder,
+        resize(content, size),
+        [_scaled(s, factor) for s in styles],
+        content_layers=settings.content_layers,
+        style_layers=settings.style_layers,
+        layer_weights=settings.layer_weights,
+        style_mix=settings.style_mix,
+        convention=settings.convention,
+        tv_kind=settings.tv_kind,
+    )
 
 
 def numbered(path: str | Path, step: int) -> Path:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from .encoders import Encoder
 from .errors import LayerError
+from .fused import gram_sum
 from .losses import Convention, _full, style_loss
 from .model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, build_model
 from .segments import Box, Network
@@ -102,7 +103,7 @@ class _Tiles(torch.autograd.Function):
                 difference = features - box.place(contents[name].target, stride)
                 _add(sums, f"content {name}", torch.stack([_squares(d) for d in difference]))
             if name in styles:
-                _add(sums, f"style {name}", _gram_sum(features))
+                _add(sums, f"style {name}", gram_sum(features))
 
         ctx.kept = network.first(image, see, keep=ctx.needs_input_grad[0])
         ctx.network, ctx.contents, ctx.styles = network, contents, styles
@@ -244,7 +245,7 @@ def build_tiled_model(
 def _grams(network: Network, image: Tensor) -> dict[str, Tensor]:
     sums: dict[str, Tensor] = {}
     network.encoder.check_image(image, network.names)
-    network.first(image, lambda name, features, box, stride: _add(sums, name, _gram_sum(features)))
+    network.first(image, lambda name, features, box, stride: _add(sums, name, gram_sum(features)))
     positions = network.positions(image)
     return {name: total / math.prod(positions[name]) for name, total in sums.items()}
 
@@ -271,11 +272,6 @@ def _add(sums: dict[str, Tensor], name: str, part: Tensor) -> None:
 
 def _rows(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-def _gram_sum(features: Tensor) -> Tensor:
-    rows = _full(_rows(features))
-    return torch.bmm(rows.transpose(1, 2), rows)
 
 
 def _squares(x: Tensor) -> Tensor:
