@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .encoders import Encoder
 from .errors import NSTError
-from .packed import pack, unpack
+from .packed import SplitConv, pack, unpack
 from .resolver import cache_folder
 
 __all__ = ["choose_device", "choose_precision", "has_bfloat16", "peak_memory", "prepare"]
@@ -93,11 +93,15 @@ def _converted(encoder: Encoder, device: torch.device, dtype: torch.dtype) -> En
     memo = {id(p): nn.Parameter(_moved(p, device, dtype), requires_grad=False) for p in encoder.layers.parameters()}
     encoder = copy.deepcopy(encoder, memo)
     encoder.normalize.to(device)
-    encoder.normalize.output_dtype = dtype
     # In float32 the order of the weights is a hundredth of the time, and not worth the memory.
     quick = dtype == torch.bfloat16 and has_bfloat16()
     for name, layer in encoder.layers.items():
         encoder.layers[name] = pack(layer) if quick else unpack(layer)
+    if dtype == torch.bfloat16 and device.type == "cpu":
+        encoder.layers["conv1_1"] = SplitConv(encoder.layers["conv1_1"])
+        encoder.normalize.output_dtype = None  # the split is of float32
+    else:
+        encoder.normalize.output_dtype = dtype
     return encoder
 
 

@@ -140,7 +140,7 @@ class Optimisation:
         """A fresh optimiser on the same image: L-BFGS forgets its curvature, Adam its moments."""
         self.moved: Tensor | None = None
         self.gradient: Tensor | None = None
-        self.known = LBFGS(self.history_size)
+        self.known = LBFGS(self.history_size, compact=self.image.dtype == torch.float32)
         self.adam = torch.optim.Adam([self.image], lr=1.0) if self.kind == "adam" else None
 
     def finish(self) -> None:

@@ -73,9 +73,38 @@ def test_with_a_whole_history_it_is_newtons_direction_on_a_quadratic():
     torch.testing.assert_close(known.direction(anywhere), -torch.linalg.solve(curvature, anywhere))
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-9, 1e9])
+def test_compact_pairs_give_nearly_the_same_direction_whatever_their_size(size):
+    """float16 reaches from 6e-8 to 65504 alone, so the pairs are kept in shares of their largest entry."""
+    g = torch.Generator().manual_seed(0)
+    whole, compact = LBFGS(8), LBFGS(8, compact=True)
+    curvature = torch.logspace(-1, 1, 200)
+    for _ in range(6):
+        step = torch.randn(200, generator=g) * size
+        for known in (whole, compact):
+            known.add(step, curvature * step / size * 10)
+    gradient = torch.randn(200, generator=g)
+    one, two = whole.direction(gradient), compact.direction(gradient)
+    assert (one - two).norm() < 2e-3 * one.norm()
+    assert (whole.pairs[0].step.dtype, compact.pairs[0].step.dtype) == (torch.float32, torch.float16)
+
+
+def test_compact_pairs_satisfy_the_secant_equation():
+    """The direction from the last change of gradient is exactly minus the last step, as both were kept."""
+    g = torch.Generator().manual_seed(0)
+    known = LBFGS(4, compact=True)
+    for _ in range(3):
+        step = torch.randn(50, generator=g)
+        known.add(step, step * torch.rand(50, generator=g))
+    last = known.pairs[-1]
+    step, change = (t.float() * n for t, n in ((last.step, last.step_size), (last.change, last.change_size)))
+    torch.testing.assert_close(known.direction(change), -step, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("compact", [False, True])
 @pytest.mark.parametrize("change", [[-1.0, 0.5], [0.0, 0.0], [1e-12, 0.0]], ids=["concave", "none", "rounding"])
-def test_a_pair_without_curvature_says_nothing(change):
-    known, gradient = LBFGS(4), torch.tensor([0.3, -2.0])
+def test_a_pair_without_curvature_says_nothing(change, compact):
+    known, gradient = LBFGS(4, compact=compact), torch.tensor([0.3, -2.0])
     known.add(torch.tensor([1.0, 0.1]), torch.tensor([2.0, 0.1]))
     before = known.direction(gradient)
     known.add(torch.tensor([1.0, 0.0]), torch.tensor(change))
@@ -91,8 +120,9 @@ def test_without_any_pair_it_goes_downhill_and_leaves_the_gradient_alone():
     assert torch.equal(gradient, torch.tensor([0.3, -2.0]))
 
 
-def test_a_state_goes_on_where_it_was():
-    known, other = LBFGS(2), LBFGS(2)
+@pytest.mark.parametrize("compact", [False, True])
+def test_a_state_goes_on_where_it_was(compact):
+    known, other = LBFGS(2, compact=compact), LBFGS(2, compact=compact)
     g = torch.Generator().manual_seed(0)
     for _ in range(3):
         step = torch.rand(5, generator=g)
@@ -113,7 +143,7 @@ def test_it_never_asks_the_device_for_a_number():
             Watch.asked += func is torch.ops.aten._local_scalar_dense.default
             return func(*args, **(kwargs or {}))
 
-    known = LBFGS(3)
+    known = LBFGS(3, compact=True)
     with Watch():
         torch.ones(()).item()
         assert Watch.asked == 1

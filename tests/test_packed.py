@@ -14,7 +14,7 @@ from nst_helpers import build_model, prepare
 from nst_helpers import packed as module
 from nst_helpers.devices import has_bfloat16
 from nst_helpers.encoders import Encoder, Spec
-from nst_helpers.packed import PackedConv, can_pack, pack
+from nst_helpers.packed import PackedConv, SplitConv, can_pack, pack
 from nst_helpers.tiles import build_tiled_model
 
 WIDE = Spec("wide", ((12, 16), (24,), (16,)), closes=False)
@@ -114,6 +114,25 @@ def test_a_model_has_the_loss_and_gradient_of_plain_convolutions(build, monkeypa
         found.append((model.total_loss().item(), image.grad))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     assert (found[0][1] - found[1][1]).norm() < 1e-2 * found[1][1].norm()
+
+
+def test_a_change_that_bfloat16_does_not_know_reaches_the_first_layer():
+    """An edge detector on a faint ramp: what is left after the subtraction is what rounding the image would lose."""
+    layer = convolution(3, 8).bfloat16()
+    layer.weight.copy_(torch.ones_like(layer.weight) * torch.tensor([1.0, 0.0, -1.0]).bfloat16())
+    layer.bias.zero_()
+    ramp = 0.9 + 1e-4 * torch.arange(8.0).expand(1, 3, 8, 8)
+    exact = F.conv2d(ramp, layer.weight.float(), padding=1)[..., 1:-1, 1:-1]
+    assert layer(ramp.bfloat16())[..., 1:-1, 1:-1].unique().numel() < 3  # steps of 1/256, or none
+    torch.testing.assert_close(SplitConv(layer)(ramp).float()[..., 1:-1, 1:-1], exact, rtol=0.05, atol=0)
+
+
+def test_the_split_adds_up_and_has_the_plain_gradient():
+    image = noise(2, 3, 5, 4).requires_grad_()
+    rounded, rest = module._split(image).float().chunk(2, 1)
+    assert (rounded + rest - image).abs().max() < 2**-16
+    (gradient,) = torch.autograd.grad((rounded + rest).sum(), image)
+    assert torch.equal(gradient, torch.ones_like(image))
 
 
 def test_copies_share_the_packed_weights():
