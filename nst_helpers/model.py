@@ -52,6 +52,17 @@ class StyleModel(nn.Sequential):
         self.content_losses, self.style_losses = content_losses, style_losses
         self.convention = convention
 
+    def forward(self, image: Tensor) -> Tensor:
+        """The features after the last layer; the losses are then in the loss layers."""
+        x, layers = image, list(self.children())
+        while layers:
+            layer = layers.pop(0)
+            if isinstance(layer, nn.ReLU) and layers and getattr(layers[0], "kind", None) == "max":
+                # The largest of four is the same before ReLU as after it, and leaves ReLU a quarter of the work.
+                x = layers.pop(0)(x)
+            x = layer(x)
+        return x
+
     def content_loss(self) -> Tensor:
         """The content layers' losses as one scalar, by their weights and the convention."""
         return self._combine(self.content_losses.values())

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from conftest import noise, picture
+from conftest import TOY, noise, picture
 from torch import nn
 
 from nst_helpers import (
@@ -21,6 +21,7 @@ from nst_helpers import (
     style_targets,
     total_variation,
 )
+from nst_helpers.encoders import Encoder
 
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "conv1_2", "relu3_1"]}
 
@@ -158,3 +159,26 @@ def test_clear_sentences_for_wrong_layers_sizes_and_order(toy):
         build_model(toy, picture(), picture(), **LAYERS).total_loss()
     with pytest.raises(ValueError, match="like with like"):
         build_model(toy, picture(), picture(), **LAYERS)(picture(16, 16))
+
+
+@pytest.mark.parametrize("pool", ["max", "avg"])
+def test_pooling_before_relu_changes_neither_the_features_nor_the_gradient(pool):
+    """The oracle is the sequence in its written order. Its zeros are ties, which ReLU gives no gradient to."""
+    encoder = Encoder(TOY, seed=1, pool=pool)
+    model = build_model(encoder, picture(), picture(seed=1), content_layers=["relu3_1"], style_layers=["relu1_1"])
+    one, two = (picture(seed=2).requires_grad_() for _ in range(2))
+    quick, written = model(one), nn.Sequential.forward(model, two)
+    assert torch.equal(quick, written)
+    weights = noise(*quick.shape)
+    quick.backward(weights)
+    written.backward(weights)
+    assert torch.equal(one.grad, two.grad)
+    names = [name for name, _ in model.named_children()]
+    assert names.index("relu1_2") < names.index("pool1")
+
+
+def test_a_loss_between_relu_and_pooling_sees_what_relu_gives():
+    encoder = Encoder(TOY, seed=1)
+    model = build_model(encoder, picture(), picture(seed=1), content_layers=["relu1_2"], style_layers=["relu3_1"])
+    model(picture())
+    assert model.content_losses["relu1_2"].loss.item() == 0

@@ -155,7 +155,10 @@ def test_lbfgs_learns_from_the_step_that_the_clamp_left():
         gradients.append(step.optimisation.image.grad.clone())
     # The pair of the last step waits for the gradient at its end.
     pairs = step.optimisation.known.pairs
-    kept_steps, kept_changes = [p.step * p.step_size for p in pairs], [p.change * p.change_size for p in pairs]
+    kept_steps, kept_changes = (
+        [p.step.float() * p.step_size for p in pairs],
+        [p.change.float() * p.change_size for p in pairs],
+    )
     assert any(((x == 0) | (x == 1)).any() for x in images[1:])
     steps = [(b - a).flatten() for a, b in itertools.pairwise(images)][: len(kept_steps)]
     changes = [(b - a).flatten() for a, b in itertools.pairwise(gradients)]
