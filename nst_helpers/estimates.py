@@ -1,8 +1,7 @@
 """What a run will cost, known before it: seconds from a short calibration on this machine, bytes from the shapes.
 
 An evaluation's cost is a little for each layer and the rest by the pixel, so two small evaluations say what a large
-one takes. Above 32 MB the C library hands memory back to the system after each use and gets it anew, page by page;
-what that costs is measured too.
+one takes. Where a run can't keep its memory (heap.py), what fresh memory costs is measured too.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from .footprint import (
     untiled_bytes,
     weights_bytes,
 )
+from .heap import keeps_memory
 from .pace import amount_words, time_words
 from .settings import Settings, plan
 
@@ -130,7 +130,7 @@ def estimate(
             each = rates.fixed + (rates.pixel * work_ratio(prepared, settings, (height, width), tile) + move) * area
         else:
             each = rates.fixed + (rates.pixel + move) * area
-            if device.type == "cpu":
+            if device.type == "cpu" and not keeps_memory():
                 fresh = fresh_bytes(prepared, (height, width), layers_used(settings), unit_of(prepared))
                 each += fresh_rate() * fresh if fresh else 0.0
         seconds += steps * each
@@ -157,7 +157,7 @@ def calibrating(settings: Settings) -> Iterator[None]:
     yield from measuring(prepare(_encoder(settings), device=device, precision=settings.precision), settings)
     optimiser_rate(settings, device)
     yield
-    if device.type == "cpu":
+    if device.type == "cpu" and not keeps_memory():
         fresh_rate()
     yield
 
@@ -204,7 +204,7 @@ def run_bytes(
     else:
         most = max(untiled_bytes(encoder, shape, *layers, unit) * share for shape, share in pictures)
     moved = optimiser_bytes(size, settings.optimizer, settings.history_size, precondition=settings.precondition)
-    return round(most) + moved + weights_bytes(encoder, unit)
+    return round(most) + moved + weights_bytes(encoder, unit, [*layers[0], *layers[1]])
 
 
 def largest_size(

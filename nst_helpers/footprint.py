@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from .devices import has_bfloat16
 from .encoders import Encoder, Pool
+from .fused import FEWEST_STRETCHES, STRETCH
 from .segments import Network
 
 __all__ = [
@@ -36,16 +38,14 @@ MMAP = 32 * MB
 # Measured over 96 to 512 px, both optimisers, the mini encoder and VGG-19, in float32 and in bfloat16: how much more a
 # process held than before, fitted by what the count below gives. tools/measure_estimates.py says how well it fits.
 FIXED = 5 * MB
-# The encoder is copied whole before its number format and its memory layout are changed.
-WEIGHTS = {2: 0.87, 4: 1.57, 8: 3.1}
 # What the convolutions and the allocator hold besides the tensors, in images (B, 3, H, W) of float32; holes in the heap
 # are smaller than what is mapped for itself, so they stop growing.
 OVERHEAD_IMAGES, MOST_OVERHEAD = 26, 4 * MMAP
 # An Optimisation's image, its gradient, the best and the one before, the first one, the result, Adam's two moments.
 ADAM_IMAGES = 9
-# For L-BFGS two images for each step kept, and what a step computes by the way: 12 in a heap, none to speak of where
-# they are mapped, for then they are gone before the next evaluation.
-LBFGS_HEAP, LBFGS_PAIR = 12, 2
+# For L-BFGS two images in half precision for each step kept, and what a step computes by the way: 12 in a heap, none
+# to speak of where they are mapped, for then they are gone before the next evaluation.
+LBFGS_HEAP, LBFGS_PAIR = 12, 1
 # The preconditioner's spectra and the point it moves.
 PRECONDITION_IMAGES = 6
 # The differences that total variation keeps for its backward pass.
@@ -144,9 +144,14 @@ def _overhead(image: int) -> int:
     return min(OVERHEAD_IMAGES * image, MOST_OVERHEAD)
 
 
-def weights_bytes(encoder: Encoder, unit: int) -> int:
-    """What preparing a copy of the encoder takes, the parameters counted as float32."""
-    return FIXED + round(WEIGHTS[unit] * 4 * sum(p.numel() for p in encoder.parameters()))
+def weights_bytes(encoder: Encoder, unit: int, names: Sequence[str]) -> int:
+    """What a prepared copy of the encoder takes, and for either pass the packed weights of the layers used."""
+    copied = sum(p.numel() for p in encoder.parameters())
+    packed = 0
+    if unit == 2 and has_bfloat16():
+        used = [layer for layer in layers_of(encoder, (1, 1), names) if layer.kind == "conv"]
+        packed = sum(9 * layer.before * layer.channels for layer in used[1:])
+    return FIXED + unit * (copied + 2 * packed)
 
 
 def fresh_bytes(encoder: Encoder, size: tuple[int, int], names: Sequence[str], unit: int) -> int:
@@ -157,7 +162,8 @@ def fresh_bytes(encoder: Encoder, size: tuple[int, int], names: Sequence[str], u
 
 def _pass(layers: Sequence[Layer], contents: Sequence[str], styles: Sequence[str], unit: int, variation: int) -> int:
     """The fullest moment of one forward and backward pass, in bytes."""
-    now = variation + layers[0].before * math.prod(layers[0].size) * unit
+    split = 2 if unit == 2 and layers[0].before == 3 else 1  # the image in bfloat16, and what is left of it
+    now = variation + split * layers[0].before * math.prod(layers[0].size) * unit
     most, loose, half = now, 0, unit < 4
     kept: list[int] = []
     for layer in layers:
@@ -175,7 +181,9 @@ def _pass(layers: Sequence[Layer], contents: Sequence[str], styles: Sequence[str
             most = max(most, now + keeps + (out if layer.kind == "avg" else 0))
         if layer.name in styles:
             gram = 4 * layer.channels**2
-            most = max(most, now + loose + keeps + (4 * layer.numbers if half else 0) + 3 * gram)
+            # In half precision few positions are summed up in float32, and many in stretches.
+            copied = 4 * layer.numbers if half and math.prod(layer.size) < STRETCH * FEWEST_STRETCHES else 0
+            most = max(most, now + loose + keeps + copied + 3 * gram)
             keeps += gram
         if layer.name in contents:
             most = max(most, now + loose + keeps + 4 * layer.numbers * (2 + half))

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "nst_helpers"
 
 # Each module may import those named before it in a line above, never one below.
 FLOORS = [
-    {"errors", "fused", "lbfgs", "pace", "precondition"},
+    {"errors", "fused", "heap", "lbfgs", "pace", "packed", "precondition"},
     {"losses"},
     {"compat", "decode", "download", "weightfiles", "conventions"},
     {"images", "resolver", "lessons", "verdicts", "figure_data"},

@@ -27,7 +27,7 @@ import torch  # noqa: E402
 from contenders import NETWORKS, RUNS, Absent, pictures, textbook_loss, textbook_model  # noqa: E402
 
 PARTS = ("limit", "evaluation", "loss", "memory", "linear", "import")
-RACERS = ("textbook", "pystiche", "+ fused Gram", "+ bfloat16", "+ preconditioner")  # in loss and in memory
+RACERS = ("textbook", "pystiche", "+ fused Gram", "+ packed weights", "+ preconditioner")  # in loss and in memory
 LAYERS = [(64, 2), (128, 2), (256, 4), (512, 4), (512, 1)]
 
 
@@ -171,7 +171,7 @@ def draw(report, folder):
 
 
 def _label(name):
-    names = {"+ fused Gram": "float32", "+ bfloat16": "bfloat16", "+ preconditioner": "everything on"}
+    names = {"+ fused Gram": "float32", "+ packed weights": "bfloat16", "+ preconditioner": "everything on"}
     return f"package, {names[name]}" if name in names else name
 
 
@@ -201,7 +201,7 @@ def main():
         for name, value in seconds.items():
             share = ""
             if "tflops" in report:
-                kind = "bfloat16" if name in ("+ bfloat16", "+ preconditioner") else "float32"
+                kind = "bfloat16" if name in list(RUNS)[list(RUNS).index("+ bfloat16") :] else "float32"
                 share = f"{gflop(options.size) / value / 1e3 / report['tflops'][kind]:7.0%} of the limit"
             print(f"  {name:18} {value * 1e3:7.0f} ms   {seconds['textbook'] / value:5.2f} x {share}")
         print("  on a GPU            not measured" if options.device == "cpu" else f"  on {options.device}")
@@ -232,7 +232,7 @@ def main():
             share = row[max(row)] / peaks["textbook"][max(row)]
             print(f"  {name:18}", *(f"{value / 2**20:10.0f}" for value in row.values()), f"{share:10.2f}")
     if "linear" in options.only:
-        name = "+ bfloat16"
+        name = "+ packed weights"
         seconds = {s: per_evaluation(s, 1, options.device, (name,))[name] for s in (128, 256, 512, 1024)}
         report["linear"] = {"seconds": seconds, "exponent": exponent(seconds)}
         print("\nOne evaluation by size:", *(f"{s} px {t:.2f} s" for s, t in seconds.items()), end="; ")

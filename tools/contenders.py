@@ -227,13 +227,19 @@ def pystiche_run(network, content, style, evaluations, see):
 # This package, with its levers switched on one after the other.
 
 
-def package_run(network, content, style, evaluations, see, *, bfloat16, last=True, fused=True, smooth=False):
+def package_run(
+    network, content, style, evaluations, see, *, bfloat16, last=True, fused=True, packed=True, smooth=False
+):
     from nst_helpers import iterate
     from nst_helpers.encoders import Encoder, Spec
 
     blocks = tuple((w,) * d for w, d in zip(WIDTHS.values(), network.depths, strict=True))
     encoder = Encoder(Spec("benchmark", blocks, mean=MEAN, std=STD), weights=network.weights)
-    with lever("losses", "fused_gram", "gram_matrix", off=not fused), without_channels_last(off=not last):
+    with (
+        lever("losses", "fused_gram", "gram_matrix", off=not fused),
+        lever("devices", "pack", "unpack", off=not packed),
+        without_channels_last(off=not last),
+    ):
         steps = iterate(
             content,
             style,
@@ -289,7 +295,8 @@ RUNS = {
     "package, plain": lambda *a: package_run(*a, bfloat16=False, last=False, fused=False),
     "+ channels last": lambda *a: package_run(*a, bfloat16=False, fused=False),
     "+ fused Gram": lambda *a: package_run(*a, bfloat16=False),
-    "+ bfloat16": lambda *a: package_run(*a, bfloat16=True),
+    "+ bfloat16": lambda *a: package_run(*a, bfloat16=True, packed=False),
+    "+ packed weights": lambda *a: package_run(*a, bfloat16=True),
     "+ preconditioner": lambda *a: package_run(*a, bfloat16=True, smooth=True),
 }
 
