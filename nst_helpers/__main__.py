@@ -34,6 +34,7 @@ CHOICES = (
     "device",
     "precision",
     "precondition",
+    "history_size",
     "tile",
 )  # the options that are passed on to `stylize` as they are
 # tqdm's own guess of what is left takes all steps to last alike, and those of a resumed run to have been made just now.
@@ -61,7 +62,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="short side of all pictures in pixels, or 'fit' for the largest that the memory holds (default: 256)",
     )
-    add("--steps", type=_positive, default=default.steps, help="closure evaluations (default: %(default)s)")
+    add(
+        "--steps",
+        type=_steps,
+        default=default.steps,
+        metavar="N[,N...]",
+        help="closure evaluations: shared out among the scales, or a number for each, as 150,60 (default: %(default)s)",
+    )
     add("--optimizer", choices=OPTIMIZERS, default=default.optimizer, help="(default: %(default)s)")
     add("--lr", type=float, default=default.lr, help="learning rate (default: 1 for lbfgs, 0.03 for adam)")
     add("--lr-schedule", choices=SCHEDULES, default=default.lr_schedule, help="(default: %(default)s)")
@@ -74,6 +81,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", help="cpu, cuda or mps (default: the fastest there is)")
     add("--precision", choices=("auto", "float32", "bfloat16"), default=default.precision, help="(default: auto)")
     add("--precondition", action="store_true", help="let L-BFGS prefer smooth changes: fewer steps from a photo")
+    add(
+        "--history-size",
+        type=_positive,
+        default=default.history_size,
+        metavar="N",
+        help="steps that L-BFGS keeps; fewer take less memory (default: %(default)s)",
+    )
     add("--tile", type=_positive, help="evaluate in tiles of so many pixels: less memory, half as long again")
     add("--save-every", type=_positive, metavar="N", help="also save the picture and a checkpoint every N steps")
     add("--history", metavar="FILE.json", help="write one record per closure evaluation")
@@ -109,6 +123,7 @@ def run(options: argparse.Namespace) -> int:
     history = Path(options.history) if options.history else None
     if history and not history.parent.is_dir():
         raise ValueError(f"The folder {history.parent} for --history doesn't exist: make it first.")
+    total = options.steps if isinstance(options.steps, int) else sum(options.steps)
     size = options.scales[-1] if options.scales else options.size
     content = read(options.content, None if size == "fit" else size)
     styles = [read(style, None if size == "fit" else size) for style in options.style]
@@ -123,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    with tqdm(total=options.steps, bar_format=BAR, disable=options.quiet or None, file=sys.stdout) as bar:
+    with tqdm(total=total, bar_format=BAR, disable=options.quiet or None, file=sys.stdout) as bar:
 
         def show(step: Step) -> None:
             bar.n = step.evaluation.step
@@ -193,6 +208,11 @@ def _positive(text: str) -> int:
     if (value := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{text} came, but it needs to be 1 or more")
     return value
+
+
+def _steps(text: str) -> int | list[int]:
+    steps = [_positive(word) for word in text.split(",")]
+    return steps if len(steps) > 1 else steps[0]
 
 
 def _size(text: str) -> int | str:

@@ -1,7 +1,7 @@
 """What a run will cost, known before it: seconds from a short calibration on this machine, bytes from the shapes.
 
 An evaluation's cost is a little for each layer and the rest by the pixel, so two small evaluations say what a large
-one takes. Where a run can't keep its memory (heap.py), what fresh memory costs is measured too.
+one takes. Where a run doesn't keep its memory (heap.py), what fresh memory costs is measured too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .devices import choose_device, choose_precision, peak_memory, prepare
 from .encoders import Encoder, load_encoder
 from .errors import NSTError
 from .footprint import (
+    KEPT,
     fresh_bytes,
     memory_available,
     optimiser_bytes,
@@ -120,8 +121,11 @@ def estimate(
     encoder, start = _encoder(settings), time.perf_counter()
     prepared = prepare(encoder, device=device, precision=settings.precision)
     seconds = time.perf_counter() - start
+    need = run_bytes(size, styles, settings, tile=tile, encoder=prepared)
+    if kept := has_room(need, device):
+        need = round(KEPT * need)
     rates, move = evaluation_rates(prepared, settings), optimiser_rate(settings, device)
-    scales = []
+    scales, seconds = [], seconds + rates.first
     for (height, width), steps in plan(torch.empty(1, 3, *size, device="meta"), settings):
         shrink, area = height / size[0], height * width
         areas = [area, *(math.prod(s) * shrink**2 for s in styles)]
@@ -130,12 +134,11 @@ def estimate(
             each = rates.fixed + (rates.pixel * work_ratio(prepared, settings, (height, width), tile) + move) * area
         else:
             each = rates.fixed + (rates.pixel + move) * area
-            if device.type == "cpu" and not keeps_memory():
+            if device.type == "cpu" and not kept:
                 fresh = fresh_bytes(prepared, (height, width), layers_used(settings), unit_of(prepared))
                 each += fresh_rate() * fresh if fresh else 0.0
         seconds += steps * each
         scales.append((steps, each))
-    need = run_bytes(size, styles, settings, tile=tile, encoder=prepared)
     return Estimate(
         seconds=seconds,
         scales=tuple(scales),
@@ -143,6 +146,15 @@ def estimate(
         peak_bytes=max(_held(device) + need, peak_memory(device) or 0),
         available_bytes=memory_available(device),
     )
+
+
+def has_room(need: int, device: torch.device) -> bool:
+    """Whether a run that needs so many bytes may keep memory at hand: where twice as much is free.
+
+    >>> has_room(1, torch.device("cpu")) == keeps_memory(), has_room(2**60, torch.device("cpu"))
+    (True, False)
+    """
+    return device.type == "cpu" and keeps_memory() and 2 * need <= memory_available(device)
 
 
 def calibrating(settings: Settings) -> Iterator[None]:
@@ -157,7 +169,7 @@ def calibrating(settings: Settings) -> Iterator[None]:
     yield from measuring(prepare(_encoder(settings), device=device, precision=settings.precision), settings)
     optimiser_rate(settings, device)
     yield
-    if device.type == "cpu" and not keeps_memory():
+    if device.type == "cpu":
         fresh_rate()
     yield
 
@@ -268,16 +280,17 @@ def check_fits(
     *,
     available: int | None = None,
     **options: Any,
-) -> None:
-    """Raise TooLargeError, with the largest size that fits, where a run needs more memory than there is.
+) -> int:
+    """The bytes that a run needs; raises TooLargeError, with the largest size that fits, where that is too much.
 
-    >>> check_fits((64, 80), (64, 64), precision="float32")
+    >>> check_fits((64, 80), (64, 64), precision="float32") > 2**20
+    True
     """
     settings, tile = _settings(settings, options)
     available = memory_available(choose_device(settings.device)) if available is None else available
     content, *style = sizes_of(content, style, settings)
     if (need := run_bytes(content, style, settings, tile=tile)) <= available:
-        return
+        return need
     height, width = plan(torch.empty(1, 3, *content, device="meta"), settings)[-1][0]
     short = largest_size(content, style, settings, available=available, tile=tile)
     advice = ""

@@ -21,6 +21,7 @@ from .fused import FEWEST_STRETCHES, STRETCH
 from .segments import Network
 
 __all__ = [
+    "KEPT",
     "MMAP",
     "fresh_bytes",
     "layers_of",
@@ -38,14 +39,18 @@ MMAP = 32 * MB
 # Measured over 96 to 512 px, both optimisers, the mini encoder and VGG-19, in float32 and in bfloat16: how much more a
 # process held than before, fitted by what the count below gives. tools/measure_estimates.py says how well it fits.
 FIXED = 5 * MB
+# Weights packed for either pass, and as much again that putting them in order takes and leaves in the heap.
+PACKED = 4
+# How much more a run takes that keeps its memory: a heap that keeps all its pieces has holes.
+KEPT = 1.08
 # What the convolutions and the allocator hold besides the tensors, in images (B, 3, H, W) of float32; holes in the heap
 # are smaller than what is mapped for itself, so they stop growing.
-OVERHEAD_IMAGES, MOST_OVERHEAD = 26, 4 * MMAP
+OVERHEAD_IMAGES, MOST_OVERHEAD = 48, 5 * MMAP
 # An Optimisation's image, its gradient, the best and the one before, the first one, the result, Adam's two moments.
 ADAM_IMAGES = 9
-# For L-BFGS two images in half precision for each step kept, and what a step computes by the way: 12 in a heap, none
+# For L-BFGS two images in half precision for each step kept, and what a step computes by the way: 10 in a heap, none
 # to speak of where they are mapped, for then they are gone before the next evaluation.
-LBFGS_HEAP, LBFGS_PAIR = 12, 1
+LBFGS_HEAP, LBFGS_PAIR = 10, 1
 # The preconditioner's spectra and the point it moves.
 PRECONDITION_IMAGES = 6
 # The differences that total variation keeps for its backward pass.
@@ -151,7 +156,7 @@ def weights_bytes(encoder: Encoder, unit: int, names: Sequence[str]) -> int:
     if unit == 2 and has_bfloat16():
         used = [layer for layer in layers_of(encoder, (1, 1), names) if layer.kind == "conv"]
         packed = sum(9 * layer.before * layer.channels for layer in used[1:])
-    return FIXED + unit * (copied + 2 * packed)
+    return FIXED + unit * (copied + PACKED * packed)
 
 
 def fresh_bytes(encoder: Encoder, size: tuple[int, int], names: Sequence[str], unit: int) -> int:

@@ -2,7 +2,8 @@
 
 The C library of Linux hands every tensor above 32 MB back to the system when it is let go of, and asks for it anew at
 the next one, zeroed page by page: a fifth of an evaluation's time at 512 px. A run needs the same tensors at each of
-its evaluations, so here they stay. This holds for the whole process, and only while a run is under way.
+its evaluations, so here they stay. A heap that keeps its pieces has holes, which take up to a fifth more memory: that
+is for runs with room to spare. It holds for the whole process, and only while a run is under way.
 """
 
 from __future__ import annotations

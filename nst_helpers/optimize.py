@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import time
@@ -17,7 +18,7 @@ from .checkpoints import fingerprint, read_checkpoint, write_checkpoint
 from .devices import prepare
 from .encoders import Encoder, load_encoder
 from .engine import HISTORY_SIZE, Evaluation, Optimisation
-from .estimates import check_fits, sizes_of
+from .estimates import check_fits, has_room, sizes_of
 from .heap import give_back, kept_memory
 from .images import check_image, resize, save_image
 from .losses import Convention
@@ -197,14 +198,14 @@ def iterate(
     encoder = load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
     settings = replace(settings, encoder=encoder)
     sizes = sizes_of(content, styles, settings)
-    check_fits(sizes[0], sizes[1:], settings, size=None)
+    need = check_fits(sizes[0], sizes[1:], settings, size=None)
     if settings.size is not None:
         content, *styles = (resize(image, size) for image, size in zip([content, *styles], sizes, strict=True))
     encoder = prepare(encoder, device=settings.device, precision=settings.precision)
     like = encoder.normalize.mean
     content, styles = content.to(like), [s.to(like) for s in styles]
     stages, started, image = plan(content, settings), time.perf_counter(), None
-    with kept_memory():
+    with kept_memory() if has_room(need, content.device) else contextlib.nullcontext():
         for scale, (size, steps) in enumerate(stages):
             if state and scale < state["scale"]:
                 continue

@@ -39,6 +39,16 @@ def test_a_picture_and_a_closing_line(files, capsys):
     assert not list(files.glob("*.checkpoint"))
 
 
+def test_each_scale_has_its_own_number_of_steps(files, capsys):
+    history = files / "h.json"
+    more = ["--scales", "16", "32", "--history-size", "3", "--history", str(history)]
+    assert main(arguments(files, *more, steps="4,2")) == 0
+    assert [record["size"][0] for record in json.loads(history.read_text())] == [16] * 4 + [32] * 2
+    assert "6 steps in" in capsys.readouterr().out
+    assert main(arguments(files, "--scales", "16", "32", steps="4,2,1")) == 2
+    assert "doesn't fit 2 scale(s)" in capsys.readouterr().err
+
+
 def test_the_same_seed_writes_the_same_file(files):
     contents = []
     for _ in range(2):

@@ -43,15 +43,15 @@ def test_bytes_and_seconds_are_near_the_truth(optimizer, tmp_path):
     told = tmp_path / "told.json"
     command = [sys.executable, "tools/measure_estimates.py", "--sizes", "128", "--encoders", "mini", "--threads", "1"]
     command += ["--precisions", "float32", "--optimizers", optimizer, "--json", str(told)]
-    for attempt in range(3):
+    for attempt in range(5):
         subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
         (row,) = json.loads(told.read_text())
         assert abs(row["peak_error"]) < 0.15
         # What a small run adds is little beside what the allocator happens to have at hand.
         assert abs(row["run_error"]) * row["run"] < max(0.3 * row["run"], 32)  # MB
-        if abs(row["seconds_error"]) < 0.4 or attempt == 2:
+        if abs(row["seconds_error"]) < 0.25 or attempt == 4:
             break
-    assert abs(row["seconds_error"]) < 0.6
+    assert abs(row["seconds_error"]) < 0.5
 
 
 def test_the_count_is_what_pytorch_allocates():
