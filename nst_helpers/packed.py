@@ -135,6 +135,10 @@ class _Packed:
     def __deepcopy__(self, memo: dict[int, Any]) -> _Packed:
         return self
 
+    def __getstate__(self) -> dict[str, Tensor]:
+        # Another process, on another processor, makes an order of its own.
+        return {"weight": self.weight}
+
 
 class _Convolve(torch.autograd.Function):
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -133,6 +134,14 @@ def test_the_split_adds_up_and_has_the_plain_gradient():
     assert (rounded + rest - image).abs().max() < 2**-16
     (gradient,) = torch.autograd.grad((rounded + rest).sum(), image)
     assert torch.equal(gradient, torch.ones_like(image))
+
+
+def test_a_packed_layer_goes_to_another_process():
+    layer, x = pack(convolution()), noise(1, 16, 5, 6)
+    made = layer(x)
+    there = pickle.loads(pickle.dumps(layer))
+    assert torch.equal(there(x), made)
+    assert isinstance(there, PackedConv)
 
 
 def test_copies_share_the_packed_weights():
