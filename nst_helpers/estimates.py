@@ -22,13 +22,13 @@ from .errors import NSTError
 from .footprint import (
     KEPT,
     fresh_bytes,
+    has_room,
     memory_available,
     optimiser_bytes,
     tiled_bytes,
     untiled_bytes,
     weights_bytes,
 )
-from .heap import keeps_memory
 from .pace import amount_words, time_words
 from .settings import Settings, plan
 
@@ -146,15 +146,6 @@ def estimate(
         peak_bytes=max(_held(device) + need, peak_memory(device) or 0),
         available_bytes=memory_available(device),
     )
-
-
-def has_room(need: int, device: torch.device) -> bool:
-    """Whether a run that needs so many bytes may keep memory at hand: where twice as much is free.
-
-    >>> has_room(1, torch.device("cpu")) == keeps_memory(), has_room(2**60, torch.device("cpu"))
-    (True, False)
-    """
-    return device.type == "cpu" and keeps_memory() and 2 * need <= memory_available(device)
 
 
 def calibrating(settings: Settings) -> Iterator[None]:

@@ -18,12 +18,14 @@ from torch import nn
 from .devices import has_bfloat16
 from .encoders import Encoder, Pool
 from .fused import FEWEST_STRETCHES, STRETCH
+from .heap import keeps_memory
 from .segments import Network
 
 __all__ = [
     "KEPT",
     "MMAP",
     "fresh_bytes",
+    "has_room",
     "layers_of",
     "memory_available",
     "optimiser_bytes",
@@ -136,7 +138,7 @@ def optimiser_bytes(size: tuple[int, int], optimizer: str, history: int, *, prec
     """What an `Optimisation` holds of images of that size, its own and its optimiser's.
 
     >>> optimiser_bytes((512, 512), "lbfgs", 10) // 2**20, optimiser_bytes((512, 512), "adam", 10) // 2**20
-    (123, 27)
+    (87, 27)
     """
     image = 12 * math.prod(size)
     images = ADAM_IMAGES + PRECONDITION_IMAGES * precondition
@@ -222,6 +224,15 @@ def memory_available(device: torch.device | str = "cpu", *, root: Path = Path("/
     import psutil
 
     return max(0, min([psutil.virtual_memory().available, *_left_by_limits(root)]))
+
+
+def has_room(need: int, device: torch.device) -> bool:
+    """Whether a run that needs so many bytes may keep memory at hand: where twice as much is free.
+
+    >>> has_room(1, torch.device("cpu")) == keeps_memory(), has_room(2**60, torch.device("cpu"))
+    (True, False)
+    """
+    return device.type == "cpu" and keeps_memory() and 2 * need <= memory_available(device)
 
 
 def _left_by_limits(root: Path) -> Iterator[int]:

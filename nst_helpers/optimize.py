@@ -18,7 +18,8 @@ from .checkpoints import fingerprint, read_checkpoint, write_checkpoint
 from .devices import prepare
 from .encoders import Encoder, load_encoder
 from .engine import HISTORY_SIZE, Evaluation, Optimisation
-from .estimates import check_fits, has_room, sizes_of
+from .estimates import check_fits, sizes_of
+from .footprint import has_room
 from .heap import give_back, kept_memory
 from .images import check_image, resize, save_image
 from .losses import Convention
