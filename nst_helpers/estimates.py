@@ -98,12 +98,7 @@ class Estimate:
         return f"about {time_words(self.seconds)} and {need} of the {free} free"
 
 
-def estimate(
-    content: Picture,
-    style: Pictures,
-    settings: Settings | None = None,
-    **options: Any,
-) -> Estimate:
+def estimate(content: Picture, style: Pictures, settings: Settings | None = None, **options: Any) -> Estimate:
     """Seconds and bytes that `stylize(content, style, **options)` will take on this machine, without running it.
 
     Takes a `Settings` or its fields as keywords, as `iterate` does. A picture may be given by its height
@@ -122,10 +117,10 @@ def estimate(
     prepared = prepare(encoder, device=device, precision=settings.precision)
     seconds = time.perf_counter() - start
     need = run_bytes(size, styles, settings, tile=tile, encoder=prepared)
-    if kept := has_room(need, device):
-        need = round(KEPT * need)
-    rates, move = evaluation_rates(prepared, settings), optimiser_rate(settings, device)
-    scales, seconds = [], seconds + rates.first
+    kept = has_room(need, device)
+    need = round(KEPT * need) if kept else need
+    rates, move, scales = evaluation_rates(prepared, settings), optimiser_rate(settings, device), []
+    seconds += rates.first
     for (height, width), steps in plan(torch.empty(1, 3, *size, device="meta"), settings):
         shrink, area = height / size[0], height * width
         areas = [area, *(math.prod(s) * shrink**2 for s in styles)]
@@ -250,12 +245,7 @@ def largest_size(
     return low
 
 
-def fit_size(
-    content: Picture,
-    style: Pictures,
-    settings: Settings | None = None,
-    **options: Any,
-) -> int:
+def fit_size(content: Picture, style: Pictures, settings: Settings | None = None, **options: Any) -> int:
     """What `size="fit"` means: the content's own short side, or the largest that fits where that is less.
 
     >>> fit_size((64, 80), (64, 64), precision="float32")
