@@ -69,7 +69,7 @@ def measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
     like = encoder.normalize.mean
     pools = sum(name.startswith("pool") for name in encoder.layer_names)
     sides = (max(SMALL, 2**pools), max(LARGE, 2 ** (pools + 1)))
-    models, images, firsts, builds, times = [], [], [], {}, {side: [] for side in sides}
+    models, images, builds, firsts, times = [], [], {}, {}, {side: [] for side in sides}
     for side in sides:
         image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(like)
         start = _now(like)
@@ -87,7 +87,7 @@ def measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
         yield
         start = _now(like)
         _evaluate(model, images[-1])
-        firsts.append(_now(like) - start)
+        firsts[side] = _now(like) - start
         yield
     for done in itertools.count():
         for side, model, image in zip(sides, models, images, strict=True):
@@ -98,7 +98,7 @@ def measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
         if done >= 1 and sum(map(sum, times.values())) > BUDGET:
             break
     fixed, pixel = _line(*((side**2, statistics.median(times[side])) for side in sides))
-    first = max(0.0, firsts[0] - statistics.median(times[sides[0]]))
+    first = max(0.0, firsts[sides[0]] - statistics.median(times[sides[0]]))
     _known[key] = Rates(fixed, pixel, *_line(*((side**2, builds[side]) for side in sides)), first)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["fused_gram", "gram_sum"]
+__all__ = ["HALF", "fused_gram", "gram_sum"]
 
 STRETCH, FEWEST_STRETCHES = 256, 64
 HALF = (torch.bfloat16, torch.float16)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .fused import fused_gram
+from .fused import HALF, fused_gram
 
 __all__ = [
     "CONVENTIONS",
@@ -246,7 +246,7 @@ class TVLoss(nn.Module):
 
 def _full(x: Tensor) -> Tensor:
     """float32 for half precision: sums over many positions lose digits there."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    return x.float() if x.dtype in HALF else x
 
 
 def _same_shape(a: Tensor, b: Tensor, what: str) -> None:
