@@ -20,6 +20,10 @@ from .settings import Settings
 __all__ = ["CheckpointError", "fingerprint", "read_checkpoint", "write_checkpoint"]
 
 
+# What a state holds has changed with the package: an older file can't be gone on from.
+FORMAT = "2"
+
+
 class CheckpointError(NSTError, ValueError):
     """A checkpoint that can't be read, or that belongs to another run."""
 
@@ -34,7 +38,7 @@ def fingerprint(settings: Settings, content: Tensor, styles: Sequence[Tensor]) -
     told = {f.name: _word(getattr(settings, f.name)) for f in fields(settings) if f.name not in ("device", "steps")}
     if settings.scales is not None or settings.lr_schedule != "constant":
         told["steps"] = _word(settings.steps)  # Elsewhere a run may go on for longer than first asked for.
-    return told | {"content": _word(content), "style": _word(list(styles))}
+    return told | {"content": _word(content), "style": _word(list(styles)), "format": FORMAT}
 
 
 def _word(value: Any) -> str:

@@ -437,3 +437,13 @@ def test_the_peak_of_memory_is_the_processs_own():
     code = "import torch; from nst_helpers.devices import peak_memory; print(peak_memory(torch.device('cpu')))"
     child = int(subprocess.check_output([sys.executable, "-c", code], text=True))
     assert child < peak_memory(torch.device("cpu")) - big.nbytes / 2
+
+
+def test_a_checkpoint_of_an_older_form_is_refused_in_a_sentence(tmp_path, monkeypatch):
+    """L-BFGS's pairs were kept in another form once: such a state can't be loaded, and says so before the run."""
+    path = tmp_path / "state"
+    with monkeypatch.context() as older:
+        older.setattr("nst_helpers.checkpoints.FORMAT", "1")
+        stylize(CONTENT, STYLE, checkpoint=path, **_options("lbfgs", steps=3))
+    with pytest.raises(CheckpointError, match="different: format"):
+        stylize(CONTENT, STYLE, checkpoint=path, resume=True, **_options("lbfgs", steps=5))
