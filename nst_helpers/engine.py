@@ -192,6 +192,7 @@ class Optimisation:
         gradient = (self.root.apply(gradient) if self.root else gradient).flatten()
         if self.moved is not None:
             self.known.add(self.moved, gradient - self.gradient)
+        self.known.judge(self._loss)
         change = self.known.direction(gradient)
         if self.moved is None:
             first = before.numel() * (FRESH_STEP if self.local else FIRST_STEP)

@@ -6,6 +6,10 @@ as it has to be, and tells what it came to; and nothing waits for a GPU.
 
 Steps and changes may be kept in float16, in shares of their largest entry: half the memory, which for large pictures is
 most of what a run holds, and the loss curves are the same.
+
+Where the pairs say nothing, the step's length is a guess. PyTorch's is the shorter of the two that the last pair allows
+(Barzilai & Borwein 1988): safe, and for pictures too short. Here the guess moves from the shorter towards the longer as
+long as the loss keeps falling, and back where it rises.
 """
 
 from __future__ import annotations
@@ -23,6 +27,10 @@ __all__ = ["LBFGS"]
 # A pair of step and change of gradient whose product is no larger tells of rounding, or of a curvature that isn't
 # convex; torch.optim.LBFGS leaves out the same.
 LEAST_CURVATURE = 1e-10
+# How far the guess moves after a loss that fell, and what is left of the way after one that rose. Chosen by the loss
+# after 100 to 300 evaluations, on trained and on random weights.
+FURTHER, BACK = 0.02, 0.7
+SCALARS = ("scale", "spread", "reach", "loss")
 
 
 @dataclass(frozen=True)
@@ -51,13 +59,27 @@ class LBFGS:
     >>> bool(point.abs().max() < 1e-6)
     True
 
-    Source: Nocedal & Wright 2006, Numerical Optimization, algorithm 7.4 and equation 7.20.
+    Source: Nocedal & Wright 2006, Numerical Optimization, algorithm 7.4 and equation 7.20; Barzilai & Borwein 1988,
+    Two-Point Step Size Gradient Methods, equations 5 and 6.
     """
 
     def __init__(self, history_size: int, *, compact: bool = False) -> None:
         self.pairs: deque[_Pair] = deque(maxlen=history_size)
+        # The shorter length, how many times as long the longer is, and how far from one to the other, 0 to 1.
         self.scale: Tensor | None = None
+        self.spread: Tensor | None = None
+        self.reach: Tensor | None = None
+        self.loss: Tensor | None = None
         self.compact = compact
+
+    def judge(self, loss: Tensor) -> None:
+        """Hear the loss (a scalar) that the last step led to: the next one reaches further if it fell, else less far."""
+        if self.loss is None:
+            self.reach = torch.zeros_like(loss)
+        else:
+            further = (self.reach + FURTHER).clamp(max=1.0)
+            self.reach = torch.where(loss < self.loss, further, self.reach * BACK)
+        self.loss = loss
 
     def add(self, step: Tensor, change: Tensor) -> None:
         """Learn that along `step` the gradient changed by `change`; the oldest pair gives way."""
@@ -68,8 +90,10 @@ class LBFGS:
         product = step.dot(change)
         # Whether a pair is good only the device knows: one that isn't is kept with a weight of 0, and says nothing.
         weight = torch.where(good, 1 / product, torch.zeros_like(product))
-        scale = torch.ones_like(product) if self.scale is None else self.scale
-        self.scale = torch.where(good, product / change.dot(change), scale)
+        one, squares = torch.ones_like(product), change.dot(change)
+        scale, spread = (one, one) if self.scale is None else (self.scale, self.spread)
+        self.scale = torch.where(good, product / squares, scale)
+        self.spread = torch.where(good, step.dot(step) / product * (squares / product), spread)
         self.pairs.append(_Pair(*kept, weight))
 
     def _kept(self, vector: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,7 +111,7 @@ class LBFGS:
             result.addcmul_(_full(pair.change, pair.change_size), share, value=-1)
             shares.append(share)
         if self.scale is not None:
-            result.mul_(self.scale)
+            result.mul_(self.scale if self.reach is None else self.scale * self.spread**self.reach)
         for pair, share in zip(self.pairs, reversed(shares), strict=True):
             other = _full(pair.change, pair.change_size).dot(result) * pair.weight
             result.addcmul_(_full(pair.step, pair.step_size), share - other)
@@ -96,13 +120,14 @@ class LBFGS:
     def state(self) -> dict[str, Any]:
         """What `load` takes back."""
         pairs = [tuple(getattr(pair, f.name).cpu() for f in fields(_Pair)) for pair in self.pairs]
-        return {"pairs": pairs, "scale": self.scale}
+        return {"pairs": pairs} | {name: getattr(self, name) for name in SCALARS}
 
     def load(self, state: Mapping[str, Any], *, device: torch.device | str = "cpu") -> None:
         """Go on from a `state()`."""
         self.pairs.clear()
         self.pairs.extend(_Pair(*(t.to(device) for t in pair)) for pair in state["pairs"])
-        self.scale = None if state["scale"] is None else state["scale"].to(device)
+        for name in SCALARS:
+            setattr(self, name, None if state[name] is None else state[name].to(device))
 
 
 def _full(shares: Tensor, size: Tensor) -> Tensor:

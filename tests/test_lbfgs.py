@@ -120,6 +120,40 @@ def test_without_any_pair_it_goes_downhill_and_leaves_the_gradient_alone():
     assert torch.equal(gradient, torch.tensor([0.3, -2.0]))
 
 
+def guess(known: LBFGS) -> float:
+    """The length given to a direction that the pairs say nothing of."""
+    return -known.direction(torch.tensor([0.0, 0.0, 1.0]))[2].item()
+
+
+def test_falling_losses_lengthen_the_guess_from_the_shorter_to_the_longer_and_rising_ones_shorten_it():
+    known = LBFGS(4)
+    known.add(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([1.0, 3.0, 0.0]))
+    # Step times change is 4, the squares are 2 and 10: the lengths are 4 / 10 and 2 / 4.
+    assert guess(known) == pytest.approx(0.4)
+    losses = iter(range(100, 0, -1))
+    known.judge(torch.tensor(float(next(losses))))
+    assert guess(known) == pytest.approx(0.4)  # One loss alone neither falls nor rises.
+    for _ in range(5):
+        known.judge(torch.tensor(float(next(losses))))
+    assert guess(known) == pytest.approx(0.4 * 1.25**0.1)
+    known.judge(torch.tensor(1000.0))
+    assert guess(known) == pytest.approx(0.4 * 1.25**0.07)
+    known.judge(torch.tensor(float("nan")))
+    assert guess(known) == pytest.approx(0.4 * 1.25**0.049)
+    known.judge(torch.tensor(99.0))
+    for _ in range(60):
+        known.judge(torch.tensor(float(next(losses))))
+    assert guess(known) == pytest.approx(0.5)
+
+
+def test_what_a_pair_says_holds_however_far_the_guess_reaches():
+    known, step, change = LBFGS(4), torch.tensor([1.0, 1.0, 0.0]), torch.tensor([1.0, 3.0, 0.0])
+    known.add(step, change)
+    for loss in range(40, 0, -1):
+        known.judge(torch.tensor(float(loss)))
+    torch.testing.assert_close(known.direction(change), -step)
+
+
 @pytest.mark.parametrize("compact", [False, True])
 def test_a_state_goes_on_where_it_was(compact):
     known, other = LBFGS(2, compact=compact), LBFGS(2, compact=compact)
@@ -127,10 +161,15 @@ def test_a_state_goes_on_where_it_was(compact):
     for _ in range(3):
         step = torch.rand(5, generator=g)
         known.add(step, step * torch.rand(5, generator=g))
+        known.judge(torch.rand((), generator=g))
+    known.judge(torch.tensor(-1.0))
     other.load(known.state())
     gradient = torch.rand(5, generator=g)
     assert torch.equal(other.direction(gradient), known.direction(gradient))
     assert len(other.pairs) == 2
+    for again in (known, other):
+        again.judge(torch.tensor(-2.0))
+    assert other.reach == known.reach > 0
 
 
 def test_it_never_asks_the_device_for_a_number():
@@ -149,5 +188,6 @@ def test_it_never_asks_the_device_for_a_number():
         assert Watch.asked == 1
         for i in range(1, 6):
             known.add(torch.full((4,), float(i)), torch.arange(4.0))
+            known.judge(torch.tensor(1.0 / i))
             known.direction(torch.ones(4))
     assert Watch.asked == 1
