@@ -73,7 +73,7 @@ class LBFGS:
         self.compact = compact
 
     def judge(self, loss: Tensor) -> None:
-        """Hear the loss (a scalar) that the last step led to: the next one reaches further if it fell, else less far."""
+        """Hear the loss (a scalar) that the last step led to: the next one reaches further if it fell."""
         if self.loss is None:
             self.reach = torch.zeros_like(loss)
         else:

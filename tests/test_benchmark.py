@@ -26,7 +26,7 @@ def test_a_figure_is_named_by_its_network_whichever_are_measured(which, tmp_path
 
 def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monkeypatch):
     """Seen from the inside: which layout, which Gram matrix, which number format and which convolution really ran."""
-    from nst_helpers import devices, engine, losses, packed
+    from nst_helpers import devices, engine, lbfgs, losses, packed
     from nst_helpers.precondition import Preconditioner
 
     network, pictures = contenders.NETWORKS["random"](), contenders.pictures(32)
@@ -44,8 +44,9 @@ def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monk
             watched.setattr(packed, "_split", note("bfloat16", packed._split))
             watched.setattr(engine, "Preconditioner", note("preconditioner", Preconditioner))
             watched.setattr(devices, "_converted", note("channels last", devices._converted))
+            watched.setattr(lbfgs.LBFGS, "judge", lambda *_, seen=seen: lbfgs.FURTHER and seen.add("further reach"))
             contenders.RUNS[name](network, *pictures, 1, lambda image, seconds: None)
         found[name] = seen
-    levers = ["channels last", "fused Gram", "bfloat16", "packed weights", "preconditioner"]
+    levers = ["channels last", "fused Gram", "bfloat16", "packed weights", "further reach", "preconditioner"]
     assert list(found) == ["package, plain", *(f"+ {lever}" for lever in levers)]
     assert list(found.values()) == [set(levers[:n]) for n in range(len(levers) + 1)]

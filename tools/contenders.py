@@ -228,16 +228,28 @@ def pystiche_run(network, content, style, evaluations, see):
 
 
 def package_run(
-    network, content, style, evaluations, see, *, bfloat16, last=True, fused=True, packed=True, smooth=False
+    network,
+    content,
+    style,
+    evaluations,
+    see,
+    *,
+    bfloat16,
+    last=True,
+    fused=True,
+    packed=True,
+    reach=False,
+    smooth=False,
 ):
-    from nst_helpers import iterate
+    from nst_helpers import devices, iterate, losses
     from nst_helpers.encoders import Encoder, Spec
 
     blocks = tuple((w,) * d for w, d in zip(WIDTHS.values(), network.depths, strict=True))
     encoder = Encoder(Spec("benchmark", blocks, mean=MEAN, std=STD), weights=network.weights)
     with (
-        lever("losses", "fused_gram", "gram_matrix", off=not fused),
-        lever("devices", "pack", "unpack", off=not packed),
+        lever("losses", "fused_gram", losses.gram_matrix, off=not fused),
+        lever("devices", "pack", devices.unpack, off=not packed),
+        lever("lbfgs", "FURTHER", 0.0, off=not reach),
         without_channels_last(off=not last),
     ):
         steps = iterate(
@@ -265,11 +277,11 @@ def package_run(
 
 @contextlib.contextmanager
 def lever(module, name, plain, *, off):
-    """Put the plain function in the place of the quick one."""
+    """Put the plain function, or number, in the place of the quick one."""
     home = importlib.import_module(f"nst_helpers.{module}")
     quick = getattr(home, name)
     if off:
-        setattr(home, name, getattr(home, plain))
+        setattr(home, name, plain)
     try:
         yield
     finally:
@@ -297,7 +309,8 @@ RUNS = {
     "+ fused Gram": lambda *a: package_run(*a, bfloat16=False),
     "+ bfloat16": lambda *a: package_run(*a, bfloat16=True, packed=False),
     "+ packed weights": lambda *a: package_run(*a, bfloat16=True),
-    "+ preconditioner": lambda *a: package_run(*a, bfloat16=True, smooth=True),
+    "+ further reach": lambda *a: package_run(*a, bfloat16=True, reach=True),
+    "+ preconditioner": lambda *a: package_run(*a, bfloat16=True, reach=True, smooth=True),
 }
 
 
