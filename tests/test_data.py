@@ -190,6 +190,26 @@ def test_a_file_is_drawn_where_it_is_asked_for(
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["wave.jpg"]
 
 
+def test_a_poster_style_is_drawn_larger_and_without_loss(
+    tools: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = tools.Style(tools.STYLES["wave"].draw, "t", "a", width=48, height=32)
+    monkeypatch.setitem(tools.STYLES, "wave", small)
+    monkeypatch.setattr(sys, "argv", ["draw_styles.py", "wave", "--scale", "3", "--out", str(tmp_path)])
+    tools.main()
+    with Image.open(tmp_path / "wave.png") as drawn:
+        assert np.array_equal(drawn, small.picture(3.0))
+        assert drawn.size == (144, 96)
+
+
+@pytest.mark.parametrize("scale", ["0", "-1"])
+def test_a_scale_that_leaves_no_picture_is_refused(tools: ModuleType, monkeypatch, capsys, scale: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["draw_styles.py", "wave", "--scale", scale])
+    with pytest.raises(SystemExit):
+        tools.main()
+    assert "more than 0" in capsys.readouterr().err
+
+
 def test_an_unknown_style_is_one_sentence(tools: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", ["draw_styles.py", "waves"])
     with pytest.raises(SystemExit) as caught:

@@ -2,6 +2,8 @@
 
 Each picture is a function of a seeded generator in `tools/styles`, drawn at twice its size and reduced, so that edges
 are smooth. Run `python tools/manifest.py` afterwards.
+
+For a poster, `--scale 4 --out FOLDER` draws it four times as large, as a PNG, with strokes as fine as they get.
 """
 
 from __future__ import annotations
@@ -116,15 +118,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Draw the style pictures of the course.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {', '.join(STYLES)} (all by default)")
     parser.add_argument("--out", type=Path, default=ROOT / "data/style", help="the folder to write to")
+    parser.add_argument("--scale", type=float, default=1.0, help="how many times as large (1 by default)")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(STYLES))
+    if arguments.scale <= 0:
+        parser.error("--scale needs to be more than 0.")
     if unknown:
         parser.error(f"no style is called {', '.join(unknown)}: choose from {', '.join(STYLES)}.")
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in arguments.names or STYLES:
         start = time.perf_counter()
-        path = arguments.out / f"{name}.jpg"
-        save(STYLES[name].picture(), path)
+        path = arguments.out / f"{name}.{'jpg' if arguments.scale == 1 else 'png'}"
+        picture = STYLES[name].picture(arguments.scale)
+        save(picture, path) if path.suffix == ".jpg" else picture.save(path)
         print(f"{path}  {path.stat().st_size // 1024} kB  {time.perf_counter() - start:.1f} s")
 
 
