@@ -33,6 +33,7 @@ CHOICES = (
     "scales",
     "device",
     "precision",
+    "compiled",
     "precondition",
     "history_size",
     "tile",
@@ -80,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--scales", type=_positive, nargs="+", help="short sides from coarse to fine; the last one replaces --size")
     add("--device", help="cpu, cuda or mps (default: the fastest there is)")
     add("--precision", choices=("auto", "float32", "bfloat16"), default=default.precision, help="(default: auto)")
+    add("--compiled", action="store_true", help="compile the evaluation first: for long runs on a GPU")
     add("--precondition", action="store_true", help="let L-BFGS prefer smooth changes: fewer steps from a photo")
     add(
         "--history-size",

@@ -216,6 +216,9 @@ class Optimisation:
             first = loss.item() if self.kind == "lbfgs" else 0.0
             self.scale = SCALED_LOSS / first if math.isfinite(first) and first > 0 else 1.0
         (loss * self.scale).backward()
+        if self.image.is_cuda:
+            # A captured graph writes its gradients to the same place each time, and L-BFGS compares two of them.
+            self.image.grad = self.image.grad.clone()
         self._loss = loss.detach()
 
     def _read(self) -> tuple[float, dict[str, Any]]:

@@ -29,6 +29,9 @@ from .tiles import TiledModel, build_tiled_model
 
 __all__ = ["Result", "Settings", "Step", "iterate", "stylize"]
 
+# "reduce-overhead" captures the compiled kernels as one CUDA graph, forward and backward.
+COMPILER, COMPILER_MODE = "inductor", "reduce-overhead"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -97,6 +100,7 @@ def stylize(
     scales: Sequence[int] | None = None,
     device: torch.device | str | None = None,
     precision: str = "auto",
+    compiled: bool = False,
     precondition: bool = False,
     history_size: int = HISTORY_SIZE,
     tile: int | None = None,
@@ -117,7 +121,8 @@ def stylize(
     `scales` lists short sides from coarse to fine and `steps` is then shared out evenly, or given one number a scale.
     `lr_schedule` is "constant", "step" or "cosine". L-BFGS keeps `history_size` steps; with `precondition` it prefers
     smooth changes: from a photo about a fifth fewer steps, from noise more. An image larger than `tile` pixels is
-    evaluated in tiles, with the same result for less memory and more time. `callback` gets each `Step`. With
+    evaluated in tiles, with the same result for less memory and more time. With `compiled`, torch.compile makes one
+    graph of an untiled evaluation, which a GPU replays without the interpreter. `callback` gets each `Step`. With
     `save_every=N`, every N steps the picture goes to `save_to` with the step in its name, and the state to
     `checkpoint`; `resume=True` goes on from that file if it is there. The result's image is the one with the lowest
     loss, clamped to [0, 1].
@@ -240,10 +245,10 @@ def _build(
     encoder: Encoder, content: Tensor, styles: list[Tensor], settings: Settings, size: tuple[int, int]
 ) -> StyleModel | TiledModel:
     """The model at one scale, whole or in tiles."""
-    build, factor = build_model, size[0] / content.shape[-2]
-    if settings.tile and max(size) > settings.tile:
-        build = functools.partial(build_tiled_model, tile=settings.tile)
-    return build(
+    tiled = bool(settings.tile and max(size) > settings.tile)
+    build = functools.partial(build_tiled_model, tile=settings.tile) if tiled else build_model
+    factor = size[0] / content.shape[-2]
+    model = build(
         encoder,
         resize(content, size),
         [_scaled(s, factor) for s in styles],
@@ -254,6 +259,9 @@ def _build(
         convention=settings.convention,
         tv_kind=settings.tv_kind,
     )
+    if settings.compiled and not tiled:
+        model.compile(backend=COMPILER, mode=COMPILER_MODE if content.device.type == "cuda" else None)
+    return model
 
 
 def numbered(path: str | Path, step: int) -> Path:

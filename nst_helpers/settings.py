@@ -43,6 +43,7 @@ class Settings:
     scales: Sequence[int] | None = None
     device: torch.device | str | None = None
     precision: str = "auto"
+    compiled: bool = False
     precondition: bool = False
     history_size: int = HISTORY_SIZE
     tile: int | None = None

@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import torch  # noqa: E402
-from contenders import NETWORKS, RUNS, Absent, pictures, textbook_loss, textbook_model  # noqa: E402
+from contenders import GPU_RUNS, NETWORKS, RUNS, Absent, pictures, textbook_loss, textbook_model  # noqa: E402
 
 PARTS = ("limit", "evaluation", "loss", "memory", "linear", "import")
 # In loss and in memory; reaching further costs nothing, so that row is what the default settings take.
@@ -68,7 +68,7 @@ def per_evaluation(size, rounds, device, names=tuple(RUNS)):
     for _, name in itertools.product(range(rounds), names):
         times = []
         try:
-            RUNS[name](network, content, style, 9, lambda image, t, times=times: times.append(t))
+            (RUNS | GPU_RUNS)[name](network, content, style, 9, lambda image, t, times=times: times.append(t))
         except Absent as why:
             seconds[name] = [math.nan]
             print(f"  {name}: {why}", file=sys.stderr)
@@ -202,11 +202,13 @@ def main():
         report["tflops"] = {str(d).removeprefix("torch."): limit(d) for d in (torch.float32, torch.bfloat16)}
         print("\nThe best this machine gave:", *(f"{k} {v:.2f} TFLOP/s" for k, v in report["tflops"].items()))
     if "evaluation" in options.only:
-        report["seconds_per_evaluation"] = seconds = per_evaluation(options.size, options.rounds, options.device)
+        report["seconds_per_evaluation"] = seconds = per_evaluation(
+            options.size, options.rounds, options.device, [*RUNS, *(GPU_RUNS if options.device != "cpu" else ())]
+        )
         print(f"\nOne evaluation, VGG-19, {options.size} px, 2 threads; {gflop(options.size):.0f} GFLOP")
         for name, value in seconds.items():
             share = ""
-            if "tflops" in report:
+            if "tflops" in report and options.device == "cpu":
                 kind = "bfloat16" if name in list(RUNS)[list(RUNS).index("+ bfloat16") :] else "float32"
                 share = f"{gflop(options.size) / value / 1e3 / report['tflops'][kind]:7.0%} of the limit"
             print(f"  {name:18} {value * 1e3:7.0f} ms   {seconds['textbook'] / value:5.2f} x {share}")
