@@ -47,6 +47,8 @@ Size = tuple[int, int]
 Picture = Tensor | Size  # a picture, or its height and width
 Pictures = Picture | Sequence[Picture]
 TILE = 512
+# What tiles cost beyond the work that is counted for them: each is cut out, put back and summed up by itself.
+TILED = 1.6
 # What is left to the system and to other programs when a size is chosen by the memory there is.
 SHARE = 0.9
 
@@ -117,7 +119,7 @@ def estimate(content: Picture, style: Pictures, settings: Settings | None = None
     prepared = prepare(encoder, device=device, precision=settings.precision)
     seconds = time.perf_counter() - start
     need = run_bytes(size, styles, settings, tile=tile, encoder=prepared)
-    kept = has_room(need, device)
+    kept = has_room(need, device) and not settings.tile
     need = round(KEPT * need) if kept else need
     rates, move, scales = evaluation_rates(prepared, settings), optimiser_rate(settings, device), []
     seconds += rates.first
@@ -126,7 +128,8 @@ def estimate(content: Picture, style: Pictures, settings: Settings | None = None
         areas = [area, *(math.prod(s) * shrink**2 for s in styles)]
         seconds += rates.build_fixed * len(areas) / 2 + rates.build_pixel * sum(areas) / 2
         if tile and max(height, width) > tile:
-            each = rates.fixed + (rates.pixel * work_ratio(prepared, settings, (height, width), tile) + move) * area
+            work = TILED * work_ratio(prepared, settings, (height, width), tile)
+            each = rates.fixed + (rates.pixel * work + move) * area
         else:
             each = rates.fixed + (rates.pixel + move) * area
             if device.type == "cpu" and not kept:

@@ -162,9 +162,12 @@ def weights_bytes(encoder: Encoder, unit: int, names: Sequence[str]) -> int:
 
 
 def fresh_bytes(encoder: Encoder, size: tuple[int, int], names: Sequence[str], unit: int) -> int:
-    """The bytes of an evaluation's tensors that are too large for the C library to keep."""
+    """The bytes of an evaluation's tensors that are too large for the C library to keep.
+
+    Each layer's output and its gradient, and as much again for what is computed on the way to them.
+    """
     each = (unit * layer.numbers for layer in layers_of(encoder, size, names))
-    return 2 * sum(bytes_ for bytes_ in each if bytes_ > MMAP)
+    return 4 * sum(bytes_ for bytes_ in each if bytes_ >= MMAP)
 
 
 def _pass(layers: Sequence[Layer], contents: Sequence[str], styles: Sequence[str], unit: int, variation: int) -> int:

@@ -211,7 +211,9 @@ def iterate(
     like = encoder.normalize.mean
     content, styles = content.to(like), [s.to(like) for s in styles]
     stages, started, image = plan(content, settings), time.perf_counter(), None
-    with kept_memory() if has_room(need, content.device) else contextlib.nullcontext():
+    # Who asks for tiles asks for less memory, and a heap that keeps large images has large holes.
+    keeps = has_room(need, content.device) and not settings.tile
+    with kept_memory() if keeps else contextlib.nullcontext():
         for scale, (size, steps) in enumerate(stages):
             if state and scale < state["scale"]:
                 continue
