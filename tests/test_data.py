@@ -202,6 +202,14 @@ def test_a_poster_style_is_drawn_larger_and_without_loss(
         assert drawn.size == (144, 96)
 
 
+def test_the_readmes_poster_is_shown_whole_and_near_by(tools: ModuleType) -> None:
+    shown = importlib.import_module("poster_picture")
+    noise = np.random.default_rng(0).integers(0, 256, (960, 1440, 3), dtype=np.uint8)
+    sheet = np.asarray(shown.composed(Image.fromarray(noise), 300, 200))
+    assert sheet.shape == (480, 720 + 8 + 480, 3)
+    assert np.array_equal(sheet[:, 728:], noise[200:680, 300:780])
+
+
 @pytest.mark.parametrize("scale", ["0", "-1"])
 def test_a_scale_that_leaves_no_picture_is_refused(tools: ModuleType, monkeypatch, capsys, scale: str) -> None:
     monkeypatch.setattr(sys, "argv", ["draw_styles.py", "wave", "--scale", scale])
