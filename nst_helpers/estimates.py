@@ -119,11 +119,12 @@ def estimate(content: Picture, style: Pictures, settings: Settings | None = None
     prepared = prepare(encoder, device=device, precision=settings.precision)
     seconds = time.perf_counter() - start
     need = run_bytes(size, styles, settings, tile=tile, encoder=prepared)
-    kept = has_room(need, device) and not settings.tile
+    stages = plan(torch.empty(1, 3, *size, device="meta"), settings)
+    kept = has_room(need, device) and not settings.in_tiles(stages[-1][0])
     need = round(KEPT * need) if kept else need
     rates, move, scales = evaluation_rates(prepared, settings), optimiser_rate(settings, device), []
     seconds += rates.first
-    for (height, width), steps in plan(torch.empty(1, 3, *size, device="meta"), settings):
+    for (height, width), steps in stages:
         shrink, area = height / size[0], height * width
         areas = [area, *(math.prod(s) * shrink**2 for s in styles)]
         seconds += rates.build_fixed * len(areas) / 2 + rates.build_pixel * sum(areas) / 2

@@ -212,7 +212,7 @@ def iterate(
     content, styles = content.to(like), [s.to(like) for s in styles]
     stages, started, image = plan(content, settings), time.perf_counter(), None
     # Who asks for tiles asks for less memory, and a heap that keeps large images has large holes.
-    keeps = has_room(need, content.device) and not settings.tile
+    keeps = has_room(need, content.device) and not settings.in_tiles(stages[-1][0])
     with kept_memory() if keeps else contextlib.nullcontext():
         for scale, (size, steps) in enumerate(stages):
             if state and scale < state["scale"]:
@@ -247,7 +247,7 @@ def _build(
     encoder: Encoder, content: Tensor, styles: list[Tensor], settings: Settings, size: tuple[int, int]
 ) -> StyleModel | TiledModel:
     """The model at one scale, whole or in tiles."""
-    tiled = bool(settings.tile and max(size) > settings.tile)
+    tiled = settings.in_tiles(size)
     build = functools.partial(build_tiled_model, tile=settings.tile) if tiled else build_model
     factor = size[0] / content.shape[-2]
     model = build(

@@ -53,6 +53,10 @@ class Settings:
     def weights(self) -> Weights:
         return Weights(self.content_weight, self.style_weight, self.tv_weight)
 
+    def in_tiles(self, size: tuple[int, int]) -> bool:
+        """Whether an image of that height and width is evaluated in tiles."""
+        return self.tile is not None and max(size) > self.tile
+
 
 def plan(content: Tensor, settings: Settings) -> list[tuple[tuple[int, int], int]]:
     """The sizes (height, width) from coarse to fine, each with its number of steps.

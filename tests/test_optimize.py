@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import itertools
@@ -474,3 +475,15 @@ def test_tiles_are_not_compiled(monkeypatch):
     monkeypatch.setattr("nst_helpers.optimize.COMPILER", "no such compiler")
     content = load_sample("temple", size=(64, 96), crop=True)
     stylize(content, content, steps=1, compiled=True, tile=48, precision="float32", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("tile", "scales", "kept"), [(None, None, 1), (40, None, 0), (400, None, 1), (40, [24, 48], 0)]
+)
+def test_memory_is_kept_unless_the_largest_scale_is_in_tiles(tile, scales, kept, monkeypatch):
+    """A heap that keeps images of poster size has holes of their size: 4.9 GB where 3.6 are enough."""
+    calls = []
+    monkeypatch.setattr("nst_helpers.optimize.has_room", lambda *_: True)
+    monkeypatch.setattr("nst_helpers.optimize.kept_memory", lambda: calls.append(1) or contextlib.nullcontext())
+    run(picture(48, 56), tile=tile, scales=scales, steps=2)
+    assert len(calls) == kept
