@@ -128,7 +128,7 @@ def estimate(content: Picture, style: Pictures, settings: Settings | None = None
         shrink, area = height / size[0], height * width
         areas = [area, *(math.prod(s) * shrink**2 for s in styles)]
         seconds += rates.build_fixed * len(areas) / 2 + rates.build_pixel * sum(areas) / 2
-        if tile and max(height, width) > tile:
+        if settings.in_tiles((height, width)):
             work = TILED * work_ratio(prepared, settings, (height, width), tile)
             each = rates.fixed + (rates.pixel * work + move) * area
         else:

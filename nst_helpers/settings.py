@@ -54,8 +54,12 @@ class Settings:
         return Weights(self.content_weight, self.style_weight, self.tv_weight)
 
     def in_tiles(self, size: tuple[int, int]) -> bool:
-        """Whether an image of that height and width is evaluated in tiles."""
-        return self.tile is not None and max(size) > self.tile
+        """Whether an image of that height and width is evaluated in tiles.
+
+        >>> [Settings(tile=tile).in_tiles((48, 80)) for tile in (64, 80, 0, None)]
+        [True, False, False, False]
+        """
+        return bool(self.tile) and max(size) > self.tile
 
 
 def plan(content: Tensor, settings: Settings) -> list[tuple[tuple[int, int], int]]:
