@@ -6,6 +6,9 @@ Gram matrix rather than the convolution's. But G is symmetric in F: one product,
 In half precision the sums over positions need more digits than the features have. Where there are many positions, the
 products are taken in half precision over short stretches, and the stretches added up in float32: their rounding errors,
 one for each, cancel out to 2e-4 of the matrix and less. Where there are few, all is done in float32.
+
+On a CPU, large products in float32 go by way of a convolution with a 1 x 1 kernel, which is the same sum: there PyTorch
+has oneDNN, whose routines fit any maker's processor. The ones behind matrix products are slower on some by a half.
 """
 
 from __future__ import annotations
@@ -14,11 +17,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d
+from torch.nn.grad import conv2d_weight
 
 __all__ = ["HALF", "fused_gram", "gram_sum"]
 
 STRETCH, FEWEST_STRETCHES = 256, 64
 HALF = (torch.bfloat16, torch.float16)
+# Below this many multiplications a convolution's start takes longer than the product.
+FEWEST_PRODUCTS = 2**23
 
 
 class _Gram(torch.autograd.Function):
@@ -32,7 +39,7 @@ class _Gram(torch.autograd.Function):
         (features,) = ctx.saved_tensors
         b, c, h, w = features.shape
         both = ((grad + grad.transpose(1, 2)) / (h * w)).to(features.dtype)
-        return torch.bmm(_rows(features), both).view(b, h, w, c).permute(0, 3, 1, 2)
+        return _mixed(_rows(features), both).view(b, h, w, c).permute(0, 3, 1, 2)
 
 
 def gram_sum(features: Tensor) -> Tensor:
@@ -52,7 +59,34 @@ def gram_sum(features: Tensor) -> Tensor:
 
 
 def _product(rows: Tensor) -> Tensor:
-    return torch.bmm(rows.transpose(1, 2), rows)
+    """(B, P, C) to (B, C, C): the kernel's gradient of a 1 x 1 convolution whose input and output gradient are these."""
+    if not _as_convolution(rows):
+        return torch.bmm(rows.transpose(1, 2), rows)
+    maps, c = _maps(rows), rows.shape[-1]
+    return conv2d_weight(maps, (c, c, 1, 1), maps).view(1, c, c)
+
+
+def _mixed(rows: Tensor, matrices: Tensor) -> Tensor:
+    """(B, P, C) times symmetric matrices (B, C, C): a 1 x 1 convolution with the matrix as its kernel."""
+    if not _as_convolution(rows):
+        return torch.bmm(rows, matrices)
+    return conv2d(_maps(rows), matrices[0, :, :, None, None]).squeeze(2).transpose(1, 2)
+
+
+def _as_convolution(rows: Tensor) -> bool:
+    batch, positions, channels = rows.shape
+    return (
+        batch == 1
+        and rows.device.type == "cpu"
+        and rows.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and positions * channels**2 >= FEWEST_PRODUCTS
+    )
+
+
+def _maps(rows: Tensor) -> Tensor:
+    """(B, P, C) as (B, C, 1, P)."""
+    return rows.transpose(1, 2).unsqueeze(2)
 
 
 def _rows(features: Tensor) -> Tensor:
