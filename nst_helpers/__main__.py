@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", help="cpu, cuda or mps (default: the fastest there is)")
     add("--precision", choices=("auto", "float32", "bfloat16"), default=default.precision, help="(default: auto)")
     add("--compiled", action="store_true", help="compile the evaluation first: for long runs on a GPU")
-    add("--precondition", action="store_true", help="let L-BFGS prefer smooth changes: fewer steps from a photo")
+    add("--precondition", action="store_true", help="let L-BFGS learn how far to go in each frequency: fewer steps")
     add(
         "--history-size",
         type=_positive,

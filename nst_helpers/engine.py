@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from .devices import peak_memory
+from .guard import SCHEDULES, Guard, lr_factor
 from .lbfgs import LBFGS
 from .model import StyleModel, Weights
 from .precondition import Preconditioner
 
-__all__ = ["LEARNING_RATES", "OPTIMIZERS", "SCHEDULES", "Evaluation", "Optimisation"]
+__all__ = ["LEARNING_RATES", "OPTIMIZERS", "Evaluation", "Optimisation"]
 
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
 OPTIMIZERS = tuple(LEARNING_RATES)
-SCHEDULES = ("constant", "step", "cosine")
 
 # PyTorch's L-BFGS begins with a step of total length 1 over all pixels, too short to tell the curvature from rounding,
 # and neither it nor ours keeps a curvature where step times change of gradient is under 1e-10. So the first step moves
@@ -34,8 +34,8 @@ SCHEDULES = ("constant", "step", "cosine")
 FIRST_STEP, FRESH_STEP = 1e-2, 1e-3
 SCALED_LOSS = 1e4
 # No step of L-BFGS moves the pixels by more than this in the mean: a leap on curvature half learnt is what explodes.
-# The preconditioner's smooth steps can be longer.
-LONGEST_STEP, LONGEST_SMOOTH_STEP = 2e-2, 1e-1
+# With a preconditioner they can be longer.
+LONGEST_STEP, LONGEST_PRECONDITIONED_STEP = 2e-2, 1e-1
 HISTORY_SIZE = 10
 
 
@@ -58,33 +58,19 @@ class Evaluation:
         return asdict(self)
 
 
-@dataclass
-class Guard:
-    """When an optimisation counts as blown up, and how often it may start again from its best image."""
+@dataclass(frozen=True)
+class _Made:
+    """An evaluation whose numbers may still be on their way from the device."""
 
-    factor: float = 10.0
-    restarts: int = 0
-    most: int = 8
-    lr_scale: float = 1.0
+    before: Tensor
+    lr: float
+    numbers: Tensor
+    arrived: torch.cuda.Event | None
 
-    def broken(self, loss: float, best: float) -> bool:
-        return not math.isfinite(loss) or (math.isfinite(best) and loss > self.factor * best + 1e-12)
-
-
-def lr_factor(schedule: str, done: int, total: int) -> float:
-    """What the learning rate is multiplied by after `done` of `total` evaluations.
-
-    >>> [round(lr_factor("cosine", t, 4), 3) for t in range(5)]
-    [1.0, 0.854, 0.5, 0.146, 0.0]
-    >>> [lr_factor("step", t, 4) for t in range(4)]
-    [1.0, 1.0, 0.5, 0.25]
-    """
-    share = min(done / max(total, 1), 1.0)
-    if schedule == "cosine":
-        return (1 + math.cos(math.pi * share)) / 2
-    if schedule == "step":
-        return 0.5 ** (share >= 0.5) * 0.5 ** (share >= 0.75)
-    return 1.0
+    def read(self) -> list[float]:
+        if self.arrived:
+            self.arrived.synchronize()
+        return self.numbers.tolist()
 
 
 class Optimisation:
@@ -94,7 +80,12 @@ class Optimisation:
     loss evaluated so far. Where the loss is NaN, infinite or ten times the best, the image goes back to `best`, the
     optimiser starts afresh with half the learning rate, and the evaluation's `event` says so.
 
-    L-BFGS keeps the last `history_size` steps; with `precondition` it prefers smooth changes (see `Preconditioner`).
+    L-BFGS keeps the last `history_size` steps; with `precondition` it learns a length for each band of
+    frequencies and each part of the picture (see `Preconditioner`).
+
+    With `ahead` an evaluation's numbers are read when the next one is under way, so that a GPU never waits for the
+    interpreter, and none is under way after `total`. `image` is then one change further than what was told; the guard
+    acts one evaluation late, and drops the one that began from the image it refuses.
 
     Raises ValueError for an unknown optimiser or schedule, or where the first loss is already NaN.
     """
@@ -113,6 +104,7 @@ class Optimisation:
         started: float | None = None,
         precondition: bool = False,
         history_size: int = HISTORY_SIZE,
+        ahead: bool = False,
     ) -> None:
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"The optimizer {optimizer!r} is unknown: use one of {', '.join(OPTIMIZERS)}.")
@@ -126,13 +118,11 @@ class Optimisation:
             raise ValueError(f"The preconditioner is made for lbfgs, not for {optimizer}: leave precondition out.")
         if history_size < 1:
             raise ValueError(f"The history_size is {history_size}: L-BFGS needs to keep at least 1 step.")
-        self.root: Preconditioner | None = None
-        if precondition:
-            self.root = Preconditioner(tuple(image.shape[-2:]), device=image.device)
-        self.history_size = history_size
+        self.precondition, self.history_size = precondition, history_size
         self.best, self.best_loss = self.image.detach().clone(), math.inf
         self.done, self.local, self.guard = done, 0, Guard()
-        self.scale: float | None = None
+        self.scale: Tensor | None = None
+        self.ahead, self.coming = ahead, None
         self.started = time.perf_counter() if started is None else started
         self.restart()
 
@@ -140,22 +130,41 @@ class Optimisation:
         """A fresh optimiser on the same image: L-BFGS forgets its curvature, Adam its moments."""
         self.moved: Tensor | None = None
         self.gradient: Tensor | None = None
-        self.known = LBFGS(self.history_size, compact=self.image.dtype == torch.float32)
+        image = self.image
+        shaped = Preconditioner(image.shape, device=image.device, dtype=image.dtype) if self.precondition else None
+        self.known = LBFGS(self.history_size, compact=image.dtype == torch.float32, preconditioner=shaped)
         self.adam = torch.optim.Adam([self.image], lr=1.0) if self.kind == "adam" else None
 
     def finish(self) -> None:
         """Let go of the network and of what the optimiser knows; `image` and `best` stay."""
-        self.model, self.image.grad = None, None
+        self.model, self.image.grad, self.coming = None, None, None
         self.restart()
 
     def set_weights(self, weights: Weights) -> None:
         """Change the objective: the optimiser starts afresh, and the best image is judged anew."""
         self.weights, self.best_loss, self.scale = weights, math.inf, None
+        self._drop()
         self.best = self.image.detach().clone()
         if self.kind == "lbfgs":
             self.restart()
 
+    @property
+    def finished(self) -> bool:
+        """Whether `total` evaluations were made and told."""
+        return self.local >= self.total and self.coming is None
+
     def step(self) -> Evaluation:
+        made = self.coming or self._make()
+        self.coming = self._make() if self.ahead and self.local < self.total else None
+        return self._settle(made)
+
+    def _drop(self) -> None:
+        """As if the evaluation under way had not been begun; it is made again from another image."""
+        self.local -= bool(self.coming)
+        self.coming = None
+
+    def _make(self) -> _Made:
+        """An evaluation and the change of the image that follows from it."""
         lr = self.lr * self.guard.lr_scale * lr_factor(self.schedule, self.local, self.total)
         # The loss belongs to the image before the change, so that image has to be kept until the loss is known.
         before = self.image.detach().clone()
@@ -167,19 +176,24 @@ class Optimisation:
                 self.image.clamp_(0, 1)
         else:
             self._move(before, lr)
-        loss, terms = self._read()
-        self.done, self.local = self.done + 1, self.local + 1
+        self.local += 1
+        return self._send(before, lr)
+
+    def _settle(self, made: _Made) -> Evaluation:
+        """Read the numbers, and keep the image or go back."""
+        loss, terms = self._terms(made.read())
+        self.done += 1
         event = ""
         if self.guard.broken(loss, self.best_loss):
             event = self._recover(loss)
         elif loss < self.best_loss:
-            self.best, self.best_loss = before, loss
+            self.best, self.best_loss = made.before, loss
         return Evaluation(
             step=self.done,
             loss=loss,
             **terms,
             seconds=time.perf_counter() - self.started,
-            lr=lr,
+            lr=made.lr,
             size=tuple(self.image.shape[-2:]),
             peak_memory=peak_memory(self.image.device),
             event=event,
@@ -188,8 +202,7 @@ class Optimisation:
     @torch.no_grad()
     def _move(self, before: Tensor, lr: float) -> None:
         """One step of L-BFGS from the gradient of the image: one evaluation, no line search."""
-        gradient = self.image.grad
-        gradient = (self.root.apply(gradient) if self.root else gradient).flatten()
+        gradient = self.image.grad.flatten()
         if self.moved is not None:
             self.known.add(self.moved, gradient - self.gradient)
         self.known.judge(self._loss)
@@ -197,14 +210,14 @@ class Optimisation:
         if self.moved is None:
             first = before.numel() * (FRESH_STEP if self.local else FIRST_STEP)
             change *= first * (1 / gradient.abs().sum()).clamp(max=1.0)
+        longest = LONGEST_PRECONDITIONED_STEP if self.precondition else LONGEST_STEP
         change = change.mul_(lr).view_as(before)
-        change = self.root.apply(change) if self.root else change
-        longest = LONGEST_SMOOTH_STEP if self.root else LONGEST_STEP
         change *= (longest / change.abs().mean()).clamp(max=1.0)
-        self.image.copy_(change.add_(before).clamp_(0, 1))
-        # The curvature is learnt from the step as it was made, and not from the one that was wished for.
-        change = self.image - before
-        self.moved = (self.root.undo(change) if self.root else change).flatten()
+        self.image.copy_((before + change).clamp_(0, 1))
+        # The curvature is learnt from the step as it was made, and not from the one that was wished for; with a
+        # preconditioner, whose wishes reach further beyond 0 and 1, from the middle between the two.
+        made = self.image - before
+        self.moved = (made.add_(change).div_(2) if self.precondition else made).flatten()
         self.gradient = gradient
 
     def _evaluate(self) -> None:
@@ -213,21 +226,29 @@ class Optimisation:
         w = self.weights
         loss = self.model.total_loss(content_weight=w.content, style_weight=w.style, tv_weight=w.tv)
         if self.scale is None:
-            first = loss.item() if self.kind == "lbfgs" else 0.0
-            self.scale = SCALED_LOSS / first if math.isfinite(first) and first > 0 else 1.0
+            first, one = loss.detach(), torch.ones_like(loss)
+            useful = first.isfinite() & (first > 0) if self.kind == "lbfgs" else one < 0
+            self.scale = torch.where(useful, SCALED_LOSS / first, one)
         (loss * self.scale).backward()
         if self.image.is_cuda:
             # A captured graph writes its gradients to the same place each time, and L-BFGS compares two of them.
             self.image.grad = self.image.grad.clone()
         self._loss = loss.detach()
 
-    def _read(self) -> tuple[float, dict[str, Any]]:
-        model, names = self.model, [*self.model.content_losses, *self.model.style_losses]
+    def _send(self, before: Tensor, lr: float) -> _Made:
+        model = self.model
         parts = [self._loss, model.tv_loss.loss]
         parts += [layer.loss for layer in (*model.content_losses.values(), *model.style_losses.values())]
-        # One transfer for all numbers: on a GPU each one would wait for the queue to drain.
-        loss, tv, *values = torch.stack([p.detach().float() for p in parts]).tolist()
-        split = len(model.content_losses)
+        # One transfer for all numbers, into memory that a GPU writes to by itself.
+        numbers, arrived = torch.stack([p.detach().float() for p in parts]).to("cpu", non_blocking=True), None
+        if before.is_cuda:
+            arrived = torch.cuda.Event()
+            arrived.record()
+        return _Made(before, lr, numbers, arrived)
+
+    def _terms(self, numbers: list[float]) -> tuple[float, dict[str, Any]]:
+        loss, tv, *values = numbers
+        names, split = [*self.model.content_losses, *self.model.style_losses], len(self.model.content_losses)
         return loss, {
             "content": dict(zip(names[:split], values[:split], strict=True)),
             "style": dict(zip(names[split:], values[split:], strict=True)),
@@ -241,6 +262,7 @@ class Optimisation:
             )
         self.guard.restarts += 1
         self.guard.lr_scale /= 2
+        self._drop()
         with torch.no_grad():
             self.image.copy_(self.best)
         self.restart()
@@ -262,7 +284,7 @@ class Optimisation:
             "best_loss": self.best_loss,
             "loss_scale": self.scale,
             "done": self.done,
-            "local": self.local,
+            "local": self.local - bool(self.coming),  # what was told: one that is under way is made again
             "restarts": self.guard.restarts,
             "lr_scale": self.guard.lr_scale,
             "optimizer": self.adam.state_dict() if self.adam else self.known.state(),
@@ -275,9 +297,10 @@ class Optimisation:
         """Go on from a `state()`."""
         with torch.no_grad():
             self.image.copy_(state["image"])
+        self.coming = None
         self.restart()
         self.best, self.best_loss = state["best"].to(self.image.device), state["best_loss"]
-        self.scale = state["loss_scale"]
+        self.scale = None if state["loss_scale"] is None else state["loss_scale"].to(self.image.device)
         self.done, self.local = state["done"], state["local"]
         self.guard.restarts, self.guard.lr_scale = state["restarts"], state["lr_scale"]
         if self.adam:

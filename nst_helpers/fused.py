@@ -59,7 +59,7 @@ def gram_sum(features: Tensor) -> Tensor:
 
 
 def _product(rows: Tensor) -> Tensor:
-    """(B, P, C) to (B, C, C): the kernel's gradient of a 1 x 1 convolution whose input and output gradient are these."""
+    """(B, P, C) to (B, C, C): the kernel's gradient of a 1 x 1 convolution with these as input and output gradient."""
     if not _as_convolution(rows):
         return torch.bmm(rows.transpose(1, 2), rows)
     maps, c = _maps(rows), rows.shape[-1]
@@ -74,6 +74,8 @@ def _mixed(rows: Tensor, matrices: Tensor) -> Tensor:
 
 
 def _as_convolution(rows: Tensor) -> bool:
+    if torch.compiler.is_compiling():
+        return False  # the compiler has routines of its own
     batch, positions, channels = rows.shape
     return (
         batch == 1

@@ -9,7 +9,7 @@ most of what a run holds, and the loss curves are the same.
 
 Where the pairs say nothing, the step's length is a guess. PyTorch's is the shorter of the two that the last pair allows
 (Barzilai & Borwein 1988): safe, and for pictures too short. Here the guess moves from the shorter towards the longer as
-long as the loss keeps falling, and back where it rises.
+long as the loss keeps falling, and back where it rises. A preconditioner gives the guess a shape besides.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from .precondition import Preconditioner
 
 __all__ = ["LBFGS"]
 
@@ -47,7 +49,7 @@ class _Pair:
 class LBFGS:
     """The last `history_size` pairs of a step and the change of gradient over it, flat tensors (N,).
 
-    With `compact` they are kept in float16.
+    With `compact` they are kept in float16. A `preconditioner` learns from the same pairs.
 
     >>> curvature = torch.tensor([1.0, 10.0])
     >>> point, known = torch.tensor([3.0, 1.0]), LBFGS(history_size=2)
@@ -63,7 +65,9 @@ class LBFGS:
     Two-Point Step Size Gradient Methods, equations 5 and 6.
     """
 
-    def __init__(self, history_size: int, *, compact: bool = False) -> None:
+    def __init__(
+        self, history_size: int, *, compact: bool = False, preconditioner: Preconditioner | None = None
+    ) -> None:
         self.pairs: deque[_Pair] = deque(maxlen=history_size)
         # The shorter length, how many times as long the longer is, and how far from one to the other, 0 to 1.
         self.scale: Tensor | None = None
@@ -71,6 +75,7 @@ class LBFGS:
         self.reach: Tensor | None = None
         self.loss: Tensor | None = None
         self.compact = compact
+        self.preconditioner = preconditioner
 
     def judge(self, loss: Tensor) -> None:
         """Hear the loss (a scalar) that the last step led to: the next one reaches further if it fell."""
@@ -90,10 +95,14 @@ class LBFGS:
         product = step.dot(change)
         # Whether a pair is good only the device knows: one that isn't is kept with a weight of 0, and says nothing.
         weight = torch.where(good, 1 / product, torch.zeros_like(product))
-        one, squares = torch.ones_like(product), change.dot(change)
+        one = torch.ones_like(product)
+        if self.preconditioner:
+            steps, changes = self.preconditioner.learn(step, change, good)
+        else:
+            steps, changes = step.dot(step), change.dot(change)
         scale, spread = (one, one) if self.scale is None else (self.scale, self.spread)
-        self.scale = torch.where(good, product / squares, scale)
-        self.spread = torch.where(good, step.dot(step) / product * (squares / product), spread)
+        self.scale = torch.where(good, product / changes, scale)
+        self.spread = torch.where(good, steps / product * (changes / product), spread)
         self.pairs.append(_Pair(*kept, weight))
 
     def _kept(self, vector: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,6 +120,7 @@ class LBFGS:
             result.addcmul_(_full(pair.change, pair.change_size), share, value=-1)
             shares.append(share)
         if self.scale is not None:
+            result = self.preconditioner.apply(result) if self.preconditioner else result
             result.mul_(self.scale if self.reach is None else self.scale * self.spread**self.reach)
         for pair, share in zip(self.pairs, reversed(shares), strict=True):
             other = _full(pair.change, pair.change_size).dot(result) * pair.weight
@@ -120,12 +130,15 @@ class LBFGS:
     def state(self) -> dict[str, Any]:
         """What `load` takes back."""
         pairs = [tuple(getattr(pair, f.name).cpu() for f in fields(_Pair)) for pair in self.pairs]
-        return {"pairs": pairs} | {name: getattr(self, name) for name in SCALARS}
+        learnt = self.preconditioner.state() if self.preconditioner else {}
+        return {"pairs": pairs, "preconditioner": learnt} | {name: getattr(self, name) for name in SCALARS}
 
     def load(self, state: Mapping[str, Any], *, device: torch.device | str = "cpu") -> None:
         """Go on from a `state()`."""
         self.pairs.clear()
         self.pairs.extend(_Pair(*(t.to(device) for t in pair)) for pair in state["pairs"])
+        if self.preconditioner:
+            self.preconditioner.load(state["preconditioner"])
         for name in SCALARS:
             setattr(self, name, None if state[name] is None else state[name].to(device))
 

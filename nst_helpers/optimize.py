@@ -119,8 +119,8 @@ def stylize(
     A step is one closure evaluation, one forward and one backward pass, for either optimiser ("lbfgs" or "adam").
     `style` may be several pictures, mixed by `style_mix`. `init` is "content", "style", "noise" or an image.
     `scales` lists short sides from coarse to fine and `steps` is then shared out evenly, or given one number a scale.
-    `lr_schedule` is "constant", "step" or "cosine". L-BFGS keeps `history_size` steps; with `precondition` it prefers
-    smooth changes: from a photo about a fifth fewer steps, from noise more. An image larger than `tile` pixels is
+    `lr_schedule` is "constant", "step" or "cosine". L-BFGS keeps `history_size` steps; with `precondition` it learns
+    how far to go in each band of frequencies and each part of the picture. An image larger than `tile` pixels is
     evaluated in tiles, with the same result for less memory and more time. With `compiled`, torch.compile makes one
     graph of an untiled evaluation, which a GPU replays without the interpreter. `callback` gets each `Step`. With
     `save_every=N`, every N steps the picture goes to `save_to` with the step in its name, and the state to
@@ -230,11 +230,12 @@ def iterate(
                 started=started,
                 precondition=settings.precondition,
                 history_size=settings.history_size,
+                ahead=settings.compiled and content.is_cuda,
             )
             if state and scale == state["scale"]:
                 optimisation.load(state)
                 started = optimisation.started
-            while optimisation.local < steps and not optimisation.diverged:
+            while not (optimisation.finished or optimisation.diverged):
                 yield Step(optimisation.step(), optimisation, scale)
             image = optimisation.best.clamp(0, 1)
             if scale + 1 < len(stages):

@@ -45,3 +45,27 @@ def test_the_gradient_comes_in_the_convolutions_layout():
     features = noise(1, 4, 6, 6).contiguous(memory_format=torch.channels_last).requires_grad_()
     (gradient,) = torch.autograd.grad(fused_gram(features).sum(), features)
     assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_large_product_goes_by_a_convolution_with_the_same_result(layout, monkeypatch):
+    """The oracle is float64, which takes the matrix product."""
+    from nst_helpers import fused
+
+    taken = []
+    for name in ("conv2d", "conv2d_weight"):
+        plain = getattr(fused, name)
+        monkeypatch.setattr(fused, name, lambda *a, name=name, plain=plain: (taken.append(name), plain(*a))[1])
+    features = noise(1, 96, 32, 40).contiguous(memory_format=layout)
+    weights = noise(1, 96, 96, seed=1)
+    one, two = features.clone().requires_grad_(), features.double().requires_grad_()
+    found, exact = fused_gram(one), gram_matrix(two)
+    (found * weights).sum().backward()
+    (exact * weights).sum().backward()
+    assert sorted(taken) == ["conv2d", "conv2d_weight"]
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(one.grad.double(), two.grad, rtol=1e-5, atol=1e-6)
+    # Two pictures at once, or few numbers, stay with the matrix product.
+    for shape in ((2, 96, 32, 40), (1, 8, 6, 6)):
+        fused_gram(noise(*shape).requires_grad_()).sum().backward()
+    assert len(taken) == 2

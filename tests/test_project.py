@@ -20,9 +20,9 @@ PACKAGE = ROOT / "nst_helpers"
 
 # Each module may import those named before it in a line above, never one below.
 FLOORS = [
-    {"errors", "fused", "heap", "lbfgs", "pace", "packed", "precondition"},
-    {"losses"},
-    {"compat", "decode", "download", "weightfiles", "conventions"},
+    {"errors", "fused", "heap", "pace", "packed", "precondition"},
+    {"lbfgs", "losses"},
+    {"compat", "decode", "download", "guard", "weightfiles", "conventions"},
     {"images", "resolver", "lessons", "verdicts", "figure_data"},
     {"samples", "encoders", "figures", "examine"},
     {"signatures_losses", "signatures_images", "signatures_network", "signatures_totals"},

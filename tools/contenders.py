@@ -32,21 +32,19 @@ class Absent(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A VGG, its weights in torchvision's layout, and how the loss over it is weighed and its L-BFGS steps."""
+    """A VGG, its weights in torchvision's layout, and how the loss over it is weighed."""
 
     name: str
     depths: tuple[int, ...]
     weights: Mapping[str, Tensor]
     style_weight: float
-    # On a network of random weights L-BFGS gains from a bolder step than 1, which a trained one doesn't need.
-    lr: float = 1.0
 
 
 def random_network():
     from nst_helpers.encoders import VGG19, Encoder
 
     weights = dict(Encoder(VGG19, seed=SEED).layers.state_dict())
-    return Network("VGG-19, random weights", VGG19_DEPTHS, weights, style_weight=1e4, lr=1.5)
+    return Network("VGG-19, random weights", VGG19_DEPTHS, weights, style_weight=1e4)
 
 
 @torch.no_grad()
@@ -262,7 +260,6 @@ def package_run(
             convention="pytorch",
             style_weight=network.style_weight,
             tv_weight=0.0,
-            lr=network.lr,
             steps=evaluations,
             precision="bfloat16" if bfloat16 else "float32",
             precondition=smooth,
