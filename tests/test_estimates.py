@@ -37,21 +37,23 @@ def toy(**more):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
+@pytest.mark.parametrize("size", [96, 256, 512])
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_bytes_and_seconds_are_near_the_truth(optimizer, tmp_path):
-    """In a process of its own. The bounds are wider than what is measured: the machine has other work to do."""
+def test_bytes_and_seconds_are_near_the_truth(optimizer, size, tmp_path):
+    """In a process of its own, by its clock: what others do on the machine meanwhile can't be foreseen."""
     told = tmp_path / "told.json"
-    command = [sys.executable, "tools/measure_estimates.py", "--sizes", "128", "--encoders", "mini", "--threads", "1"]
+    command = [sys.executable, "tools/measure_estimates.py", "--sizes", str(size), "--encoders", "mini"]
     command += ["--precisions", "float32", "--optimizers", optimizer, "--json", str(told)]
-    for attempt in range(5):
-        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    for attempt in range(3):
+        subprocess.run([*command, "--threads", "1", "--clock", "cpu"], check=True, cwd=ROOT, capture_output=True)
         (row,) = json.loads(told.read_text())
         assert abs(row["peak_error"]) < 0.15
         # What a small run adds is little beside what the allocator happens to have at hand.
         assert abs(row["run_error"]) * row["run"] < max(0.3 * row["run"], 32)  # MB
-        if abs(row["seconds_error"]) < 0.25 or attempt == 4:
+        # A cache shared with others still slows one of the two more than the other.
+        if abs(row["seconds_error"]) < 0.25 or attempt == 2:
             break
-    assert abs(row["seconds_error"]) < 0.5
+    assert abs(row["seconds_error"]) < 0.25
 
 
 def test_the_count_is_what_pytorch_allocates():
