@@ -53,7 +53,7 @@ ADAM_IMAGES = 9
 # For L-BFGS two images in half precision for each step kept, and what a step computes by the way: 10 in a heap, none
 # to speak of where they are mapped, for then they are gone before the next evaluation.
 LBFGS_HEAP, LBFGS_PAIR = 10, 1
-# The preconditioner's spectra and the point it moves.
+# The preconditioner's maps, and the spectra of a step and of its change of gradient.
 PRECONDITION_IMAGES = 6
 # The differences that total variation keeps for its backward pass.
 VARIATION_IMAGES = 2

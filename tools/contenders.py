@@ -237,7 +237,7 @@ def package_run(
     fused=True,
     packed=True,
     reach=False,
-    smooth=False,
+    learnt=False,
     compiled=False,
 ):
     from nst_helpers import devices, iterate, losses
@@ -262,7 +262,7 @@ def package_run(
             tv_weight=0.0,
             steps=evaluations,
             precision="bfloat16" if bfloat16 else "float32",
-            precondition=smooth,
+            precondition=learnt,
             compiled=compiled,
             history_size=HISTORY,
             device=content.device,
@@ -309,7 +309,7 @@ RUNS = {
     "+ bfloat16": lambda *a: package_run(*a, bfloat16=True, packed=False),
     "+ packed weights": lambda *a: package_run(*a, bfloat16=True),
     "+ further reach": lambda *a: package_run(*a, bfloat16=True, reach=True),
-    "+ preconditioner": lambda *a: package_run(*a, bfloat16=True, reach=True, smooth=True),
+    "+ preconditioner": lambda *a: package_run(*a, bfloat16=True, reach=True, learnt=True),
 }
 
 # On a GPU alone: there the interpreter is what a captured graph saves, on a CPU the convolutions take the time.
