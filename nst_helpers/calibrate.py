@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .encoders import Encoder
 from .engine import Optimisation
 from .footprint import MMAP
+from .heap import kept_memory
 from .model import build_model
 from .segments import Network
 from .settings import Settings
@@ -64,8 +65,13 @@ def measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
 
     Small and large take turns, so that a slow moment hits both; the median leaves out what is out of the ordinary.
     """
-    if (key := _key(encoder, settings)) in _known:
-        return
+    if _key(encoder, settings) not in _known:
+        # What fresh memory costs is counted by itself, and differs from one minute to the next.
+        with kept_memory():
+            yield from _measuring(encoder, settings)
+
+
+def _measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
     like = encoder.normalize.mean
     pools = sum(name.startswith("pool") for name in encoder.layer_names)
     sides = (max(SMALL, 2**pools), max(LARGE, 2 ** (pools + 1)))
@@ -99,7 +105,7 @@ def measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
             break
     fixed, pixel = _line(*((side**2, statistics.median(times[side])) for side in sides))
     first = max(0.0, firsts[sides[0]] - statistics.median(times[sides[0]]))
-    _known[key] = Rates(fixed, pixel, *_line(*((side**2, builds[side]) for side in sides)), first)
+    _known[_key(encoder, settings)] = Rates(fixed, pixel, *_line(*((side**2, builds[side]) for side in sides)), first)
 
 
 def _key(encoder: Encoder, settings: Settings) -> str:
@@ -156,10 +162,11 @@ def _optimiser_rate(optimizer: str, history: int, precondition: bool, device: st
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     run = Optimisation(_Free(), image, optimizer=optimizer, history_size=history, precondition=precondition)
     times = []
-    for _ in range((history if optimizer == "lbfgs" else 0) + 5):
-        start = _now(image)
-        run.step()
-        times.append(_now(image) - start)
+    with kept_memory():
+        for _ in range((history if optimizer == "lbfgs" else 0) + 5):
+            start = _now(image)
+            run.step()
+            times.append(_now(image) - start)
     return statistics.median(times[-4:]) / side**2
 
 
