@@ -47,7 +47,7 @@ def _routines_work(dtype: torch.dtype) -> bool:
     """They are private ones of PyTorch's, which another version may lack or give another form."""
     x, weight = torch.ones(1, 8, 3, 3, dtype=dtype), torch.ones(8, 8, 3, 3, dtype=dtype)
     try:
-        return _run(x, _ordered(weight), None)[0, 0, 1].tolist() == [48.0, 72.0, 48.0]
+        return _run(x, _ordered(weight, x), None)[0, 0, 1].tolist() == [48.0, 72.0, 48.0]
     except (RuntimeError, TypeError, AttributeError):
         return False
 
@@ -119,41 +119,48 @@ def _split(x: Tensor) -> Tensor:
 
 
 class _Packed:
-    """The weights in order for either pass, made when they are first asked for."""
+    """The weights in order for either pass, made anew where the size of the feature maps changes.
+
+    Which order is quick depends on the size. In another size's the routine reorders them itself, at each call: for maps
+    of 12 pixels it was seen to take fifty times as long.
+    """
 
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight.detach()
+        self.orders: dict[bool, tuple[tuple[int, ...], Tensor]] = {}
 
-    @functools.cached_property
-    def forward(self) -> Tensor:
-        return _ordered(self.weight)
-
-    @functools.cached_property
-    def backward(self) -> Tensor:
-        return _ordered(self.weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last))
+    def order(self, maps: Tensor, *, turned: bool = False) -> Tensor:
+        """For maps (B, C, H, W); `turned` is for the backward pass."""
+        shape, order = self.orders.get(turned, (None, self.weight))
+        if shape != maps.shape:
+            weight = self.weight
+            if turned:
+                weight = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+            shape, order = self.orders[turned] = tuple(maps.shape), _ordered(weight, maps)
+        return order
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Packed:
         return self
 
-    def __getstate__(self) -> dict[str, Tensor]:
+    def __getstate__(self) -> dict[str, Any]:
         # Another process, on another processor, makes an order of its own.
-        return {"weight": self.weight}
+        return {"weight": self.weight, "orders": {}}
 
 
 class _Convolve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, packed: _Packed, bias: Tensor | None) -> Tensor:
         ctx.packed = packed
-        return _run(x, packed.forward, bias)
+        return _run(x, packed.order(x), bias)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _run(grad, ctx.packed.backward, None), None, None
+        return _run(grad, ctx.packed.order(grad, turned=True), None), None, None
 
 
-def _ordered(weight: Tensor) -> Tensor:
-    return torch.ops.mkldnn._reorder_convolution_weight(weight, AROUND, AROUND, AROUND, 1, None)
+def _ordered(weight: Tensor, maps: Tensor) -> Tensor:
+    return torch.ops.mkldnn._reorder_convolution_weight(weight, AROUND, AROUND, AROUND, 1, list(maps.shape))
 
 
 def _run(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
