@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .engine import OPTIMIZERS, SCHEDULES
+from .engine import OPTIMIZERS
 from .errors import NSTError
 from .estimates import Estimate, estimate
+from .guard import SCHEDULES
 from .images import check_output, load_image, save_image
 from .optimize import Step, stylize
 from .pace import Pace, left_words

@@ -1,9 +1,9 @@
 """Convolutions for bfloat16 on a CPU: weights in the processor's own order, and an image that keeps its digits.
 
 PyTorch reorders a convolution's weights at every call, forward and backward. In bfloat16 the arithmetic is so quick
-that this takes up to half of a deep layer's time. The weights here never change, so they are put in order once. And
-since a step of 1 and a padding of 1 make the backward pass a convolution too, with the kernel turned about and its
-channels exchanged, both passes use the same routine. The numbers are the same.
+that this takes up to half of a deep layer's time. The weights here never change, so they are put in order once for each
+size of feature maps. And since a step of 1 and a padding of 1 make the backward pass a convolution too, with the kernel
+turned about and its channels exchanged, both passes use the same routine. The numbers are the same.
 
 bfloat16 has 8 binary digits, so an image would reach the network in steps as coarse as those of an 8-bit file, and an
 optimiser's last small changes would be lost. `SplitConv` gives the first layer 6 channels in place of 3: the rounded

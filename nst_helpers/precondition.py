@@ -103,12 +103,16 @@ class Preconditioner:
         return F.adaptive_avg_pool2d(squares[None], self.seen["cells"].shape[-2:])
 
     def _settle_bands(self) -> None:
-        steps, changes = (seen + LEAST * seen.mean() for seen in self.seen["bands"])
-        self.gains = torch.where(changes > 0, steps / changes, 1.0).sqrt()
+        self.gains = _lengths(self.seen["bands"])
 
     def _settle_cells(self) -> None:
-        steps, changes = (seen + LEAST * seen.mean() for seen in self.seen["cells"])
-        lengths = torch.where(changes > 0, steps / changes, 1.0).sqrt()
+        lengths = _lengths(self.seen["cells"])
         # P is to have the root of each length, and M is in P twice.
         root = (lengths / lengths.log().mean().exp()).sqrt().clamp(1 / FURTHEST, FURTHEST).sqrt()
         self.map = F.interpolate(root[None], size=self.shape[-2:], mode="bilinear")[0]
+
+
+def _lengths(seen: Tensor) -> Tensor:
+    """How far to go, of the squares of steps and of changes of gradient (2, ...); 1 where nothing was seen."""
+    steps, changes = (squares + LEAST * squares.mean() for squares in seen)
+    return torch.where(changes > 0, steps / changes, 1.0).sqrt()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import noise
-from torch.utils._python_dispatch import TorchDispatchMode
+from conftest import Reads, noise
 
 from nst_helpers import build_model
 from nst_helpers.encoders import Encoder, Spec
@@ -63,16 +62,6 @@ def test_a_loss_that_turns_nan_is_told_and_what_followed_from_it_is_dropped(way)
     assert model.made == 10  # one of them for nothing
     assert optimisation.image.isfinite().all()
     assert optimisation.best_loss < told[2].loss
-
-
-class Reads(TorchDispatchMode):
-    """Counts the numbers that the interpreter asks a tensor for."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func is torch.ops.aten._local_scalar_dense.default
-        return func(*args, **(kwargs or {}))
 
 
 # Adam counts its steps in a tensor that stays on the CPU.

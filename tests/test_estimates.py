@@ -52,14 +52,14 @@ def test_bytes_and_seconds_are_near_the_truth(optimizer, size, library, tmp_path
     command = [sys.executable, "tools/measure_estimates.py", "--sizes", str(size), "--encoders", "mini"]
     command += ["--precisions", "float32", "--optimizers", optimizer, "--json", str(told)]
     command += ["--threads", "1", "--clock", "cpu"]
-    for attempt in range(3):
+    for _ in range(3):
         subprocess.run(command, check=True, cwd=ROOT, env=env, capture_output=True)
         (row,) = json.loads(told.read_text())
         assert abs(row["peak_error"]) < 0.15
         # What a small run adds is little beside what the allocator happens to have at hand.
         assert abs(row["run_error"]) * row["run"] < max(0.3 * row["run"], 32)  # MB
         # A cache shared with others still slows one of the two more than the other.
-        if abs(row["seconds_error"]) < 0.25 or attempt == 2:
+        if abs(row["seconds_error"]) < 0.25:
             break
     assert abs(row["seconds_error"]) < 0.25
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from conftest import Reads
 
 from nst_helpers.lbfgs import LBFGS
 
@@ -174,20 +174,12 @@ def test_a_state_goes_on_where_it_was(compact):
 
 def test_it_never_asks_the_device_for_a_number():
     """Each such question makes a GPU finish all it has been given before it may begin the next."""
-
-    class Watch(TorchDispatchMode):
-        asked = 0
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            Watch.asked += func is torch.ops.aten._local_scalar_dense.default
-            return func(*args, **(kwargs or {}))
-
     known = LBFGS(3, compact=True)
-    with Watch():
+    with Reads() as reads:
         torch.ones(()).item()
-        assert Watch.asked == 1
+        assert reads.count == 1
         for i in range(1, 6):
             known.add(torch.full((4,), float(i)), torch.arange(4.0))
             known.judge(torch.tensor(1.0 / i))
             known.direction(torch.ones(4))
-    assert Watch.asked == 1
+    assert reads.count == 1

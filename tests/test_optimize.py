@@ -31,8 +31,9 @@ from nst_helpers import (
 )
 from nst_helpers.devices import has_bfloat16, peak_memory, prepare
 from nst_helpers.encoders import Encoder
-from nst_helpers.engine import Optimisation, lr_factor
+from nst_helpers.engine import Optimisation
 from nst_helpers.estimates import TooLargeError
+from nst_helpers.guard import lr_factor
 
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu3_1"]}
 CONTENT, STYLE = picture(24, 28), picture(20, 36, 1)
