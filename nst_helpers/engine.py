@@ -132,7 +132,7 @@ class Optimisation:
         self.gradient: Tensor | None = None
         image = self.image
         shaped = Preconditioner(image.shape, device=image.device, dtype=image.dtype) if self.precondition else None
-        self.known = LBFGS(self.history_size, compact=image.dtype == torch.float32, preconditioner=shaped)
+        self.known = LBFGS(self.history_size, preconditioner=shaped)
         self.adam = torch.optim.Adam([self.image], lr=1.0) if self.kind == "adam" else None
 
     def finish(self) -> None:

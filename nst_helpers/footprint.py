@@ -19,6 +19,7 @@ from .devices import has_bfloat16
 from .encoders import Encoder, Pool
 from .fused import FEWEST_STRETCHES, STRETCH
 from .heap import keeps_memory
+from .lbfgs import COMPACT_FROM
 from .segments import Network
 
 __all__ = [
@@ -50,9 +51,9 @@ KEPT = 1.08
 OVERHEAD_IMAGES, MOST_OVERHEAD = 48, 5 * MMAP
 # An Optimisation's image, its gradient, the best and the one before, the first one, the result, Adam's two moments.
 ADAM_IMAGES = 9
-# For L-BFGS two images in half precision for each step kept, and what a step computes by the way: 10 in a heap, none
-# to speak of where they are mapped, for then they are gone before the next evaluation.
-LBFGS_HEAP, LBFGS_PAIR = 10, 1
+# For L-BFGS two images for each step kept, large ones in half precision, and what a step computes by the way: 10 in a
+# heap, none to speak of where they are mapped, for then they are gone before the next evaluation.
+LBFGS_HEAP = 10
 # The preconditioner's maps, and the spectra of a step and of its change of gradient.
 PRECONDITION_IMAGES = 6
 # The differences that total variation keeps for its backward pass.
@@ -143,7 +144,8 @@ def optimiser_bytes(size: tuple[int, int], optimizer: str, history: int, *, prec
     image = 12 * math.prod(size)
     images = ADAM_IMAGES + PRECONDITION_IMAGES * precondition
     if optimizer == "lbfgs":
-        images += LBFGS_PAIR * history + LBFGS_HEAP * (image < MMAP)
+        pair = 1 if 3 * math.prod(size) >= COMPACT_FROM else 2
+        images += pair * history + LBFGS_HEAP * (image < MMAP)
     return images * image
 
 

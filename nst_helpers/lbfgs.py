@@ -4,8 +4,8 @@
 though, and asks the device for a number three times an iteration. Here the caller makes the step, cut short or clamped
 as it has to be, and tells what it came to; and nothing waits for a GPU.
 
-Steps and changes may be kept in float16, in shares of their largest entry: half the memory, which for large pictures is
-most of what a run holds, and the loss curves are the same.
+Steps and changes of large pictures are kept in float16, in shares of their largest entry: half the memory, which there
+is most of what a run holds, and the loss curves are the same. Small ones stay as they are, and need no conversion.
 
 Where the pairs say nothing, the step's length is a guess. PyTorch's is the shorter of the two that the last pair allows
 (Barzilai & Borwein 1988): safe, and for pictures too short. Here the guess moves from the shorter towards the longer as
@@ -24,7 +24,10 @@ from torch import Tensor
 
 from .precondition import Preconditioner
 
-__all__ = ["LBFGS"]
+__all__ = ["COMPACT_FROM", "LBFGS"]
+
+# Numbers of an image from which its steps are worth keeping in half of their memory.
+COMPACT_FROM = 2**18
 
 # A pair of step and change of gradient whose product is no larger tells of rounding, or of a curvature that isn't
 # convex; torch.optim.LBFGS leaves out the same.
@@ -37,19 +40,20 @@ SCALARS = ("scale", "spread", "reach", "loss")
 
 @dataclass(frozen=True)
 class _Pair:
-    """A step and the change of gradient over it, each as numbers up to 1 and the size of the largest."""
+    """A step and the change of gradient over it, each as it is kept: so many times smaller as its size says."""
 
     step: Tensor
     step_size: Tensor
     change: Tensor
     change_size: Tensor
-    weight: Tensor  # 1 / (step . change), or 0 where that tells nothing
+    weight: Tensor  # 1 / (step . change) of what is kept, or 0 where that tells nothing
 
 
 class LBFGS:
     """The last `history_size` pairs of a step and the change of gradient over it, flat tensors (N,).
 
-    With `compact` they are kept in float16. A `preconditioner` learns from the same pairs.
+    With `compact` they are kept in float16; by itself that is for `COMPACT_FROM` numbers and more in float32. A
+    `preconditioner` learns from the same pairs.
 
     >>> curvature = torch.tensor([1.0, 10.0])
     >>> point, known = torch.tensor([3.0, 1.0]), LBFGS(history_size=2)
@@ -66,7 +70,7 @@ class LBFGS:
     """
 
     def __init__(
-        self, history_size: int, *, compact: bool = False, preconditioner: Preconditioner | None = None
+        self, history_size: int, *, compact: bool | None = None, preconditioner: Preconditioner | None = None
     ) -> None:
         self.pairs: deque[_Pair] = deque(maxlen=history_size)
         # The shorter length, how many times as long the longer is, and how far from one to the other, 0 to 1.
@@ -89,12 +93,12 @@ class LBFGS:
     def add(self, step: Tensor, change: Tensor) -> None:
         """Learn that along `step` the gradient changed by `change`; the oldest pair gives way."""
         good = step.dot(change) > LEAST_CURVATURE
-        kept = (*self._kept(step), *self._kept(change))
+        (kept_step, step_size), (kept_change, change_size) = self._kept(step), self._kept(change)
         # From here on the pair is what was kept of it: the algorithm needs one pair of vectors, whichever it is.
-        step, change = _full(*kept[:2]), _full(*kept[2:])
+        step, change = _full(kept_step) * step_size, _full(kept_change) * change_size
         product = step.dot(change)
         # Whether a pair is good only the device knows: one that isn't is kept with a weight of 0, and says nothing.
-        weight = torch.where(good, 1 / product, torch.zeros_like(product))
+        weight = torch.where(good, step_size * change_size / product, torch.zeros_like(product))
         one = torch.ones_like(product)
         if self.preconditioner:
             steps, changes = self.preconditioner.learn(step, change, good)
@@ -103,10 +107,11 @@ class LBFGS:
         scale, spread = (one, one) if self.scale is None else (self.scale, self.spread)
         self.scale = torch.where(good, product / changes, scale)
         self.spread = torch.where(good, steps / product * (changes / product), spread)
-        self.pairs.append(_Pair(*kept, weight))
+        self.pairs.append(_Pair(kept_step, step_size, kept_change, change_size, weight))
 
     def _kept(self, vector: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.compact:
+        large = vector.dtype == torch.float32 and len(vector) >= COMPACT_FROM
+        if not (large if self.compact is None else self.compact):
             return vector, torch.ones_like(vector[0])
         size = vector.abs().max().clamp_min(torch.finfo(vector.dtype).tiny)
         return (vector / size).half(), size
@@ -115,16 +120,17 @@ class LBFGS:
         """Minus the inverse curvature times the gradient (N,); minus the gradient where nothing is known yet."""
         result = gradient.neg()
         shares = []
+        # With step = a s and change = b c, where s and c are kept: the sizes a and b leave but their quotient behind.
         for pair in reversed(self.pairs):
-            share = _full(pair.step, pair.step_size).dot(result) * pair.weight
-            result.addcmul_(_full(pair.change, pair.change_size), share, value=-1)
+            share = _full(pair.step).dot(result) * pair.weight
+            result.addcmul_(_full(pair.change), share, value=-1)
             shares.append(share)
         if self.scale is not None:
             result = self.preconditioner.apply(result) if self.preconditioner else result
             result.mul_(self.scale if self.reach is None else self.scale * self.spread**self.reach)
         for pair, share in zip(self.pairs, reversed(shares), strict=True):
-            other = _full(pair.change, pair.change_size).dot(result) * pair.weight
-            result.addcmul_(_full(pair.step, pair.step_size), share - other)
+            other = _full(pair.change).dot(result) * pair.weight
+            result.addcmul_(_full(pair.step), share * (pair.step_size / pair.change_size) - other)
         return result
 
     def state(self) -> dict[str, Any]:
@@ -143,5 +149,5 @@ class LBFGS:
             setattr(self, name, None if state[name] is None else state[name].to(device))
 
 
-def _full(shares: Tensor, size: Tensor) -> Tensor:
-    return shares.to(size.dtype).mul_(size) if shares.dtype == torch.float16 else shares
+def _full(kept: Tensor) -> Tensor:
+    return kept.float() if kept.dtype == torch.float16 else kept

@@ -27,6 +27,7 @@ from nst_helpers.estimates import (
     run_bytes,
 )
 from nst_helpers.footprint import memory_available, optimiser_bytes, tiled_bytes, untiled_bytes
+from nst_helpers.lbfgs import LBFGS
 
 ROOT = Path(__file__).parents[1]
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu3_1"]}
@@ -100,6 +101,14 @@ def test_bytes_grow_as_they_must():
     # At several scales the last one decides.
     scaled = Settings(**toy(scales=[64, 128]))
     assert run_bytes((256, 256), (64, 64), scaled) == pytest.approx(need[1], rel=0.1)
+
+
+@pytest.mark.parametrize("size", [(128, 128), (384, 512)])
+def test_a_step_in_the_history_counts_as_what_is_held_of_it(size):
+    known = LBFGS(1)
+    known.add(torch.ones(3 * size[0] * size[1]), torch.ones(3 * size[0] * size[1]))
+    held = known.pairs[0].step.nbytes + known.pairs[0].change.nbytes
+    assert optimiser_bytes(size, "lbfgs", 8) - optimiser_bytes(size, "lbfgs", 7) == held
 
 
 def test_tiles_are_counted_as_they_were_measured():

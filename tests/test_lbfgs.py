@@ -1,10 +1,12 @@
 """The directions of L-BFGS, held to torch.optim.LBFGS and to what quadratic functions promise."""
 
+import itertools
+
 import pytest
 import torch
 from conftest import Reads
 
-from nst_helpers.lbfgs import LBFGS
+from nst_helpers.lbfgs import COMPACT_FROM, LBFGS
 
 
 def rosenbrock(x: torch.Tensor) -> torch.Tensor:
@@ -87,6 +89,16 @@ def test_compact_pairs_give_nearly_the_same_direction_whatever_their_size(size):
     one, two = whole.direction(gradient), compact.direction(gradient)
     assert (one - two).norm() < 2e-3 * one.norm()
     assert (whole.pairs[0].step.dtype, compact.pairs[0].step.dtype) == (torch.float32, torch.float16)
+
+
+def test_large_images_alone_keep_their_pairs_in_half_of_the_memory():
+    kept = {}
+    for count, dtype in itertools.product((COMPACT_FROM - 1, COMPACT_FROM), (torch.float32, torch.float64)):
+        known = LBFGS(1)
+        known.add(torch.ones(count, dtype=dtype), torch.ones(count, dtype=dtype))
+        kept[count, dtype] = {known.pairs[0].step.dtype, known.pairs[0].change.dtype}
+    assert kept.pop((COMPACT_FROM, torch.float32)) == {torch.float16}
+    assert all(dtypes == {dtype} for (_, dtype), dtypes in kept.items())
 
 
 def test_compact_pairs_satisfy_the_secant_equation():

@@ -185,7 +185,7 @@ def main():
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--evaluations", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory-sizes", type=int, nargs="+", default=[128, 256, 384, 512])
+    parser.add_argument("--memory-sizes", type=int, nargs="+", default=[128, 256, 512])
     # PyTorch's L-BFGS keeps 100 steps by default; the textbook loop's memory has peaked only after that many.
     parser.add_argument("--memory-evaluations", type=int, default=110)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
