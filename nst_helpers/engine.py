@@ -215,9 +215,9 @@ class Optimisation:
         change *= (longest / change.abs().mean()).clamp(max=1.0)
         self.image.copy_((before + change).clamp_(0, 1))
         # The curvature is learnt from the step as it was made, and not from the one that was wished for; with a
-        # preconditioner, whose wishes reach further beyond 0 and 1, from the middle between the two.
+        # preconditioner, whose wishes reach further beyond 0 and 1, from one between the two.
         made = self.image - before
-        self.moved = (made.add_(change).div_(2) if self.precondition else made).flatten()
+        self.moved = (self.known.learnt(made, change) if self.precondition else made).flatten()
         self.gradient = gradient
 
     def _evaluate(self) -> None:

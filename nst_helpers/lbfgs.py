@@ -10,6 +10,10 @@ is most of what a run holds, and the loss curves are the same. Small ones stay a
 Where the pairs say nothing, the step's length is a guess. PyTorch's is the shorter of the two that the last pair allows
 (Barzilai & Borwein 1988): safe, and for pictures too short. Here the guess moves from the shorter towards the longer as
 long as the loss keeps falling, and back where it rises. A preconditioner gives the guess a shape besides.
+
+A step that ends at the bounds of an image is shorter than it was wished to be, and either may be learnt from. The wish
+tells of less curvature than there is, and leads to longer steps. How much of it counts, the trust in it, moves with the
+loss as well.
 """
 
 from __future__ import annotations
@@ -35,7 +39,9 @@ LEAST_CURVATURE = 1e-10
 # How far the guess moves after a loss that fell, and what is left of the way after one that rose. Chosen by the loss
 # after 100 to 300 evaluations, on trained and on random weights.
 FURTHER, BACK = 0.02, 0.7
-SCALARS = ("scale", "spread", "reach", "loss")
+# The same for the trust in what was wished, where it begins, and the least that is left of it. Chosen in the same way.
+MORE_TRUST, LESS_TRUST, FIRST_TRUST, LEAST_TRUST = 0.05, 0.7, 0.5, 0.25
+SCALARS = ("scale", "spread", "reach", "trust", "loss")
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class LBFGS:
         self.scale: Tensor | None = None
         self.spread: Tensor | None = None
         self.reach: Tensor | None = None
+        self.trust: Tensor | None = None
         self.loss: Tensor | None = None
         self.compact = compact
         self.preconditioner = preconditioner
@@ -84,11 +91,17 @@ class LBFGS:
     def judge(self, loss: Tensor) -> None:
         """Hear the loss (a scalar) that the last step led to: the next one reaches further if it fell."""
         if self.loss is None:
-            self.reach = torch.zeros_like(loss)
+            self.reach, self.trust = torch.zeros_like(loss), torch.full_like(loss, FIRST_TRUST)
         else:
-            further = (self.reach + FURTHER).clamp(max=1.0)
-            self.reach = torch.where(loss < self.loss, further, self.reach * BACK)
+            fell = loss < self.loss
+            self.reach = torch.where(fell, (self.reach + FURTHER).clamp(max=1.0), self.reach * BACK)
+            more, less = self.trust + MORE_TRUST, self.trust * LESS_TRUST
+            self.trust = torch.where(fell, more.clamp(max=1.0), less.clamp(min=LEAST_TRUST))
         self.loss = loss
+
+    def learnt(self, made: Tensor, wished: Tensor) -> Tensor:
+        """The step to learn from, of the one that was made, which is overwritten, and the one that was wished for."""
+        return made if self.trust is None else made.lerp_(wished, self.trust)
 
     def add(self, step: Tensor, change: Tensor) -> None:
         """Learn that along `step` the gradient changed by `change`; the oldest pair gives way."""

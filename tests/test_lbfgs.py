@@ -158,6 +158,24 @@ def test_falling_losses_lengthen_the_guess_from_the_shorter_to_the_longer_and_ri
     assert guess(known) == pytest.approx(0.5)
 
 
+def test_falling_losses_raise_the_trust_in_what_was_wished_and_others_lower_it():
+    known, told = LBFGS(4), []
+    for loss in (10.0, 9.0, 8.0, 8.0, float("nan"), 7.0, *range(6, -15, -1)):
+        known.judge(torch.tensor(float(loss)))
+        told.append(known.trust.item())
+    # A loss that stayed has not fallen, and after one that is not a number none has.
+    assert told[:6] == pytest.approx([0.5, 0.55, 0.6, 0.42, 0.294, 0.25])
+    assert told[6:8] == pytest.approx([0.3, 0.35])
+    assert max(told) == told[-1] == 1.0
+
+
+def test_a_step_is_learnt_as_made_until_a_loss_was_heard_and_then_between_it_and_the_wish():
+    known, made, wished = LBFGS(4), torch.tensor([0.2, 0.1]), torch.tensor([0.2, 0.5])
+    assert known.learnt(made.clone(), wished).tolist() == made.tolist()
+    known.judge(torch.tensor(1.0))
+    torch.testing.assert_close(known.learnt(made.clone(), wished), torch.tensor([0.2, 0.3]))
+
+
 def test_what_a_pair_says_holds_however_far_the_guess_reaches():
     known, step, change = LBFGS(4), torch.tensor([1.0, 1.0, 0.0]), torch.tensor([1.0, 3.0, 0.0])
     known.add(step, change)
@@ -182,6 +200,7 @@ def test_a_state_goes_on_where_it_was(compact):
     for again in (known, other):
         again.judge(torch.tensor(-2.0))
     assert other.reach == known.reach > 0
+    assert other.trust == known.trust > 0
 
 
 def test_it_never_asks_the_device_for_a_number():
