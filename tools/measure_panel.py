@@ -67,6 +67,15 @@ def steps(folder: Path) -> list[tuple[float, float, int]]:
     return [(float(t), float(w), int(m)) for t, w, m in (line.split() for line in lines)]
 
 
+def first_step(folder: Path, patience: float = 30) -> None:
+    """Wait for an evaluation with the weight as it was: a press before it would have nothing to differ from."""
+    end = time.monotonic() + patience
+    while not steps(folder):
+        if time.monotonic() > end:
+            raise TimeoutError(f"the panel made no step in {patience:g} s")
+        time.sleep(0.02)
+
+
 def badge(page: Any, word: str) -> None:
     page.wait_for_function("w => document.querySelector('.nst-badge').innerText.toLowerCase() == w", arg=word)
 
@@ -78,6 +87,7 @@ def soak(page: Any, folder: Path, minutes: float, moves: int) -> dict[str, Any]:
     page.evaluate(WATCH)
     play.click()
     badge(page, "painting")
+    first_step(folder)
     handle = page.locator(".nst-panel .widget-hslider .noUi-handle").nth(1)
     kernel, begun, start = kernel_of(folder), time.time(), time.monotonic()
     end, pressed, memory = start + 60 * minutes, [], []
