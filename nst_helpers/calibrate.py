@@ -23,6 +23,7 @@ from .heap import kept_memory
 from .model import build_model
 from .segments import Network
 from .settings import Settings
+from .tiles import build_tiled_model
 
 __all__ = [
     "Rates",
@@ -31,12 +32,14 @@ __all__ = [
     "layers_used",
     "measuring",
     "optimiser_rate",
+    "tiles_ratio",
     "unit_of",
-    "work_ratio",
 ]
 
 # Sides of the pictures that are timed, and for how long in all: enough to tell a layer's cost from a pixel's.
 SMALL, LARGE, BUDGET = 64, 160, 0.4
+# For how many seconds at most tiles may be timed, and how large they are at least.
+TILES_BUDGET, SMALLEST = 3.0, 64
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Rates:
 
 
 _known: dict[str, Rates] = {}
+_tiles_known: dict[str, float] = {}
 
 
 def evaluation_rates(encoder: Encoder, settings: Settings) -> Rates:
@@ -190,7 +194,47 @@ def fresh_rate() -> float:
     return statistics.median(times)
 
 
-def work_ratio(encoder: Encoder, settings: Settings, size: tuple[int, int], tile: int) -> float:
+def tiles_ratio(encoder: Encoder, settings: Settings, size: tuple[int, int], tile: int) -> float:
+    """How many times as long as by the rates an evaluation of that size takes in tiles, beyond what is fixed.
+
+    The work is counted: halos, and a third pass through each tile. What cutting, memory and caches add to it differs
+    from one machine to the next, and with the tile, so that is timed.
+    """
+    return _work(encoder, settings, size, tile) * _tiles_cost(encoder, settings, tile)
+
+
+def _tiles_cost(encoder: Encoder, settings: Settings, tile: int) -> float:
+    """The time of an evaluation in two tiles of that size, or of smaller ones where that is long, over its work's."""
+    key = f"{_key(encoder, settings)} tile={tile}"
+    if key not in _tiles_known:
+        rates, like = evaluation_rates(encoder, settings), encoder.normalize.mean
+
+        def seconds(tile: int) -> float:
+            return rates.fixed + rates.pixel * _work(encoder, settings, (tile, 2 * tile), tile) * 2 * tile**2
+
+        # Three evaluations, one of them building the model; tiles cost up to twice their work.
+        while tile >= 2 * SMALLEST and 3 * 2 * seconds(tile) > TILES_BUDGET:
+            tile //= 2
+        image = torch.rand(1, 3, tile, 2 * tile, generator=torch.Generator().manual_seed(0)).to(like)
+        model = build_tiled_model(
+            encoder,
+            image if settings.content_layers else None,
+            image.flip(-1) if settings.style_layers else None,
+            tile=tile,
+            content_layers=settings.content_layers,
+            style_layers=settings.style_layers,
+            tv_kind=settings.tv_kind,
+        )
+        image, times = image.requires_grad_(), []
+        for _ in range(2):
+            start = _now(like)
+            _evaluate(model, image)
+            times.append(_now(like) - start)
+        _tiles_known[key] = max(1.0, (min(times) - rates.fixed) / (seconds(tile) - rates.fixed))
+    return _tiles_known[key]
+
+
+def _work(encoder: Encoder, settings: Settings, size: tuple[int, int], tile: int) -> float:
     """How many times the untiled evaluation's work the tiled one does: halos, and a third pass through each tile."""
     network = Network(encoder, layers_used(settings), tile)
     done = whole = 0.0

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .calibrate import evaluation_rates, fresh_rate, layers_used, measuring, optimiser_rate, unit_of, work_ratio
+from .calibrate import evaluation_rates, fresh_rate, layers_used, measuring, optimiser_rate, tiles_ratio, unit_of
 from .devices import choose_device, choose_precision, peak_memory, prepare
 from .encoders import Encoder, load_encoder
 from .errors import NSTError
@@ -47,8 +47,6 @@ Size = tuple[int, int]
 Picture = Tensor | Size  # a picture, or its height and width
 Pictures = Picture | Sequence[Picture]
 TILE = 512
-# What tiles cost beyond the work that is counted for them: each is cut out, put back and summed up by itself.
-TILED = 1.6
 # What is left to the system and to other programs when a size is chosen by the memory there is.
 SHARE = 0.9
 
@@ -104,8 +102,8 @@ def estimate(content: Picture, style: Pictures, settings: Settings | None = None
     """Seconds and bytes that `stylize(content, style, **options)` will take on this machine, without running it.
 
     Takes a `Settings` or its fields as keywords, as `iterate` does. A picture may be given by its height
-    and width alone. The first call for an encoder measures for about half a second; later ones remember. The machine's
-    other work counts as it was in that half second.
+    and width alone. The first call for an encoder measures for about half a second, and for tiles of a new size up to
+    three seconds more; later ones remember. The machine's other work counts as it was while it measured.
 
     >>> from nst_helpers.encoders import Spec
     >>> one, two = (estimate((n, n), (64, 64), encoder=Encoder(Spec("toy", ((8,), (8,)))), steps=20, device="cpu",
@@ -129,8 +127,8 @@ def estimate(content: Picture, style: Pictures, settings: Settings | None = None
         areas = [area, *(math.prod(s) * shrink**2 for s in styles)]
         seconds += rates.build_fixed * len(areas) / 2 + rates.build_pixel * sum(areas) / 2
         if settings.in_tiles((height, width)):
-            work = TILED * work_ratio(prepared, settings, (height, width), tile)
-            each = rates.fixed + (rates.pixel * work + move) * area
+            ratio = tiles_ratio(prepared, settings, (height, width), tile)
+            each = rates.fixed + (rates.pixel * ratio + move) * area
         else:
             each = rates.fixed + (rates.pixel + move) * area
             if device.type == "cpu" and not kept:
