@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from .encoders import Encoder
 from .engine import Optimisation
-from .footprint import MMAP
-from .heap import kept_memory
+from .heap import MMAP, kept_memory
 from .model import build_model
 from .segments import Network
 from .settings import Settings

@@ -18,13 +18,12 @@ from torch import nn
 from .devices import has_bfloat16
 from .encoders import Encoder, Pool
 from .fused import FEWEST_STRETCHES, STRETCH
-from .heap import keeps_memory
+from .heap import MMAP, keeps_memory
 from .lbfgs import COMPACT_FROM
 from .segments import Network
 
 __all__ = [
     "KEPT",
-    "MMAP",
     "fresh_bytes",
     "has_room",
     "layers_of",
@@ -36,8 +35,6 @@ __all__ = [
 ]
 
 MB = 2**20
-# Above this the C library maps each tensor for itself and hands it back to the system after use.
-MMAP = 32 * MB
 
 # Measured over 96 to 512 px, both optimisers, the mini encoder and VGG-19, in float32 and in bfloat16: how much more a
 # process held than before, fitted by what the count below gives. tools/measure_estimates.py says how well it fits.

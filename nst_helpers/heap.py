@@ -1,9 +1,9 @@
 """Memory that is used again and again stays with the process while a run lasts, and goes back to the system after it.
 
 The C library of Linux hands every tensor above 32 MB back to the system when it is let go of, and asks for it anew at
-the next one, zeroed page by page: a fifth of an evaluation's time at 512 px. A run needs the same tensors at each of
-its evaluations, so here they stay. A heap that keeps its pieces has holes, which take up to a fifth more memory: that
-is for runs with room to spare. It holds for the whole process, and only while a run is under way.
+the next one, zeroed page by page: from a twentieth to a fifth of an evaluation's time at 512 px. A run needs the same
+tensors at each of its evaluations, so here they stay. A heap that keeps its pieces has holes, which take up to a fifth
+more memory: that is for runs with room to spare. It holds for the whole process, and only while a run is under way.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import sys
 import threading
 from collections.abc import Iterator
 
-__all__ = ["give_back", "keeps_memory", "kept_memory"]
+__all__ = ["MMAP", "give_back", "keeps_memory", "kept_memory"]
 
+# Above this the C library maps each tensor for itself and hands it back to the system after use.
+MMAP = 32 * 2**20
 # Of malloc.h: from how many bytes at the heap's end they are given back, and how many pieces may be mapped beside it.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 # What the C library arrives at by itself after large tensors, which setting any of the three would end.
-USUAL = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 32 * 2**20, M_TRIM_THRESHOLD: 64 * 2**20}
+USUAL = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: MMAP, M_TRIM_THRESHOLD: 64 * 2**20}
 KEEP = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1}
 
 _lock, _runs = threading.Lock(), 0

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from .encoders import Encoder
 from .errors import LayerError
 from .fused import gram_sum
+from .heap import MMAP, give_back
 from .losses import Convention, _full, style_loss
 from .model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, build_model
 from .segments import Box, Network
@@ -140,7 +141,9 @@ class _Tiles(torch.autograd.Function):
                 total = part if total is None else total.add_(part)
             return total
 
-        return ctx.network.second(ctx.kept, gradient), None, None, None
+        total = ctx.network.second(ctx.kept, gradient)
+        _let_go(total)
+        return total, None, None, None
 
 
 class _Bands(torch.autograd.Function):
@@ -238,6 +241,7 @@ def build_tiled_model(
     names = list(like.content_losses)
     contents = _features(Network(encoder, names, tile), content) if names else {}
     network = Network(encoder, [*contents, *like.style_losses], tile)
+    _let_go(content)
     return TiledModel(network, like, contents, tuple(content.shape[-2:]) if names else None)
 
 
@@ -268,6 +272,16 @@ def _features(network: Network, image: Tensor) -> dict[str, Tensor]:
 
 def _add(sums: dict[str, Tensor], name: str, part: Tensor) -> None:
     sums[name] = sums[name].add_(part) if name in sums else part
+
+
+def _let_go(like: Tensor | None) -> None:
+    """Hand the tiles' memory to the system, so that an optimiser's large vectors don't come on top of it.
+
+    Tiles are small enough to stay with the process when they are done; whole images from 32 MB on are not, and beside
+    an evaluation of one, fetching the memory again takes no time.
+    """
+    if like is not None and like.device.type == "cpu" and like.nbytes >= MMAP:
+        give_back()
 
 
 def _rows(features: Tensor) -> Tensor:

@@ -233,3 +233,20 @@ print(json.dumps(peak() - before))
         for way in ("tiled", "untiled")
     }
     assert used["tiled"] < 0.4 * used["untiled"]
+
+
+def test_tiles_of_a_large_image_hand_their_memory_back_before_the_optimiser_moves(monkeypatch):
+    from nst_helpers import tiles
+
+    told = []
+    monkeypatch.setattr(tiles, "give_back", lambda: told.append(1))
+    encoder, image = Encoder(DEEP, seed=1), noise(1, 3, 64, 96)
+    for smallest, expected in ((image.nbytes + 1, [0, 0, 0]), (image.nbytes, [1, 1, 2])):
+        monkeypatch.setattr(tiles, "MMAP", smallest)
+        told.clear()
+        model, seen = build_tiled_model(encoder, image, image, tile=32, **LAYERS), [len(told)]
+        model(image.clone().requires_grad_())
+        seen.append(len(told))
+        model.total_loss().backward()
+        seen.append(len(told))
+        assert seen == expected
