@@ -209,11 +209,12 @@ def test_a_time_box_is_kept_and_holds_one_evaluation_at_least(monkeypatch):
     made = session()
     assert len(made.step()) == 1
     assert len(made.step(seconds=0.0)) == 1
-    used = []
+    counts, used = [], []
     for _ in range(5):  # other work may keep the machine busy for a moment
         start = time.perf_counter()
-        assert len(made.step(seconds=0.3)) > 1
+        counts.append(len(made.step(seconds=0.3)))
         used.append(time.perf_counter() - start)
+    assert max(counts) > 3
     assert min(used) < 0.4
     assert len(made.step(2, seconds=60)) == 2
 
