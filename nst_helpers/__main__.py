@@ -8,15 +8,15 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .engine import OPTIMIZERS
+from .budget.estimate import Estimate, estimate
+from .budget.progress import Pace, left_words
+from .engine.guard import SCHEDULES
+from .engine.optimisation import OPTIMIZERS
+from .engine.settings import INITS, Settings
 from .errors import NSTError
-from .estimates import Estimate, estimate
-from .guard import SCHEDULES
 from .images import check_output, load_image, save_image
 from .optimize import Step, stylize
-from .pace import Pace, left_words
 from .samples import list_samples, load_sample
-from .settings import INITS, Settings
 
 __all__ = ["main"]
 

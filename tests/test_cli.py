@@ -240,7 +240,7 @@ def test_a_size_that_fits(files):
 
 
 def test_a_run_too_large_is_refused_in_one_sentence(files, capsys, monkeypatch):
-    monkeypatch.setattr("nst_helpers.estimates.memory_available", lambda device: 200 * 2**20)
+    monkeypatch.setattr("nst_helpers.budget.estimate.memory_available", lambda device: 200 * 2**20)
     assert main(arguments(files, size="4000")) == 2
     said = capsys.readouterr().err
     assert "largest short side that fits" in said

@@ -33,7 +33,7 @@ def names(records: list[dict]) -> list[str]:
 def tools() -> Iterator[ModuleType]:
     """The drawing tool, imported as a script in its folder would be."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tools"))
+        patch.syspath_prepend(str(ROOT / "tools" / "make"))
         for module in ("manifest", "fetch_content"):
             importlib.import_module(module)
         yield importlib.import_module("draw_styles")

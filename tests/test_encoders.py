@@ -21,7 +21,7 @@ def test_vgg19_has_the_papers_layer_names():
 
 
 def test_every_layer_equals_torchvisions_vgg19_on_the_same_weights():
-    from nst_helpers.compat import torchvision_or_error
+    from nst_helpers.pretrained.torchvision import torchvision_or_error
 
     models = torchvision_or_error().models
     reference = models.vgg19(weights=None, init_weights=False).features.eval()

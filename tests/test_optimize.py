@@ -22,18 +22,18 @@ from nst_helpers import (
     Settings,
     Weights,
     build_model,
-    estimates,
     iterate,
     load_encoder,
     load_image,
     load_sample,
     stylize,
 )
-from nst_helpers.devices import has_bfloat16, peak_memory, prepare
+from nst_helpers.accel.devices import has_bfloat16, peak_memory, prepare
+from nst_helpers.budget import estimate as estimates
+from nst_helpers.budget.estimate import TooLargeError
 from nst_helpers.encoders import Encoder
-from nst_helpers.engine import Optimisation
-from nst_helpers.estimates import TooLargeError
-from nst_helpers.guard import lr_factor
+from nst_helpers.engine.guard import lr_factor
+from nst_helpers.engine.optimisation import Optimisation
 
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu3_1"]}
 CONTENT, STYLE = picture(24, 28), picture(20, 36, 1)
@@ -436,7 +436,7 @@ def test_a_perfect_image_stays_as_it_is(optimizer):
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone hands its peak on to a child")
 def test_the_peak_of_memory_is_the_processs_own():
     big = torch.ones(150_000_000)
-    code = "import torch; from nst_helpers.devices import peak_memory; print(peak_memory(torch.device('cpu')))"
+    code = "import torch; from nst_helpers.accel.devices import peak_memory; print(peak_memory(torch.device('cpu')))"
     child = int(subprocess.check_output([sys.executable, "-c", code], text=True))
     assert child < peak_memory(torch.device("cpu")) - big.nbytes / 2
 
@@ -445,7 +445,7 @@ def test_a_checkpoint_of_an_older_form_is_refused_in_a_sentence(tmp_path, monkey
     """L-BFGS's pairs were kept in another form once: such a state can't be loaded, and says so before the run."""
     path = tmp_path / "state"
     with monkeypatch.context() as older:
-        older.setattr("nst_helpers.checkpoints.FORMAT", "1")
+        older.setattr("nst_helpers.engine.checkpoints.FORMAT", "1")
         stylize(CONTENT, STYLE, checkpoint=path, **_options("lbfgs", steps=3))
     with pytest.raises(CheckpointError, match="different: format"):
         stylize(CONTENT, STYLE, checkpoint=path, resume=True, **_options("lbfgs", steps=5))

@@ -14,20 +14,20 @@ from typing import Any
 from .sandbox import Limits, die_with_parent, limit
 from .sources import ASSIGNMENT, nbgrader_api
 
-__all__ = ["STUDENT", "autograde", "start_nursery"]
+__all__ = ["STUDENT", "autograde", "start_fork_server"]
 
 STUDENT = "hand-in"  # everybody's name in a folder of their own
-_CLIENT = Path(__file__).with_name("kernel_client.py")
+_CLIENT = Path(__file__).with_name("kernel_stub.py")
 
 
-def start_nursery(folder: Path, limits: Limits) -> None:
+def start_fork_server(folder: Path, limits: Limits) -> None:
     """Fork a process that forks a kernel for everyone who asks for one; torch is loaded in it already.
 
     Starting a kernel in the usual way takes seconds, most of them for `import torch`. Call this before anything else
     is done in the process.
     """
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listening.bind(str(folder / "nursery"))
+    listening.bind(str(folder / "fork_server"))
     listening.listen(8)
     if os.fork():
         listening.close()
@@ -64,7 +64,7 @@ def _announce_kernel(folder: Path) -> None:
     """Let "python3" mean our forked kernels, for this process."""
     spec = folder / "jupyter" / "kernels" / "python3"
     spec.mkdir(parents=True)
-    command = [sys.executable, "-I", "-S", str(_CLIENT), str(folder / "nursery"), "{connection_file}"]
+    command = [sys.executable, "-I", "-S", str(_CLIENT), str(folder / "fork_server"), "{connection_file}"]
     kernel = {"argv": command, "display_name": "Python 3", "language": "python", "interrupt_mode": "message"}
     (spec / "kernel.json").write_text(json.dumps(kernel))
     os.environ["JUPYTER_PATH"] = str(folder / "jupyter")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .questions import ClassroomError
-from .running import run_bundle, stop_zygotes
+from .running import run_bundle, stop_fork_servers
 
 __all__ = ["dask_runner"]
 
@@ -43,7 +43,7 @@ def dask_runner(address: str) -> Callable[[dict[str, dict]], Iterator[tuple[str,
                     yield waiting[future], _of(future)
             finally:
                 if not everywhere:
-                    client.run(stop_zygotes)
+                    client.run(stop_fork_servers)
 
     return run
 

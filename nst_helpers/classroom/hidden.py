@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..examine import Spec, examine
-from ..examine_layers import LAYER_SYMPTOMS
-from ..signatures_images import TO_ARRAY, TO_TENSOR
-from ..signatures_losses import CONTENT, GRAM, STYLE, gram, relative, relative_each
-from ..signatures_network import DENORMALIZE, NORMALIZE, RECEPTIVE_FIELD
-from ..signatures_totals import CONVERT, TOTAL, TV
-from ..verdicts import Trial, Verdict, as_tensor, close, copy_of, judge, kind_of, value_of
+from ..checks.functions import Spec, examine
+from ..checks.layers import LAYER_SYMPTOMS
+from ..checks.mistakes.images import TO_ARRAY, TO_TENSOR
+from ..checks.mistakes.losses import CONTENT, GRAM, STYLE, gram, relative, relative_each
+from ..checks.mistakes.network import DENORMALIZE, NORMALIZE, RECEPTIVE_FIELD
+from ..checks.mistakes.totals import CONVERT, TOTAL, TV
+from ..checks.verdicts import Trial, Verdict, as_tensor, close, copy_of, judge, kind_of, value_of
 from .integrity import own_work
 
 __all__ = ["HIDDEN", "inspect", "prove"]

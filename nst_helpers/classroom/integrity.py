@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import importlib
+import pkgutil
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,18 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import fused, lessons, losses
+from .. import losses
+from ..accel import gram
+from ..checks import lessons
+from ..checks.verdicts import Verdict
 from ..conventions import convert_style_weight
 from ..encoders import Normalization
-from ..verdicts import Verdict
 
 __all__ = ["Snapshot", "own_work"]
 
-_PACKAGE = (
-    "", ".checks", ".conventions", ".encoders", ".examine", ".examine_closures", ".examine_layers", ".fused",
-    ".lessons", ".losses", ".signatures_images", ".signatures_losses", ".signatures_network", ".signatures_totals",
-    ".verdicts", ".classroom.hidden", ".classroom.integrity",
-)  # fmt: skip
+_JUDGING = ("checks", "accel.gram", "conventions", "encoders", "losses", "classroom.hidden", "classroom.integrity")
 _OTHERS = (torch, torch.nn, torch.nn.functional, torch.autograd, torch.optim, torch.testing, np, builtins)
 _CLASSES = (torch.Tensor, torch.nn.Module, torch.optim.Optimizer, torch.optim.Adam, torch.optim.SGD, torch.optim.LBFGS)
 
@@ -35,7 +34,7 @@ _OWN: dict[str, tuple[Any, ...]] = {
     "denormalize": (lessons.denormalize,),
     "receptive_field": (lessons.receptive_field,),
     "content_loss": (losses.content_loss, losses._relative, losses._squares, losses.ContentLoss.forward),
-    "gram_matrix": (losses.gram_matrix, fused.fused_gram, losses.StyleLoss.forward, lessons.StyleLossLayer.forward),
+    "gram_matrix": (losses.gram_matrix, gram.fused_gram, losses.StyleLoss.forward, lessons.StyleLossLayer.forward),
     "style_loss": (losses.style_loss, losses._relative, losses._squares, losses.StyleLoss.forward),
     "content_loss_layer": (lessons.ContentLossLayer, losses.ContentLoss),
     "style_loss_layer": (lessons.StyleLossLayer, losses.StyleLoss),
@@ -54,8 +53,7 @@ class Snapshot:
         self._attributes: list[tuple[str, Any, str, Any]] = []
         self._codes: dict[types.FunctionType, tuple] = {}
         self._tables: list[tuple[str, dict, dict]] = []
-        for part in _PACKAGE:
-            module = importlib.import_module("nst_helpers" + part)
+        for module in _modules():
             self._note(module, everything=True)
             for value in list(vars(module).values()):
                 if isinstance(value, type) and value.__module__.startswith("nst_helpers"):
@@ -108,6 +106,17 @@ class Snapshot:
 
 
 _GONE = object()
+
+
+def _modules() -> list[types.ModuleType]:
+    """The package, the modules that judge, and every module in those of them that are folders."""
+    home = importlib.import_module(__package__.partition(".")[0])
+    found = [home]
+    for part in _JUDGING:
+        module = importlib.import_module(f"{home.__name__}.{part}")
+        inside = pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}.")
+        found += [module, *(importlib.import_module(info.name) for info in inside)]
+    return found
 
 
 def _code(function: types.FunctionType) -> tuple:

@@ -16,7 +16,7 @@ from typing import Any
 from IPython.core.inputtransformer2 import TransformerManager
 
 from .. import checks
-from ..verdicts import Verdict
+from ..checks.verdicts import Verdict
 from . import hidden
 from .integrity import Snapshot, own_work
 from .questions import Question

@@ -16,7 +16,7 @@ from . import matching, personal
 from .collecting import HandIn, collect
 from .pages import slug_of
 from .questions import ClassroomError, Question
-from .running import make_bundle, run_bundle, stop_zygotes
+from .running import make_bundle, run_bundle, stop_fork_servers
 from .sandbox import Limits
 from .sources import Course, for_student, need_nbgrader
 
@@ -78,7 +78,7 @@ def mark(
                 points = sum(row["points"] or 0 for row in result["rows"])
                 say(f"{count} of {len(waiting)}: {student}, {points:g} points")
         finally:
-            stop_zygotes()
+            stop_fork_servers()
     return results_of(course)
 
 
@@ -241,7 +241,7 @@ def _answers(mended: dict[str, matching.Mended], course: Course | None) -> dict[
 
 
 def _here(jobs: int) -> Runner:
-    """Runs bundles in this many zygotes at a time."""
+    """Runs bundles in this many fork_servers at a time."""
 
     def run(bundles: dict[str, dict]) -> Iterator[tuple[str, dict]]:
         pool = ThreadPoolExecutor(max(1, min(jobs, len(bundles))))

@@ -17,7 +17,7 @@ from typing import Any
 from .questions import ClassroomError
 from .sandbox import Limits
 
-__all__ = ["make_bundle", "run_bundle", "stop_zygotes"]
+__all__ = ["make_bundle", "run_bundle", "stop_fork_servers"]
 
 _idle: queue.SimpleQueue[subprocess.Popen] = queue.SimpleQueue()
 _all: list[subprocess.Popen] = []
@@ -39,7 +39,7 @@ def make_bundle(
 
 
 def run_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
-    """Mark one hand-in in a zygote of its own; whatever the student's code does, this returns.
+    """Mark one hand-in in a fork_server of its own; whatever the student's code does, this returns.
 
     Gives `accident` ("time", "memory", "broken" or None), `verdicts`, `stopped`, `nbgrader`, and `autograded`, the
     notebooks as nbgrader left them.
@@ -74,18 +74,18 @@ def run_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
 
 def _ask(request: dict) -> str | None:
     try:
-        zygote = _idle.get_nowait()
+        fork_server = _idle.get_nowait()
     except queue.Empty:
-        zygote = _start()
+        fork_server = _start()
     try:
-        zygote.stdin.write(json.dumps(request) + "\n")
-        zygote.stdin.flush()
-        line = zygote.stdout.readline()
+        fork_server.stdin.write(json.dumps(request) + "\n")
+        fork_server.stdin.flush()
+        line = fork_server.stdout.readline()
     except OSError:
         line = ""
-    if not line:  # the zygote itself was killed; the next hand-in gets a new one
+    if not line:  # the fork_server itself was killed; the next hand-in gets a new one
         return "broken"
-    _idle.put(zygote)
+    _idle.put(fork_server)
     return json.loads(line)["accident"]
 
 
@@ -97,27 +97,27 @@ def _start() -> subprocess.Popen:
     }  # fmt: skip
     package = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "nst_helpers.classroom.zygote"]
+    command = [sys.executable, "-m", "nst_helpers.classroom.fork_server"]
     with tempfile.TemporaryFile() as errors:
-        zygote = subprocess.Popen(
+        fork_server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
         )
-        _all.append(zygote)
-        if not zygote.stdout.readline():
+        _all.append(fork_server)
+        if not fork_server.stdout.readline():
             errors.seek(0)
             told = errors.read().decode(errors="replace").strip().splitlines()
             raise ClassroomError(f"The marking process did not start: {told[-1] if told else 'it gave no reason'}.")
-    return zygote
+    return fork_server
 
 
-def stop_zygotes() -> None:
-    """End every zygote that this process has started."""
+def stop_fork_servers() -> None:
+    """End every fork_server that this process has started."""
     while _all:
-        zygote = _all.pop()
+        fork_server = _all.pop()
         # Killed first: closing a pipe that another thread reads from would wait for that thread.
-        zygote.kill()
-        zygote.wait()
-        for pipe in (zygote.stdin, zygote.stdout):
+        fork_server.kill()
+        fork_server.wait()
+        for pipe in (fork_server.stdin, fork_server.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
     while not _idle.empty():

@@ -25,7 +25,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import nst_helpers as nst
-from nst_helpers import checks, conventions
+from nst_helpers import checks
+from nst_helpers import conventions
 from nst_helpers.classroom import personal"""
 
 CONFIG = '''\

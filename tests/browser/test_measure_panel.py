@@ -10,16 +10,16 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path[:0] = [str(ROOT / "tools" / part) for part in ("notebooks", "measure", "make")]
 
 import jupyter_lab  # noqa: E402
-import measure_panel  # noqa: E402
+import panel as measure_panel  # noqa: E402
 import panel_gif  # noqa: E402
 
 # The page says "painting" before the kernel has made a step; on a busy machine, long before.
 LATE = """import sys, time
-import nst_helpers.panel
-Panel = sys.modules["nst_helpers.panel"].Panel
+import nst_helpers.live.panel
+Panel = sys.modules["nst_helpers.live.panel"].Panel
 tick, heard = Panel._tick, []
 def late(self, change):
     heard.append(time.monotonic())

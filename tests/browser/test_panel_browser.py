@@ -1,7 +1,7 @@
 """The live panel in a real JupyterLab, driven by keys and clicks in a headless Chromium.
 
 The notebook saves recipes beside itself, and from them the test reads what the kernel knows. The screenshot stays in
-runs/, to be looked at. Times are held loosely here, for busy machines; tools/measure_panel.py measures them.
+runs/, to be looked at. Times are held loosely here, for busy machines; tools/measure/panel.py measures them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path.insert(0, str(ROOT / "tools" / "notebooks"))
 
 import jupyter_lab  # noqa: E402
 

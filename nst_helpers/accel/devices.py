@@ -1,0 +1,173 @@
+"""Where and how to compute: the device, and the number format and memory layout of the convolutions."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import json
+import platform
+import re
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..encoders import Encoder
+from ..errors import NSTError
+from ..pretrained.vgg19 import cache_folder
+from .convolution import SplitConv, pack, unpack
+
+__all__ = ["choose_device", "choose_precision", "has_bfloat16", "peak_memory", "prepare"]
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def choose_device(device: torch.device | str | None = None) -> torch.device:
+    """The device asked for, else CUDA, else Apple's MPS, else the CPU.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    if device is not None:
+        try:
+            device = torch.device(device)
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError):
+            raise NSTError(f"The device {str(device)!r} can't be used here: use 'cpu', or leave it out.") from None
+        return device
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor has matrix instructions for bfloat16 (AMX or AVX512-BF16)."""
+    return bool(
+        getattr(torch.cpu, "_is_amx_tile_supported", bool)() or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+    )
+
+
+def choose_precision(encoder: Encoder, device: torch.device, precision: str = "auto") -> torch.dtype:
+    """The convolutions' number format: as asked, or on a CPU the one measured faster there for this encoder.
+
+    The measurement takes a fraction of a second and is remembered for the machine, so that the same run gives the same
+    pixels next time. Raises ValueError for an unknown precision.
+
+    >>> choose_precision(None, torch.device("cpu"), "float32")
+    torch.float32
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"The precision {precision!r} is unknown: use one of {', '.join(PRECISIONS)}.")
+    if precision != "auto":
+        return getattr(torch, precision)
+    if device.type != "cpu" or not has_bfloat16():
+        return torch.float32
+    key = f"{encoder.spec.blocks} {encoder.pool} threads={torch.get_num_threads()} torch={torch.__version__}"
+    return torch.bfloat16 if _bfloat16_is_faster(key, encoder) else torch.float32
+
+
+def prepare(encoder: Encoder, *, device: torch.device | str | None = None, precision: str = "auto") -> Encoder:
+    """A copy of the encoder for that device; on a CPU with channels last and, where it pays, bfloat16 convolutions.
+
+    Gram matrices and losses stay in float32 (see losses.py); a float64 encoder stays float64 throughout.
+
+    >>> from nst_helpers.encoders import Spec
+    >>> prepare(Encoder(Spec("toy", ((4,),))), device="cpu", precision="bfloat16").layers["conv1_1"].weight.dtype
+    torch.bfloat16
+    """
+    device = choose_device(device)
+    double = encoder.layers["conv1_1"].weight.dtype == torch.float64
+    if double and precision == "auto":
+        precision = "float32"  # Nothing to choose, so nothing to measure.
+    dtype = choose_precision(encoder, device, precision)
+    return _converted(encoder, device, torch.float64 if double else dtype)
+
+
+def _converted(encoder: Encoder, device: torch.device, dtype: torch.dtype) -> Encoder:
+    # One parameter after the other: a copy of them all in the old format would stand beside the new.
+    memo = {id(p): nn.Parameter(_moved(p, device, dtype), requires_grad=False) for p in encoder.layers.parameters()}
+    encoder = copy.deepcopy(encoder, memo)
+    encoder.normalize.to(device)
+    # In float32 the order of the weights is a hundredth of the time, and not worth the memory.
+    quick = dtype == torch.bfloat16 and has_bfloat16()
+    for name, layer in encoder.layers.items():
+        encoder.layers[name] = pack(layer) if quick else unpack(layer)
+    if dtype == torch.bfloat16 and device.type == "cpu":
+        encoder.layers["conv1_1"] = SplitConv(encoder.layers["conv1_1"])
+        encoder.normalize.output_dtype = None  # the split is of float32
+    else:
+        encoder.normalize.output_dtype = dtype
+    return encoder
+
+
+def _moved(parameter: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    layout = torch.channels_last if parameter.ndim == 4 else torch.preserve_format
+    return parameter.detach().to(device, dtype, copy=True, memory_format=layout)
+
+
+def _bfloat16_is_faster(key: str, encoder: Encoder) -> bool:
+    memory = cache_folder() / "precision.json"
+    try:
+        known = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        known = {}
+    key = f"{_processor()} {key}"
+    if not isinstance(known.get(key), bool):
+        known[key] = _measure(key, encoder)
+        try:
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            memory.write_text(json.dumps(known, indent=1))
+        except OSError:
+            pass  # A read-only home costs a new measurement in the next process, nothing else.
+    return known[key]
+
+
+_measured: dict[str, bool] = {}
+
+
+def _measure(key: str, encoder: Encoder) -> bool:
+    if key not in _measured:
+        deepest = next(n for n in reversed(encoder.layer_names) if n.startswith("relu"))
+        seconds = {}
+        for dtype in (torch.float32, torch.bfloat16):
+            trial = _converted(encoder, torch.device("cpu"), dtype)
+            image = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
+            times = []
+            for _ in range(4):
+                start = time.perf_counter()
+                trial(image, [deepest])[deepest].float().sum().backward()
+                times.append(time.perf_counter() - start)
+            seconds[dtype] = min(times)
+        # A tenth in favour of float32: it needs no trust in rounding.
+        _measured[key] = seconds[torch.bfloat16] < 0.9 * seconds[torch.float32]
+    return _measured[key]
+
+
+@functools.cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The peak of memory used so far, in bytes: of the GPU, or of this process; None where that isn't known."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with contextlib.suppress(OSError):
+        # Linux hands a process its parent's peak on the way; this one is its own.
+        if found := re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text()):
+            return int(found[1]) * 1024
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

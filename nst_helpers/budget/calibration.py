@@ -1,0 +1,256 @@
+"""How fast this machine is at an evaluation and at an optimiser's step: measured small, in half a second, and kept.
+
+An evaluation costs a little for each layer and the rest by the pixel, so two small ones say what a large one takes.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..accel.allocator import MMAP, kept_memory
+from ..accel.tile_grid import Network
+from ..accel.tiling import build_tiled_model
+from ..encoders import Encoder
+from ..engine.optimisation import Optimisation
+from ..engine.settings import Settings
+from ..model import build_model
+
+__all__ = [
+    "Rates",
+    "evaluation_rates",
+    "fresh_rate",
+    "layers_used",
+    "measuring",
+    "optimiser_rate",
+    "tiles_ratio",
+    "unit_of",
+]
+
+# Sides of the pictures that are timed, and for how long in all: enough to tell a layer's cost from a pixel's.
+SMALL, LARGE, BUDGET = 64, 160, 0.4
+# For how many seconds at most tiles may be timed, and how large they are at least.
+TILES_BUDGET, SMALLEST = 3.0, 64
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds for an evaluation, by the image and by the pixel, and the same for building a model of two pictures."""
+
+    fixed: float
+    pixel: float
+    build_fixed: float
+    build_pixel: float
+    first: float = 0.0  # what the first evaluation takes besides: weights are packed, routines chosen
+
+
+_known: dict[str, Rates] = {}
+_tiles_known: dict[str, float] = {}
+
+
+def evaluation_rates(encoder: Encoder, settings: Settings) -> Rates:
+    """The cost of a prepared encoder's evaluations on this machine."""
+    for _ in measuring(encoder, settings):
+        pass
+    return _known[_key(encoder, settings)]
+
+
+def measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
+    """Measure what `evaluation_rates` then knows, an evaluation at a time, for who has to answer others in between.
+
+    Small and large take turns, so that a slow moment hits both; the median leaves out what is out of the ordinary.
+    """
+    if _key(encoder, settings) not in _known:
+        # What fresh memory costs is counted by itself, and differs from one minute to the next.
+        with kept_memory():
+            yield from _measuring(encoder, settings)
+
+
+def _measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
+    like = encoder.normalize.mean
+    pools = sum(name.startswith("pool") for name in encoder.layer_names)
+    sides = (max(SMALL, 2**pools), max(LARGE, 2 ** (pools + 1)))
+    models, images, builds, firsts, times = [], [], {}, {}, {side: [] for side in sides}
+    for side in sides:
+        image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(like)
+        start = _now(like)
+        model = build_model(
+            encoder,
+            image if settings.content_layers else None,
+            image.flip(-1) if settings.style_layers else None,
+            content_layers=settings.content_layers,
+            style_layers=settings.style_layers,
+            tv_kind=settings.tv_kind,
+        )
+        builds[side] = _now(like) - start
+        models.append(model)
+        images.append(image.requires_grad_())
+        yield
+        start = _now(like)
+        _evaluate(model, images[-1])
+        firsts[side] = _now(like) - start
+        yield
+    for done in itertools.count():
+        for side, model, image in zip(sides, models, images, strict=True):
+            # The other side's evaluation left the packed weights in the order for its size.
+            _evaluate(model, image)
+            yield
+            before = _now(like)
+            _evaluate(model, image)
+            times[side].append(_now(like) - before)
+            yield
+        if done >= 1 and 2 * sum(map(sum, times.values())) > BUDGET:
+            break
+    fixed, pixel = _line(*((side**2, statistics.median(times[side])) for side in sides))
+    first = max(0.0, firsts[sides[0]] - statistics.median(times[sides[0]]))
+    _known[_key(encoder, settings)] = Rates(fixed, pixel, *_line(*((side**2, builds[side]) for side in sides)), first)
+
+
+def _key(encoder: Encoder, settings: Settings) -> str:
+    weight = encoder.layers["conv1_1"].weight
+    # As text, since the spec of a file may hold lists.
+    return repr(
+        (encoder.spec, encoder.pool, weight.dtype, weight.device, torch.get_num_threads(), layers_used(settings))
+    )
+
+
+def _line(small: tuple[int, float], large: tuple[int, float]) -> tuple[float, float]:
+    """The line through two points, or through the larger alone where noise would have it fall or start below 0."""
+    slope = (large[1] - small[1]) / (large[0] - small[0])
+    start = small[1] - slope * small[0]
+    return (start, slope) if slope > 0 and start >= 0 else (0.0, large[1] / large[0])
+
+
+def _evaluate(model: nn.Module, image: Tensor) -> None:
+    image.grad = None
+    model(image)
+    model.total_loss().backward()
+
+
+def _now(like: Tensor) -> float:
+    if like.device.type == "cuda":
+        torch.cuda.synchronize(like.device)
+    return time.perf_counter()
+
+
+class _Free(nn.Module):
+    """A loss that costs next to nothing, so that the time left is the optimiser's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.content_losses, self.style_losses, self.tv_loss = {}, {}, self
+        self.loss: Tensor | None = None
+
+    def forward(self, image: Tensor) -> None:
+        self.loss = image.sum()
+
+    def total_loss(self, **weights: float) -> Tensor:
+        return self.loss
+
+
+def optimiser_rate(settings: Settings, device: torch.device) -> float:
+    """Seconds for each of the image's pixels that a step takes besides the evaluation, with a full history."""
+    kind = (settings.optimizer, settings.history_size, settings.precondition)
+    return _optimiser_rate(*kind, str(device), torch.get_num_threads())
+
+
+@functools.cache
+def _optimiser_rate(optimizer: str, history: int, precondition: bool, device: str, threads: int) -> float:
+    side = 2 * LARGE
+    image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    run = Optimisation(_Free(), image, optimizer=optimizer, history_size=history, precondition=precondition)
+    times = []
+    with kept_memory():
+        for _ in range((history if optimizer == "lbfgs" else 0) + 5):
+            start = _now(image)
+            run.step()
+            times.append(_now(image) - start)
+    return statistics.median(times[-4:]) / side**2
+
+
+@functools.cache
+def fresh_rate() -> float:
+    """Seconds a byte that memory fresh from the system costs more than memory used before."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        fresh = torch.empty(MMAP * 5 // 4, dtype=torch.uint8).zero_()
+        first = time.perf_counter() - start
+        start, size = time.perf_counter(), fresh.numel()
+        fresh.zero_()
+        again = time.perf_counter() - start
+        start = time.perf_counter()
+        del fresh
+        times.append(max(0.0, first - again + time.perf_counter() - start) / size)
+    return statistics.median(times)
+
+
+def tiles_ratio(encoder: Encoder, settings: Settings, size: tuple[int, int], tile: int) -> float:
+    """How many times as long as by the rates an evaluation of that size takes in tiles, beyond what is fixed.
+
+    The work is counted: halos, and a third pass through each tile. What cutting, memory and caches add to it differs
+    from one machine to the next, and with the tile, so that is timed.
+    """
+    return _work(encoder, settings, size, tile) * _tiles_cost(encoder, settings, tile)
+
+
+def _tiles_cost(encoder: Encoder, settings: Settings, tile: int) -> float:
+    """The time of an evaluation in two tiles of that size, or of smaller ones where that is long, over its work's."""
+    key = f"{_key(encoder, settings)} tile={tile}"
+    if key not in _tiles_known:
+        rates, like = evaluation_rates(encoder, settings), encoder.normalize.mean
+
+        def seconds(tile: int) -> float:
+            return rates.fixed + rates.pixel * _work(encoder, settings, (tile, 2 * tile), tile) * 2 * tile**2
+
+        # Three evaluations, one of them building the model; tiles cost up to twice their work.
+        while tile >= 2 * SMALLEST and 3 * 2 * seconds(tile) > TILES_BUDGET:
+            tile //= 2
+        image = torch.rand(1, 3, tile, 2 * tile, generator=torch.Generator().manual_seed(0)).to(like)
+        model = build_tiled_model(
+            encoder,
+            image if settings.content_layers else None,
+            image.flip(-1) if settings.style_layers else None,
+            tile=tile,
+            content_layers=settings.content_layers,
+            style_layers=settings.style_layers,
+            tv_kind=settings.tv_kind,
+        )
+        image, times = image.requires_grad_(), []
+        for _ in range(2):
+            start = _now(like)
+            _evaluate(model, image)
+            times.append(_now(like) - start)
+        _tiles_known[key] = max(1.0, (min(times) - rates.fixed) / (seconds(tile) - rates.fixed))
+    return _tiles_known[key]
+
+
+def _work(encoder: Encoder, settings: Settings, size: tuple[int, int], tile: int) -> float:
+    """How many times the untiled evaluation's work the tiled one does: halos, and a third pass through each tile."""
+    network = Network(encoder, layers_used(settings), tile)
+    done = whole = 0.0
+    for segment, edge in zip(network.segments, network.edges, strict=True):
+        boxes = segment.boxes(size, edge)
+        area = sum((b.outer[1] - b.outer[0]) * (b.outer[3] - b.outer[2]) for b in boxes)
+        done += segment.work * area * (1.5 if len(boxes) > 1 else 1.0)
+        whole += segment.work * math.prod(size)
+        size = (size[0] // segment.stride, size[1] // segment.stride)
+    return done / whole
+
+
+def layers_used(settings: Settings) -> tuple[str, ...]:
+    """The layers with a loss."""
+    return (*settings.content_layers, *settings.style_layers)
+
+
+def unit_of(encoder: Encoder) -> int:
+    """Bytes for each of a feature map's numbers."""
+    return encoder.layers["conv1_1"].weight.element_size()

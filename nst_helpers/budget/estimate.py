@@ -1,0 +1,313 @@
+"""What a run will cost, known before it: seconds from a short calibration on this machine, bytes from the shapes.
+
+An evaluation's cost is a little for each layer and the rest by the pixel, so two small evaluations say what a large
+one takes. Where a run doesn't keep its memory (accel/allocator.py), what fresh memory costs is measured too.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..accel.devices import choose_device, choose_precision, peak_memory, prepare
+from ..encoders import Encoder, load_encoder
+from ..engine.settings import Settings, plan
+from ..errors import NSTError
+from .calibration import evaluation_rates, fresh_rate, layers_used, measuring, optimiser_rate, tiles_ratio, unit_of
+from .memory import (
+    KEPT,
+    fresh_bytes,
+    has_room,
+    memory_available,
+    optimiser_bytes,
+    tiled_bytes,
+    untiled_bytes,
+    weights_bytes,
+)
+from .progress import amount_words, time_words
+
+__all__ = [
+    "Estimate",
+    "TooLargeError",
+    "calibrating",
+    "check_fits",
+    "estimate",
+    "largest_size",
+    "memory_available",
+    "run_bytes",
+]
+
+Size = tuple[int, int]
+Picture = Tensor | Size  # a picture, or its height and width
+Pictures = Picture | Sequence[Picture]
+TILE = 512
+# What is left to the system and to other programs when a size is chosen by the memory there is.
+SHARE = 0.9
+
+
+class TooLargeError(NSTError, MemoryError):
+    """A run that needs more memory than there is."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take: time, and memory beyond what the process holds now.
+
+    `peak_bytes` is the whole process at its peak, as `Evaluation.peak_memory` reports it; on a GPU, that of the GPU.
+    """
+
+    seconds: float
+    scales: tuple[tuple[int, float], ...]  # of each scale its evaluations, and seconds for one; the largest is last
+    run_bytes: int
+    peak_bytes: int
+    available_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        return self.run_bytes <= self.available_bytes
+
+    @property
+    def seconds_per_evaluation(self) -> float:
+        """At the last and largest scale."""
+        return self.scales[-1][1]
+
+    @property
+    def evaluations(self) -> int:
+        return sum(steps for steps, _ in self.scales)
+
+    def after(self, step: int) -> float:
+        """Seconds for the evaluations that come after a step.
+
+        >>> Estimate(80.0, ((10, 1.0), (10, 7.0)), 0, 0, 0).after(8)
+        72.0
+        """
+        left, seconds = self.evaluations - step, 0.0
+        for steps, each in reversed(self.scales):
+            taken = min(max(left, 0), steps)
+            left, seconds = left - taken, seconds + taken * each
+        return seconds
+
+    def __str__(self) -> str:
+        need, free = amount_words(self.run_bytes), amount_words(self.available_bytes)
+        return f"about {time_words(self.seconds)} and {need} of the {free} free"
+
+
+def estimate(content: Picture, style: Pictures, settings: Settings | None = None, **options: Any) -> Estimate:
+    """Seconds and bytes that `stylize(content, style, **options)` will take on this machine, without running it.
+
+    Takes a `Settings` or its fields as keywords, as `iterate` does. A picture may be given by its height
+    and width alone. The first call for an encoder measures for about half a second, and for tiles of a new size up to
+    three seconds more; later ones remember. The machine's other work counts as it was while it measured.
+
+    >>> from nst_helpers.encoders import Spec
+    >>> one, two = (estimate((n, n), (64, 64), encoder=Encoder(Spec("toy", ((8,), (8,)))), steps=20, device="cpu",
+    ...                      content_layers=["relu2_1"], style_layers=["relu1_1"]) for n in (128, 256))
+    >>> two.seconds > one.seconds, two.run_bytes > one.run_bytes, one.fits
+    (True, True, True)
+    """
+    settings, tile = _settings(settings, options)
+    device, (size, *styles) = choose_device(settings.device), sizes_of(content, style, settings)
+    encoder, start = _encoder(settings), time.perf_counter()
+    prepared = prepare(encoder, device=device, precision=settings.precision)
+    seconds = time.perf_counter() - start
+    need = run_bytes(size, styles, settings, tile=tile, encoder=prepared)
+    stages = plan(torch.empty(1, 3, *size, device="meta"), settings)
+    kept = has_room(need, device) and not settings.in_tiles(stages[-1][0])
+    need = round(KEPT * need) if kept else need
+    rates, move, scales = evaluation_rates(prepared, settings), optimiser_rate(settings, device), []
+    seconds += rates.first
+    for (height, width), steps in stages:
+        shrink, area = height / size[0], height * width
+        areas = [area, *(math.prod(s) * shrink**2 for s in styles)]
+        seconds += rates.build_fixed * len(areas) / 2 + rates.build_pixel * sum(areas) / 2
+        if settings.in_tiles((height, width)):
+            ratio = tiles_ratio(prepared, settings, (height, width), tile)
+            each = rates.fixed + (rates.pixel * ratio + move) * area
+        else:
+            each = rates.fixed + (rates.pixel + move) * area
+            if device.type == "cpu" and not kept:
+                fresh = fresh_bytes(prepared, (height, width), layers_used(settings), unit_of(prepared))
+                each += fresh_rate() * fresh if fresh else 0.0
+        seconds += steps * each
+        scales.append((steps, each))
+    return Estimate(
+        seconds=seconds,
+        scales=tuple(scales),
+        run_bytes=need,
+        peak_bytes=max(_held(device) + need, peak_memory(device) or 0),
+        available_bytes=memory_available(device),
+    )
+
+
+def calibrating(settings: Settings) -> Iterator[None]:
+    """Measure what `estimate` needs for these settings in short pieces, with room in between to answer others.
+
+    >>> from nst_helpers.encoders import Spec
+    >>> settings = Settings(encoder=Encoder(Spec("toy", ((8,),))), content_layers=[], style_layers=["relu1_1"])
+    >>> sum(1 for _ in calibrating(settings)) > 4, sum(1 for _ in calibrating(settings)) < 4
+    (True, True)
+    """
+    device = choose_device(settings.device)
+    yield from measuring(prepare(_encoder(settings), device=device, precision=settings.precision), settings)
+    optimiser_rate(settings, device)
+    yield
+    if device.type == "cpu":
+        fresh_rate()
+    yield
+
+
+def sizes_of(content: Picture, style: Pictures, settings: Settings) -> list[Size]:
+    """Height and width of the content and each style, scaled as `settings.size` says: a short side, "fit", or None.
+
+    >>> sizes_of((30, 40), [(64, 64), (20, 40)], Settings(size=60))
+    [(60, 80), (60, 60), (60, 120)]
+    """
+    given, short = [_size(content), *_sizes(style)], settings.size
+    if short is None:
+        return given
+    if short == "fit":
+        short = fit_size(content, style, settings)
+    elif not isinstance(short, int):
+        raise ValueError(f'The size {short!r} is no number of pixels: give the short side, or "fit", or None.')
+    return [tuple(round(n * short / min(size)) for n in size) for size in given]
+
+
+def run_bytes(
+    content: Picture,
+    style: Pictures,
+    settings: Settings,
+    *,
+    tile: int | None = None,
+    encoder: Encoder | None = None,
+) -> int:
+    """The bytes that a run takes beyond its pictures, from the shapes alone; `encoder` is one already prepared."""
+    if encoder is None:
+        encoder = _encoder(settings)
+        dtype = choose_precision(encoder, choose_device(settings.device), settings.precision)
+        double = encoder.layers["conv1_1"].weight.dtype == torch.float64
+        unit = 8 if double else dtype.itemsize
+    else:
+        unit = unit_of(encoder)
+    size = plan(torch.empty(1, 3, *_size(content), device="meta"), settings)[-1][0]
+    layers = (settings.content_layers, settings.style_layers)
+    shrink = size[0] / _size(content)[0]
+    # Taking a style's Gram matrices keeps no graph: about half of what evaluating a picture of its size takes.
+    pictures = [(size, 1.0), *((tuple(max(1, round(n * shrink)) for n in s), 0.5) for s in _sizes(style))]
+    if tile and max(size) > tile:
+        most = max(tiled_bytes(encoder, shape, *layers, unit, tile) * share for shape, share in pictures)
+    else:
+        most = max(untiled_bytes(encoder, shape, *layers, unit) * share for shape, share in pictures)
+    moved = optimiser_bytes(size, settings.optimizer, settings.history_size, precondition=settings.precondition)
+    return round(most) + moved + weights_bytes(encoder, unit, [*layers[0], *layers[1]])
+
+
+def largest_size(
+    content: Picture,
+    style: Pictures,
+    settings: Settings | None = None,
+    *,
+    available: int | None = None,
+    **options: Any,
+) -> int:
+    """The largest short side in pixels whose run fits the memory there is, leaving a tenth of it to others.
+
+    All pictures are taken to be that much larger or smaller, and `scales` to end there. Raises TooLargeError where not
+    even 32 pixels fit.
+
+    >>> small, large = (largest_size((300, 400), (300, 300), available=n * 2**30, precision="float32") for n in (1, 4))
+    >>> 300 < small < large
+    True
+    """
+    settings, tile = _settings(settings, options)
+    settings = replace(settings, scales=None, steps=1, encoder=_encoder(settings))
+    available = memory_available(choose_device(settings.device)) if available is None else available
+    size, styles = _size(content), _sizes(style)
+
+    def fits(short: int) -> bool:
+        grown = [tuple(max(32, round(n * short / min(size))) for n in s) for s in (size, *styles)]
+        return run_bytes(grown[0], grown[1:], settings, tile=tile) <= SHARE * available
+
+    low, high = 32, 64
+    if not fits(low):
+        raise TooLargeError(
+            f"{amount_words(available)} of memory are free, and not even 32 pixels fit: close other programs, "
+            "or take the mini encoder."
+        )
+    while fits(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def fit_size(content: Picture, style: Pictures, settings: Settings | None = None, **options: Any) -> int:
+    """What `size="fit"` means: the content's own short side, or the largest that fits where that is less.
+
+    >>> fit_size((64, 80), (64, 64), precision="float32")
+    64
+    """
+    return min(*_size(content), largest_size(content, style, settings, **options))
+
+
+def check_fits(
+    content: Picture,
+    style: Pictures,
+    settings: Settings | None = None,
+    *,
+    available: int | None = None,
+    **options: Any,
+) -> int:
+    """The bytes that a run needs; raises TooLargeError, with the largest size that fits, where that is too much.
+
+    >>> check_fits((64, 80), (64, 64), precision="float32") > 2**20
+    True
+    """
+    settings, tile = _settings(settings, options)
+    available = memory_available(choose_device(settings.device)) if available is None else available
+    content, *style = sizes_of(content, style, settings)
+    if (need := run_bytes(content, style, settings, tile=tile)) <= available:
+        return need
+    height, width = plan(torch.empty(1, 3, *content, device="meta"), settings)[-1][0]
+    short = largest_size(content, style, settings, available=available, tile=tile)
+    advice = ""
+    if not tile:
+        tiled = largest_size(content, style, settings, available=available, tile=TILE)
+        advice = f", with tile={TILE} {tiled} px" if tiled > short else ""
+    raise TooLargeError(
+        f"A run at {width} x {height} pixels needs about {amount_words(need)} of memory and {amount_words(available)} "
+        f"are free: the largest short side that fits is {short} px{advice}."
+    )
+
+
+def _settings(settings: Settings | None, options: dict[str, Any]) -> tuple[Settings, int | None]:
+    settings = replace(settings or Settings(), **options)
+    return settings, settings.tile
+
+
+def _encoder(settings: Settings) -> Encoder:
+    return load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
+
+
+def _size(picture: Picture) -> Size:
+    return tuple(picture.shape[-2:]) if isinstance(picture, Tensor) else tuple(picture)
+
+
+def _sizes(style: Pictures) -> list[Size]:
+    one = isinstance(style, Tensor) or (len(style) == 2 and isinstance(style[0], int))
+    return [_size(style)] if one else [_size(s) for s in style]
+
+
+def _held(device: torch.device) -> int:
+    """What the process, or this process on the GPU, holds now."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    import psutil
+
+    return psutil.Process().memory_info().rss

@@ -1,0 +1,266 @@
+"""How much memory a run needs, counted beforehand from the shapes alone, and how much there is.
+
+The count follows one evaluation through the network: what autograd keeps for the backward pass, what a layer holds
+besides while it works, and what the backward pass adds while it lets go. PyTorch keeps a convolution's input and a
+ReLU's output, which are mostly the same tensor; a maximum pooling also keeps an index of 8 bytes for each output.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..accel.allocator import MMAP, keeps_memory
+from ..accel.devices import has_bfloat16
+from ..accel.gram import FEWEST_STRETCHES, STRETCH
+from ..accel.tile_grid import Network
+from ..encoders import Encoder, Pool
+from ..engine.lbfgs import COMPACT_FROM
+
+__all__ = [
+    "KEPT",
+    "fresh_bytes",
+    "has_room",
+    "layers_of",
+    "memory_available",
+    "optimiser_bytes",
+    "tiled_bytes",
+    "untiled_bytes",
+    "weights_bytes",
+]
+
+MB = 2**20
+
+# Measured over 96 to 512 px, both optimisers, the mini encoder and VGG-19, in float32 and in bfloat16: how much more a
+# process held than before, fitted by what the count below gives. tools/measure/estimates.py says how well it fits.
+FIXED = 5 * MB
+# Weights packed for either pass, and as much again that putting them in order takes and leaves in the heap.
+PACKED = 4
+# How much more a run takes that keeps its memory: a heap that keeps all its pieces has holes.
+KEPT = 1.08
+# What the convolutions and the allocator hold besides the tensors, in images (B, 3, H, W) of float32; holes in the heap
+# are smaller than what is mapped for itself, so they stop growing.
+OVERHEAD_IMAGES, MOST_OVERHEAD = 48, 5 * MMAP
+# An Optimisation's image, its gradient, the best and the one before, the first one, the result, Adam's two moments.
+ADAM_IMAGES = 9
+# For L-BFGS two images for each step kept, large ones in half precision, and what a step computes by the way: 10 in a
+# heap, none to speak of where they are mapped, for then they are gone before the next evaluation.
+LBFGS_HEAP = 10
+# The preconditioner's maps, and the spectra of a step and of its change of gradient.
+PRECONDITION_IMAGES = 6
+# The differences that total variation keeps for its backward pass.
+VARIATION_IMAGES = 2
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer on the way: what it is, its channels before and after, and its height and width."""
+
+    name: str
+    kind: str  # "conv", "relu", "max" or "avg"
+    before: int
+    channels: int
+    size: tuple[int, int]
+
+    @property
+    def numbers(self) -> int:
+        return self.channels * math.prod(self.size)
+
+
+def layers_of(encoder: Encoder, size: tuple[int, int], names: Sequence[str]) -> Iterator[Layer]:
+    """The layers up to the deepest of those names, for an image of that height and width."""
+    deepest = max(map(encoder.layer_names.index, encoder.check_layers(names)))
+    channels = 3
+    for name in encoder.layer_names[: deepest + 1]:
+        layer, before = encoder.layers[name], channels
+        if isinstance(layer, Pool):
+            kind, size = layer.kind, (size[0] // 2, size[1] // 2)
+        else:
+            kind = "conv" if isinstance(layer, nn.Conv2d) else "relu"
+            channels = layer.out_channels if kind == "conv" else channels
+        yield Layer(name, kind, before, channels, size)
+
+
+def untiled_bytes(
+    encoder: Encoder, size: tuple[int, int], contents: Sequence[str], styles: Sequence[str], unit: int
+) -> int:
+    """What evaluating an image of that size takes at its fullest, with `unit` bytes for a number of a feature map.
+
+    >>> from nst_helpers.encoders import Spec
+    >>> toy = Encoder(Spec("toy", ((8,), (8,))))
+    >>> round(untiled_bytes(toy, (200, 200), ["relu2_1"], [], 4) / untiled_bytes(toy, (100, 100), ["relu2_1"], [], 4))
+    4
+    """
+    image = 12 * math.prod(size)
+    layers = list(layers_of(encoder, size, [*contents, *styles]))
+    targets = sum(4 * layer.numbers for layer in layers if layer.name in contents)
+    return targets + _pass(layers, contents, styles, unit, VARIATION_IMAGES * image) + _overhead(image)
+
+
+def tiled_bytes(
+    encoder: Encoder, size: tuple[int, int], contents: Sequence[str], styles: Sequence[str], unit: int, tile: int
+) -> int:
+    """The same for a `TiledModel`: the largest tile at work, and what is kept whole between the two passes."""
+    network = Network(encoder, [*contents, *styles], tile)
+    layers = list(layers_of(encoder, size, [*contents, *styles]))
+    targets = sum(unit * layer.numbers for layer in layers if layer.name in contents)
+    inputs, works = [0], []  # the image itself is counted among the optimiser's
+    for i, segment in enumerate(network.segments):
+        names = {name for name, _ in segment.layers}
+        part = [layer for layer in layers if layer.name in names]
+        if i:
+            inputs.append(unit * part[0].before * math.prod(size))
+        boxes = segment.boxes(size, network.edges[i])
+        outer = max(((b.outer[1] - b.outer[0], b.outer[3] - b.outer[2]) for b in boxes), key=math.prod)
+        shape, resized = outer, []
+        for layer in part:
+            shape = (shape[0] // 2, shape[1] // 2) if layer.kind in ("max", "avg") else shape
+            resized.append(replace(layer, size=shape))
+        overhead = _overhead(12 * math.prod(outer) * resized[0].channels // layers[0].channels)
+        works.append((_pass(resized, contents, styles, unit, 0) + overhead, len(boxes) == 1))
+        size = (size[0] // segment.stride, size[1] // segment.stride)
+    most = 0
+    for i, (work, _) in enumerate(works):
+        graphs = sum(other for other, single in works[:i] if single)
+        gradients = inputs[i] + (inputs[i + 1] if i + 1 < len(inputs) else 0)
+        most = max(most, sum(inputs[: i + 1]) + gradients + graphs + work)
+    return targets + most
+
+
+def optimiser_bytes(size: tuple[int, int], optimizer: str, history: int, *, precondition: bool = False) -> int:
+    """What an `Optimisation` holds of images of that size, its own and its optimiser's.
+
+    >>> optimiser_bytes((512, 512), "lbfgs", 10) // 2**20, optimiser_bytes((512, 512), "adam", 10) // 2**20
+    (87, 27)
+    """
+    image = 12 * math.prod(size)
+    images = ADAM_IMAGES + PRECONDITION_IMAGES * precondition
+    if optimizer == "lbfgs":
+        pair = 1 if 3 * math.prod(size) >= COMPACT_FROM else 2
+        images += pair * history + LBFGS_HEAP * (image < MMAP)
+    return images * image
+
+
+def _overhead(image: int) -> int:
+    return min(OVERHEAD_IMAGES * image, MOST_OVERHEAD)
+
+
+def weights_bytes(encoder: Encoder, unit: int, names: Sequence[str]) -> int:
+    """What a prepared copy of the encoder takes, and for either pass the packed weights of the layers used."""
+    copied = sum(p.numel() for p in encoder.parameters())
+    packed = 0
+    if unit == 2 and has_bfloat16():
+        used = [layer for layer in layers_of(encoder, (1, 1), names) if layer.kind == "conv"]
+        packed = sum(9 * layer.before * layer.channels for layer in used[1:])
+    return FIXED + unit * (copied + PACKED * packed)
+
+
+def fresh_bytes(encoder: Encoder, size: tuple[int, int], names: Sequence[str], unit: int) -> int:
+    """The bytes of an evaluation's tensors that are too large for the C library to keep.
+
+    Each layer's output and its gradient, and as much again for what is computed on the way to them.
+    """
+    each = (unit * layer.numbers for layer in layers_of(encoder, size, names))
+    return 4 * sum(bytes_ for bytes_ in each if bytes_ >= MMAP)
+
+
+def _pass(layers: Sequence[Layer], contents: Sequence[str], styles: Sequence[str], unit: int, variation: int) -> int:
+    """The fullest moment of one forward and backward pass, in bytes."""
+    split = 2 if unit == 2 and layers[0].before == 3 else 1  # the image in bfloat16, and what is left of it
+    now = variation + split * layers[0].before * math.prod(layers[0].size) * unit
+    most, loose, half = now, 0, unit < 4
+    kept: list[int] = []
+    for layer in layers:
+        out, keeps = layer.numbers * unit, 0
+        if layer.kind == "conv":
+            # Its output is the ReLU's input, which is let go of then, unless a style loss keeps it.
+            most = max(most, now + out)
+            keeps = out if layer.name in styles else 0
+            loose = out - keeps
+        elif layer.kind == "relu":
+            most = max(most, now + loose + out)
+            keeps, loose = out, 0
+        else:
+            keeps = out + (8 * layer.numbers if layer.kind == "max" else 0)
+            most = max(most, now + keeps + (out if layer.kind == "avg" else 0))
+        if layer.name in styles:
+            gram = 4 * layer.channels**2
+            # In half precision few positions are summed up in float32, and many in stretches.
+            copied = 4 * layer.numbers if half and math.prod(layer.size) < STRETCH * FEWEST_STRETCHES else 0
+            most = max(most, now + loose + keeps + copied + 3 * gram)
+            keeps += gram
+        if layer.name in contents:
+            most = max(most, now + loose + keeps + 4 * layer.numbers * (2 + half))
+            keeps += 4 * layer.numbers
+        now += keeps
+        kept.append(keeps)
+    gradient = 0
+    for layer, keeps in zip(reversed(layers), reversed(kept), strict=True):
+        out = layer.numbers * unit
+        into = layer.before * (4 if layer.kind in ("max", "avg") else 1) * math.prod(layer.size) * unit
+        gradient = max(gradient, out)
+        if layer.name in styles:
+            most = max(most, now + gradient + out)
+        if layer.name in contents:
+            most = max(most, now + gradient + 2 * 4 * layer.numbers)
+        most = max(most, now + out + into)
+        now, gradient = now - keeps, into
+    return most
+
+
+def memory_available(device: torch.device | str = "cpu", *, root: Path = Path("/")) -> int:
+    """Bytes that a run may take here: free memory, or what a container's limit leaves of it; on a GPU, what is free.
+
+    >>> memory_available() > 0
+    True
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + idle
+    import psutil
+
+    return max(0, min([psutil.virtual_memory().available, *_left_by_limits(root)]))
+
+
+def has_room(need: int, device: torch.device) -> bool:
+    """Whether a run that needs so many bytes may keep memory at hand: where twice as much is free.
+
+    >>> has_room(1, torch.device("cpu")) == keeps_memory(), has_room(2**60, torch.device("cpu"))
+    (True, False)
+    """
+    return device.type == "cpu" and keeps_memory() and 2 * need <= memory_available(device)
+
+
+def _left_by_limits(root: Path) -> Iterator[int]:
+    """What the control groups of this process leave it, in either version of their files."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            base, limit, used, cache = "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            base, cache = "sys/fs/cgroup/memory", "total_inactive_file"
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        # A limit further up holds too, and in a container the path may be that of the host.
+        top, folder = root / base, root / base / path.lstrip("/")
+        while True:
+            try:
+                left = int((folder / limit).read_text()) - int((folder / used).read_text())
+                stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                yield left + int(stat.get(cache, 0))  # files' pages are let go of when memory is short
+            except (OSError, ValueError):
+                pass  # no such group here, or "max": no limit
+            if folder == top or top not in folder.parents:
+                break
+            folder = folder.parent

@@ -1,0 +1,194 @@
+"""Checks for the exercises: each names the mistake it recognises; and the solutions, from the package's own source.
+
+Every `check_...` takes a learner's function and returns a `Verdict`: true if the answer is right, and one line when
+printed. A wrong answer never raises here, so a notebook runs on; `Verdict.require()` does, for graders.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .. import conventions, losses
+from . import lessons
+from .closures import CLOSURE_SYMPTOMS, examine_closure
+from .functions import Spec, examine
+from .layers import LAYER_SYMPTOMS, examine_content_layer, examine_style_layer
+from .mistakes.images import TO_ARRAY, TO_TENSOR
+from .mistakes.losses import CONTENT, GRAM, STYLE
+from .mistakes.network import DENORMALIZE, NORMALIZE, RECEPTIVE_FIELD
+from .mistakes.totals import CONVERT, TOTAL, TV
+from .verdicts import Verdict, judge
+
+__all__ = ["CHECKS", "Solution", "Verdict", "checkpoint", "show_solution"]
+
+
+def _by_spec(name: str, function: Any, spec: Spec) -> Verdict:
+    return judge(name, function, lambda trial: examine(trial, spec), spec.symptoms)
+
+
+def check_to_tensor(function: Callable[..., Any]) -> Verdict:
+    """Check `to_tensor(array)`: (H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1].
+
+    >>> check_to_tensor(lambda array: lessons.to_tensor(array) * 255)
+    not yet: to_tensor gives values up to 255: divide by 255 to come to [0, 1].
+    """
+    return _by_spec("to_tensor", function, TO_TENSOR)
+
+
+def check_to_array(function: Callable[..., Any]) -> Verdict:
+    """Check `to_array(image)`: (1, 3, H, W) to (H, W, 3) uint8, clamped and rounded."""
+    return _by_spec("to_array", function, TO_ARRAY)
+
+
+def check_normalize(function: Callable[..., Any]) -> Verdict:
+    """Check `normalize(image)`: (B, 3, H, W) minus ImageNet's mean, divided by its standard deviation."""
+    return _by_spec("normalize", function, NORMALIZE)
+
+
+def check_denormalize(function: Callable[..., Any]) -> Verdict:
+    """Check `denormalize(x)`: the exact inverse of `normalize`."""
+    return _by_spec("denormalize", function, DENORMALIZE)
+
+
+def check_receptive_field(function: Callable[..., Any]) -> Verdict:
+    """Check `receptive_field(layer_names)`: pixels on a side that one position of the last layer sees."""
+    return _by_spec("receptive_field", function, RECEPTIVE_FIELD)
+
+
+def check_content_loss(function: Callable[..., Any]) -> Verdict:
+    """Check `content_loss(features, target)`: sum (F - P)^2 / sum P^2, a scalar."""
+    return _by_spec("content_loss", function, CONTENT)
+
+
+def check_gram_matrix(function: Callable[..., Any]) -> Verdict:
+    """Check `gram_matrix(features)`: (B, C, H, W) to (B, C, C), divided by H * W.
+
+    >>> check_gram_matrix(lambda f: losses.gram_matrix(f) / f.shape[1])
+    not yet: gram_matrix is C times too small: divide by H * W alone, since only positions are summed over.
+    """
+    return _by_spec("gram_matrix", function, GRAM)
+
+
+def check_style_loss(function: Callable[..., Any]) -> Verdict:
+    """Check `style_loss(gram, target)`: sum (G - A)^2 / sum A^2, a scalar."""
+    return _by_spec("style_loss", function, STYLE)
+
+
+def check_content_loss_layer(layer: Callable[..., Any]) -> Verdict:
+    """Check a class with `__init__(self, target)` whose `forward` gives its input back and sets `self.loss`."""
+    return judge("content_loss_layer", layer, examine_content_layer, LAYER_SYMPTOMS)
+
+
+def check_style_loss_layer(layer: Callable[..., Any]) -> Verdict:
+    """Check a class like `check_content_loss_layer`'s, with `__init__(self, target_features)`."""
+    return judge("style_loss_layer", layer, examine_style_layer, LAYER_SYMPTOMS)
+
+
+def check_total_loss(function: Callable[..., Any]) -> Verdict:
+    """Check `total_loss(content_loss, style_losses, content_weight, style_weight)`: a scalar."""
+    return _by_spec("total_loss", function, TOTAL)
+
+
+def check_convert_style_weight(function: Callable[..., Any]) -> Verdict:
+    """Check `convert_style_weight(weight, source, target, channels)`, with names from `conventions.PUBLISHED`."""
+    return _by_spec("convert_style_weight", function, CONVERT)
+
+
+def check_make_closure(function: Callable[..., Any]) -> Verdict:
+    """Check `make_closure(optimizer, image, loss_function)`, which returns the closure."""
+    return judge("make_closure", function, examine_closure, CLOSURE_SYMPTOMS)
+
+
+def check_total_variation(function: Callable[..., Any]) -> Verdict:
+    """Check `total_variation(image)`: the mean of |dx| plus the mean of |dy|, a scalar."""
+    return _by_spec("total_variation", function, TV)
+
+
+# Name: the check, and the package's own answer.
+CHECKS: dict[str, tuple[Callable[[Any], Verdict], Callable[..., Any]]] = {
+    "to_tensor": (check_to_tensor, lessons.to_tensor),
+    "to_array": (check_to_array, lessons.to_array),
+    "normalize": (check_normalize, lessons.normalize),
+    "denormalize": (check_denormalize, lessons.denormalize),
+    "receptive_field": (check_receptive_field, lessons.receptive_field),
+    "content_loss": (check_content_loss, losses.content_loss),
+    "gram_matrix": (check_gram_matrix, losses.gram_matrix),
+    "style_loss": (check_style_loss, losses.style_loss),
+    "content_loss_layer": (check_content_loss_layer, lessons.ContentLossLayer),
+    "style_loss_layer": (check_style_loss_layer, lessons.StyleLossLayer),
+    "total_loss": (check_total_loss, lessons.total_loss),
+    "convert_style_weight": (check_convert_style_weight, conventions.convert_style_weight),
+    "make_closure": (check_make_closure, lessons.make_closure),
+    "total_variation": (check_total_variation, losses.total_variation),
+}
+
+__all__ += [check.__name__ for check, _ in CHECKS.values()]
+
+# What a solution leans on, shown below it.
+_PARTS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "content_loss": (losses._relative, losses._squares),
+    "style_loss": (losses._relative, losses._squares),
+    "convert_style_weight": (conventions.Setting.style_factor,),
+}
+
+
+def checkpoint(function: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
+    """Return your function if it passes its check and the package's own if not, and print which one it is.
+
+    The name is the function's own if it is left out; `ContentLossLayer` counts as content_loss_layer.
+
+    >>> gram_matrix = checkpoint(lambda features: features, "gram_matrix")
+    gram_matrix: the package's own is used from here on, since yours is not right yet.
+    >>> gram_matrix is losses.gram_matrix
+    True
+    """
+    name = _known(name or _name_of(function))
+    check, own = CHECKS[name]
+    verdict = check(function)
+    if verdict:
+        print(f"{name}: yours is used from here on.")
+        return function
+    why = "is not written yet" if verdict.mistake == "to-do" else "is not right yet"
+    print(f"{name}: the package's own is used from here on, since yours {why}.")
+    return own
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A solution's source; a notebook shows it in colour."""
+
+    name: str
+    source: str
+
+    def __repr__(self) -> str:
+        return self.source
+
+    def _repr_markdown_(self) -> str:
+        return f"```python\n{self.source}```"
+
+
+def show_solution(name: str) -> Solution:
+    """The package's own source of an exercise's function.
+
+    Raises ValueError with the names there are.
+
+    >>> print(show_solution("total_loss"))
+    def total_loss(...
+    """
+    parts = (CHECKS[_known(name)][1], *_PARTS.get(name, ()))
+    return Solution(name, "\n\n".join(inspect.cleandoc("\n" + inspect.getsource(part)) + "\n" for part in parts))
+
+
+def _known(name: str) -> str:
+    if name not in CHECKS:
+        raise ValueError(f"There is no exercise {name!r}: use one of {', '.join(CHECKS)}.")
+    return name
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", getattr(function, "__name__", "")).lower()
+    return f"{name}_layer" if isinstance(function, type) and not name.endswith("_layer") else name

@@ -1,0 +1,180 @@
+"""The functions that the lessons have you write and that the rest of the package does not need by itself.
+
+Short and plain: what `show_solution` shows is what a learner could have written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..losses import content_loss, gram_matrix, style_loss
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "ContentLossLayer",
+    "StyleLossLayer",
+    "denormalize",
+    "make_closure",
+    "normalize",
+    "receptive_field",
+    "to_array",
+    "to_tensor",
+    "total_loss",
+]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def to_tensor(array: np.ndarray) -> Tensor:
+    """Turn a picture's bytes into an image: (H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1].
+
+    Taught in lesson 01.
+
+    >>> image = to_tensor(np.full((2, 5, 3), 255, dtype=np.uint8))
+    >>> image.shape, image.max().item()
+    (torch.Size([1, 3, 2, 5]), 1.0)
+    """
+    tensor = torch.from_numpy(array).float() / 255
+    return tensor.permute(2, 0, 1)[None].contiguous()
+
+
+def to_array(image: Tensor) -> np.ndarray:
+    """Turn an image into a picture's bytes: (1, 3, H, W) in [0, 1] to (H, W, 3) uint8.
+
+    Values outside [0, 1] are clamped, and bytes are rounded to the nearest. Taught in lesson 01.
+
+    >>> to_array(torch.full((1, 3, 2, 5), 0.999)).max()
+    np.uint8(255)
+    """
+    scaled = image.detach().cpu()[0].clamp(0, 1) * 255
+    return scaled.round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def normalize(image: Tensor) -> Tensor:
+    """Subtract ImageNet's mean and divide by its standard deviation: (B, 3, H, W) in [0, 1] to the same shape.
+
+    Taught in lesson 01.
+
+    >>> normalize(torch.full((1, 3, 1, 1), 0.5)).flatten().tolist()
+    [0.0655..., 0.1964..., 0.4177...]
+    """
+    mean = image.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
+    std = image.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+    return (image - mean) / std
+
+
+def denormalize(x: Tensor) -> Tensor:
+    """Undo `normalize`: (B, 3, H, W) back to [0, 1], without clamping.
+
+    Taught in lesson 01.
+
+    >>> image = torch.rand(2, 3, 4, 5)
+    >>> torch.allclose(denormalize(normalize(image)), image, atol=1e-6)
+    True
+    """
+    mean = x.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
+    std = x.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+    return x * std + mean
+
+
+def receptive_field(layer_names: Sequence[str]) -> int:
+    """How many pixels wide the square is that one position of the last layer sees.
+
+    `layer_names` lists every layer from the image up to and including that layer. A convolution is 3 x 3 with
+    stride 1, a pooling 2 x 2 with stride 2, and a ReLU sees one position. Taught in lesson 02.
+
+    >>> receptive_field(["conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1", "conv2_1"])
+    10
+    """
+    field, step = 1, 1
+    for name in layer_names:
+        if name.startswith("conv"):
+            field += 2 * step
+        elif name.startswith("pool"):
+            field += step
+            step *= 2
+    return field
+
+
+class ContentLossLayer(nn.Module):
+    """A transparent layer: forward gives the features (B, C, H, W) back and keeps the content loss in `loss`.
+
+    Taught in lesson 04; `nst.ContentLoss` adds a weight and the choice of a convention.
+
+    >>> layer = ContentLossLayer(torch.ones(1, 2, 3, 4))
+    >>> x = torch.zeros(1, 2, 3, 4)
+    >>> layer(x) is x, layer.loss.item()
+    (True, 1.0)
+    """
+
+    def __init__(self, target: Tensor) -> None:
+        super().__init__()
+        self.target = target.detach()
+
+    def forward(self, features: Tensor) -> Tensor:
+        self.loss = content_loss(features, self.target)
+        return features
+
+
+class StyleLossLayer(nn.Module):
+    """A transparent layer: forward gives the features (B, C, H, W) back and keeps the style loss in `loss`.
+
+    The target's Gram matrix is computed once, here; the style may have another height and width than the image.
+    Taught in lesson 04; `nst.StyleLoss` adds a weight and the choice of a convention.
+
+    >>> layer = StyleLossLayer(torch.ones(1, 2, 3, 4))
+    >>> x = torch.zeros(1, 2, 5, 6)
+    >>> layer(x) is x, layer.loss.item()
+    (True, 1.0)
+    """
+
+    def __init__(self, target_features: Tensor) -> None:
+        super().__init__()
+        self.target = gram_matrix(target_features).detach()
+
+    def forward(self, features: Tensor) -> Tensor:
+        self.loss = style_loss(gram_matrix(features), self.target)
+        return features
+
+
+def total_loss(
+    content_loss: Tensor, style_losses: Sequence[Tensor], content_weight: float, style_weight: float
+) -> Tensor:
+    """The scalar to minimise: the weighted content loss plus the weighted mean of the style layers' losses.
+
+    Taught in lesson 04.
+
+    >>> total_loss(torch.tensor(3.0), [torch.tensor(1.0), torch.tensor(5.0)], 1.0, 100.0).item()
+    303.0
+
+    Source: Gatys et al. 2016, eq. 5 (with equal layer weights) and 7.
+    """
+    return content_weight * content_loss + style_weight * torch.stack(list(style_losses)).mean()
+
+
+def make_closure(
+    optimizer: torch.optim.Optimizer, image: Tensor, loss_function: Callable[[Tensor], Tensor]
+) -> Callable[[], Tensor]:
+    """A closure for `optimizer.step`: zero the gradients, evaluate, backpropagate, return the loss.
+
+    It changes nothing but gradients: the image is never clamped inside. Taught in lesson 05.
+
+    >>> image = torch.full((1, 3, 2, 2), 0.5, requires_grad=True)
+    >>> closure = make_closure(torch.optim.Adam([image]), image, lambda x: x.square().sum())
+    >>> closure().item(), image.grad.unique().item()
+    (3.0, 1.0)
+    """
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = loss_function(image)
+        loss.backward()
+        return loss
+
+    return closure

@@ -1,0 +1,1 @@
+"""The mistakes that a check recognises, each by what it would compute."""

@@ -1,0 +1,208 @@
+"""What right and wrong ways from arrays to tensors and back look like, and a sentence a mistake."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..functions import Spec
+from ..verdicts import Signature
+
+__all__ = ["TO_ARRAY", "TO_TENSOR"]
+
+_MEAN, _STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+
+def _bytes(g: torch.Generator, h: int, w: int, low: int = 0, high: int = 256) -> np.ndarray:
+    return torch.randint(low, high, (h, w, 3), generator=g).to(torch.uint8).numpy()
+
+
+def _tensor_by_hand(array: np.ndarray, order: tuple[int, int, int] = (0, 1, 2)) -> Tensor:
+    h, w = array.shape[:2]
+    return torch.tensor([[[[int(array[y, x, c]) / 255 for x in range(w)] for y in range(h)] for c in order]])
+
+
+def _swapped(array: np.ndarray) -> tuple[int, ...]:
+    return (1, 3, array.shape[1], array.shape[0])
+
+
+_BGR = "has red and blue swapped: these arrays are RGB already, so leave the order of the channels alone."
+_RESHAPE = "has the right shape but the pixels in the wrong places: reshape only relabels the numbers, so use permute."
+
+TO_TENSOR = Spec(
+    arguments=("array",),
+    cases=lambda g: [(_bytes(g, 5, 7),), (_bytes(g, 4, 6),), (_bytes(g, 6, 4, 60, 200),)],
+    oracles=(_tensor_by_hand,),
+    example=(np.array([[[255, 0, 51], [0, 102, 204]]], dtype=np.uint8),),
+    signatures=(
+        Signature(
+            "channels-last",
+            "gives shape {got} for {given}: the channels come last, so put them first with permute.",
+            shapes=lambda a: [(1, *a.shape), a.shape],
+        ),
+        Signature(
+            "no-batch",
+            "gives shape {got} for {given}: the batch axis is missing, so add it with [None].",
+            shapes=lambda a: [(3, *a.shape[:2])],
+        ),
+        Signature(
+            "sides-swapped",
+            "gives shape {got} for {given}: height and width have changed places, so use permute(2, 0, 1).",
+            shapes=lambda a: [_swapped(a), _swapped(a)[1:]],
+        ),
+        Signature(
+            "not-divided",
+            "gives values up to 255: divide by 255 to come to [0, 1].",
+            lambda a: _tensor_by_hand(a) * 255,
+        ),
+        Signature(
+            "divided-twice",
+            "gives values up to 1/255: it was divided by 255 twice (torchvision's ToTensor divides, too).",
+            lambda a: _tensor_by_hand(a) / 255,
+        ),
+        Signature("bgr", _BGR, lambda a: _tensor_by_hand(a, (2, 1, 0))),
+        Signature(
+            "integer-division",
+            "gives only 0 and 1: // throws the fraction away, so divide with /.",
+            lambda a: _tensor_by_hand(a // 255) * 255,
+            lambda a: (_tensor_by_hand(a)).round(),
+        ),
+        Signature(
+            "wrong-divisor",
+            "is divided by 256: the largest byte is 255, and it has to become 1.",
+            lambda a: _tensor_by_hand(a) * 255 / 256,
+        ),
+        Signature(
+            "reshape-not-transpose",
+            _RESHAPE,
+            lambda a: torch.tensor(a / 255).reshape(1, 3, *a.shape[:2]),
+            lambda a: torch.tensor(a / 255).permute(2, 1, 0).reshape(1, 3, *a.shape[:2]),
+            lambda a: torch.tensor(a / 1.0).reshape(1, 3, *a.shape[:2]),
+        ),
+        Signature(
+            "normalised-too",
+            "is normalised as well: to_tensor only changes the form, and the encoder normalises.",
+            lambda a: (_tensor_by_hand(a) - _MEAN) / _STD,
+            lambda a: _tensor_by_hand(a) * 2 - 1,
+        ),
+        Signature(
+            "rescaled",
+            "stretches each picture to its own darkest and lightest value: divide by 255, whatever is in it.",
+            lambda a: (_tensor_by_hand(a) * 255 - float(a.min())) / float(int(a.max()) - int(a.min())),
+            lambda a: _tensor_by_hand(a) * 255 / float(a.max()),
+        ),
+    ),
+)
+
+
+def _image(g: torch.Generator, h: int, w: int, *, outside: bool) -> Tensor:
+    """Pixels near whole bytes, so that rounding is clear; with some values below 0 and above 1."""
+    low, high = (-60, 320) if outside else (1, 255)
+    whole = torch.randint(low, high, (1, 3, h, w), generator=g)
+    return (whole + (torch.rand(whole.shape, generator=g) - 0.5) * 0.8) / 255
+
+
+def _array_by_hand(image: Tensor, turn: Callable[[float], float] | None = None) -> np.ndarray:
+    turn = turn or (lambda v: math.floor(min(max(v, 0.0), 1.0) * 255 + 0.5))
+    return np.array([[[turn(float(v)) for v in pixel] for pixel in row] for row in image[0].permute(1, 2, 0)])
+
+
+def _byte(value: float) -> float:
+    return min(max(value, 0), 255)
+
+
+def _right_inside(turn: Callable[[float], float]) -> Callable[[list[tuple], list[Tensor]], bool]:
+    """Whether all pixels in [0, 1] came out as by this formula, whatever became of the others."""
+
+    def holds(cases: list[tuple], answers: list[Tensor]) -> bool:
+        for (image,), answer in zip(cases, answers, strict=True):
+            if answer.shape != (*image.shape[2:], 3):
+                return False
+            inside = ((image >= 0) & (image <= 1))[0].permute(1, 2, 0)
+            if not torch.equal(answer.double()[inside], torch.tensor(_array_by_hand(image, turn)).double()[inside]):
+                return False
+        return True
+
+    return holds
+
+
+TO_ARRAY = Spec(
+    arguments=("image",),
+    cases=lambda g: [(_image(g, h, w, outside=o),) for h, w, o in ((5, 7, False), (4, 6, True), (6, 4, True))],
+    oracles=(_array_by_hand,),
+    example=(torch.tensor([[[[1.0, 0.499]], [[0.0, -0.2]], [[0.2, 1.3]]]]),),
+    kind="array",
+    optimised=True,
+    dtype=torch.uint8,
+    symptoms=(
+        (
+            "Can't call numpy\\(\\) on Tensor that requires grad",
+            "needs-detach",
+            "fails for an image that carries a gradient, as an optimised one does: call .detach() before .numpy().",
+        ),
+    ),
+    signatures=(
+        Signature(
+            "channels-first",
+            "gives shape {got} for {given}: a picture's array has its channels last, so use permute(1, 2, 0).",
+            shapes=lambda x: [tuple(x.shape[1:]), tuple(x.shape)],
+        ),
+        Signature(
+            "batch-kept",
+            "gives shape {got} for {given}: the batch axis is still there, so take image[0].",
+            shapes=lambda x: [(1, *x.shape[2:], 3)],
+        ),
+        Signature(
+            "sides-swapped",
+            "gives shape {got} for {given}: height and width have changed places, so use permute(1, 2, 0).",
+            shapes=lambda x: [(x.shape[3], x.shape[2], 3)],
+        ),
+        Signature(
+            "truncated",
+            "cuts the fraction off, so most pixels come out too dark: round before the cast.",
+            when=_right_inside(lambda v: math.floor(v * 255)),
+        ),
+        Signature(
+            "not-clamped",
+            "lets values below 0 or above 1 through, which turn into wrong bytes: clamp to [0, 1] first.",
+            when=_right_inside(lambda v: math.floor(v * 255 + 0.5)),
+        ),
+        Signature(
+            "not-multiplied",
+            "gives only 0 and 1: multiply by 255 before the cast.",
+            lambda x: _array_by_hand(x, lambda v: math.floor(min(max(v, 0), 1))),
+            lambda x: _array_by_hand(x, lambda v: round(min(max(v, 0), 1))),
+            lambda x: _array_by_hand(x, lambda v: min(max(v, 0), 1)),
+        ),
+        Signature(
+            "multiplied-twice",
+            "is white nearly everywhere: it was multiplied by 255 twice.",
+            lambda x: _array_by_hand(x, lambda v: math.floor(_byte(v * 255 * 255) + 0.5)),
+            lambda x: _array_by_hand(x, lambda v: math.floor(_byte(_byte(v * 255) * 255) + 0.5)),
+            lambda x: _array_by_hand(x, lambda v: _byte(math.floor(_byte(v * 255) + 0.5) * 255)),
+        ),
+        Signature(
+            "wrong-factor",
+            "is multiplied by 256: 1 has to become 255, the largest byte.",
+            lambda x: _array_by_hand(x, lambda v: math.floor(_byte(v * 256))),
+            lambda x: _array_by_hand(x, lambda v: math.floor(_byte(v * 256) + 0.5)),
+        ),
+        Signature("bgr", _BGR, lambda x: _array_by_hand(x)[..., ::-1]),
+        Signature(
+            "reshape-not-transpose",
+            _RESHAPE,
+            lambda x: _array_by_hand(x).transpose(2, 0, 1).reshape(*x.shape[2:], 3),
+            lambda x: _array_by_hand(x).transpose(2, 1, 0).reshape(*x.shape[2:], 3),
+        ),
+        Signature(
+            "rescaled",
+            "stretches each picture to its own darkest and lightest value: clamp to [0, 1] instead.",
+            lambda x: ((x - x.min()) / (x.max() - x.min()) * 255)[0].permute(1, 2, 0).round().numpy(),
+            lambda x: ((x - x.min()) / (x.max() - x.min()) * 255)[0].permute(1, 2, 0).floor().numpy(),
+        ),
+    ),
+)

@@ -1,0 +1,1 @@
+"""A running optimisation: its settings, steps, L-BFGS, preconditioner, guard and checkpoints."""

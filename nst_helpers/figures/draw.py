@@ -1,0 +1,318 @@
+"""Figures for the lessons: functions that return matplotlib Figures, and `show`, which displays one with its text.
+
+The only module that imports matplotlib, and never pyplot: no global state, nothing drawn behind the caller's back.
+Titles state the finding; lines differ in dashes as well as in colour; pictures have no axes and are clipped to [0, 1],
+never rescaled.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator
+from PIL import Image
+from torch import Tensor
+
+from . import layout as looks
+from .layout import columns_for, curves_of, matrix, packed, pixels, row_heights, spread, strongest, wrapped
+
+__all__ = ["bars", "encode", "feature_maps", "heatmaps", "lines", "losses", "pictures", "show"]
+
+WIDTH, DPI, LIMIT = 8.0, 100, 150_000  # inches, pixels an inch, bytes
+
+Curve = Sequence[float] | tuple[Sequence[float], Sequence[float]]
+
+
+def show(figure: Figure, text: str) -> None:
+    """Display a figure below the cell, and print one line that describes it for those who can't see it.
+
+    At most 150 kB. Raises ValueError for a text that is empty or more than a line.
+
+    >>> show(bars({"one": 1.0, "two": 2.0}), "Two bars; the second is twice as long.")
+    <IPython.core.display.Image object>
+    Two bars; the second is twice as long.
+    """
+    from IPython import display
+
+    if not (text := text.strip()) or "\n" in text:
+        raise ValueError("show needs one line of text that says what the figure shows.")
+    data, kind = encode(figure)
+    display.display(display.Image(data=data, format=kind, metadata={"alt": text}))
+    print(text)
+
+
+def encode(figure: Figure) -> tuple[bytes, str]:
+    """A figure's bytes and their kind: "png" with a palette for lines and text, "jpeg" for pictures.
+
+    >>> encode(bars({"one": 1.0}))[1]
+    'png'
+    """
+    file = io.BytesIO()
+    with rc_context(looks.STYLE):
+        figure.savefig(file, facecolor="white", format="png")
+    return packed(Image.open(file).convert("RGB"), LIMIT)
+
+
+def pictures(images: Mapping[str, Tensor], *, columns: int | None = None, title: str = "") -> Figure:
+    """Images side by side, each under its own title: (1, 3, H, W) or (3, H, W) in [0, 1], or grey (H, W).
+
+    >>> import torch
+    >>> len(pictures({"content": torch.rand(1, 3, 20, 30), "style": torch.rand(1, 3, 30, 20)}).axes)
+    2
+    """
+    arrays = {name: pixels(image) for name, image in images.items()}
+    # One or two pictures alone would fill the page.
+    columns = columns or max(columns_for(len(arrays)), min(len(arrays) + 1, 3))
+    figure, axes = _grid(arrays, columns, title)
+    for axis, array in zip(axes, arrays.values(), strict=True):
+        axis.imshow(array, vmin=0, vmax=1, cmap="gray")
+        axis.axis("off")
+    return figure
+
+
+def feature_maps(
+    features: Tensor | Mapping[str, Tensor], count: int = 8, *, title: str = "", columns: int | None = None
+) -> Figure:
+    """The strongest channels of feature maps (C, h, w) or (1, C, h, w), each drawn from its least to its largest value.
+
+    A mapping of layer names to feature maps gives one row a layer.
+
+    >>> import torch
+    >>> figure = feature_maps({"relu1_1": torch.rand(1, 8, 12, 12), "relu2_1": torch.rand(1, 8, 6, 6)}, 4)
+    >>> len(figure.axes), figure.axes[0].texts[0].get_text()
+    (8, 'relu1_1')
+    """
+    layers = features if isinstance(features, Mapping) else {"": features}
+    tiles = {(n, f"channel {c}"): tile for n, maps in layers.items() for c, tile in strongest(maps, count).items()}
+    columns = columns or (count if isinstance(features, Mapping) else None)
+    figure, axes = _grid(tiles, columns, title, size=9)
+    for i, (axis, ((name, _), tile)) in enumerate(zip(axes, tiles.items(), strict=True)):
+        axis.imshow(tile, cmap="viridis", interpolation="nearest")
+        axis.axis("off")
+        if name and i % columns == 0:
+            axis.text(-0.06, 0.5, name, transform=axis.transAxes, rotation=90, ha="right", va="center", weight="bold")
+    return figure
+
+
+def heatmaps(
+    matrices: Mapping[str, Tensor],
+    *,
+    title: str = "",
+    columns: int | None = None,
+    shared: bool = True,
+    log: bool = False,
+    numbers: bool | None = None,
+) -> Figure:
+    """Matrices (n, m) or (1, n, m) as heat maps, on one scale of colours unless `shared` is False.
+
+    Small ones have their numbers written into them instead of a scale beside them; `log` spreads out values of very
+    different sizes.
+
+    >>> import torch
+    >>> figure = heatmaps({"photo": torch.rand(64, 64), "style": torch.rand(64, 64)}, title="Two Gram matrices")
+    >>> len(figure.axes)  # with the scale
+    3
+    """
+    arrays = {name: matrix(values) for name, values in matrices.items()}
+    numbers = all(a.size <= 48 for a in arrays.values()) if numbers is None else numbers
+    columns, tallest = columns or columns_for(len(arrays)), 2.6 if numbers else 3.6
+    figure, axes = _grid(arrays, columns, title, tallest=tallest, bar=0 if numbers else 0.9)
+    everything = np.concatenate([array.ravel() for array in arrays.values()])
+    for axis, array in zip(axes, arrays.values(), strict=True):
+        norm = _norm(everything if shared else array.ravel(), log)
+        # A square an entry where there is room for it; where there is not, entries are averaged, not left out.
+        drawn = axis.imshow(array, norm=norm, interpolation="nearest" if max(array.shape) < 100 else None)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        if numbers:
+            cell = min(0.95 * WIDTH / columns / array.shape[1], 0.9 * tallest / array.shape[0])
+            _write_numbers(axis, array, drawn, 72 * cell)
+        elif not shared:
+            figure.colorbar(drawn, ax=axis, fraction=0.046, pad=0.03)
+    if shared and not numbers:
+        figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.02)
+    return figure
+
+
+def losses(history: Any, *, x: str = "step", title: str = "", ylabel: str = "loss", log: bool = True) -> Figure:
+    """Loss curves on a log axis, against closure evaluations or `x="seconds"`.
+
+    A history (of a `Result`, or plain numbers) shows the total, and the content and style losses it is made of,
+    unweighted; a mapping of labels to histories compares totals. A curve that becomes NaN or infinite says where.
+
+    >>> figure = losses({"Adam": [3.0, 2.0, 1.0], "L-BFGS": [3.0, 1.0, float("nan")]})
+    >>> sorted(text.get_text() for text in figure.axes[0].texts)
+    ['Adam', 'L-BFGS: NaN at 3']
+    """
+    xlabel = "seconds" if x == "seconds" else "closure evaluations"
+    return lines(curves_of(history, x), title=title, xlabel=xlabel, ylabel=ylabel, log="y" * log, markers=False)
+
+
+def lines(
+    curves: Mapping[str, Curve],
+    *,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    log: str = "",
+    markers: bool = True,
+    points: Mapping[str, tuple[float, float]] | None = None,
+) -> Figure:
+    """Curves, each a list of y or a pair of lists (x, y), with their labels at their ends.
+
+    `log` names the logarithmic axes: "", "x", "y" or "xy". `points` marks single places by a star and their name.
+
+    >>> len(lines({"relu1_1": [3, 2, 1], "relu4_1": ([0, 1, 2], [1, 4, 9])}, log="y").axes[0].lines)
+    2
+    """
+    figure, axis = _axes(title, 3.8)
+    ends = []
+    for i, (label, curve) in enumerate(curves.items()):
+        xs, ys = curve if isinstance(curve, tuple) else (range(1, len(curve) + 1), curve)
+        xs, ys = np.asarray(xs, float), np.array([float(y) if np.isfinite(float(y)) else np.nan for y in ys])
+        k = i % len(looks.COLOURS)
+        style = {"color": looks.COLOURS[k], "linestyle": looks.DASHES[k], "linewidth": 1.8}
+        style |= {"marker": looks.MARKERS[k], "markersize": 5} if markers else {}
+        axis.plot(xs, ys, **style)
+        if (finite := np.isfinite(ys).nonzero()[0]).size:
+            ends.append((label, xs[finite[-1]], ys[finite[-1]], looks.COLOURS[k]))
+    axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+    for scale in [{"x": axis.xaxis, "y": axis.yaxis}[name] for name in log]:
+        low, high = scale.get_view_interval()
+        if low > 1e-3 and high < 1e4:  # 60 and 0.2 are read more quickly than powers of ten
+            scale.set_major_formatter(_PlainLog())
+            scale.set_minor_formatter(_PlainLog(labelOnlyBase=False))
+    if "x" not in log:
+        whole = xlabel == "closure evaluations"
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10], integer=whole))
+        axis.margins(x=0.02)
+    for name, place in (points or {}).items():
+        axis.plot(*place, marker="*", markersize=14, color="black", markeredgecolor="white", linestyle="none")
+        axis.annotate(name, place, (8, 8), textcoords="offset points", weight="bold")
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.grid(True, axis="y")
+    if len(ends) > 1 or (ends and ends[0][0]):
+        _label_ends(axis, ends)
+    return figure
+
+
+def bars(
+    values: Mapping[str, float] | Mapping[str, Mapping[str, float]],
+    *,
+    title: str = "",
+    xlabel: str = "",
+    log: bool = False,
+    highlight: str = "",
+) -> Figure:
+    """Horizontal bars with their values written at their ends; a mapping of mappings gives groups.
+
+    `highlight` names a bar that stands out.
+
+    >>> figure = bars({"Adam": 0.3, "L-BFGS": 0.1}, title="L-BFGS gets lower", highlight="L-BFGS")
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['Adam', 'L-BFGS']
+    """
+    groups = {name: v if isinstance(v, Mapping) else {"": v} for name, v in values.items()}
+    kinds = list(dict.fromkeys(kind for group in groups.values() for kind in group))
+    thick = 0.8 / len(kinds)
+    figure, axis = _axes(title, 0.9 + 0.42 * len(groups) * max(1, 0.7 * len(kinds)))
+    for j, kind in enumerate(kinds):
+        rows = [i for i, group in enumerate(groups.values()) if kind in group]
+        lengths = [float(group[kind]) for group in groups.values() if kind in group]
+        places = [i + (j - (len(kinds) - 1) / 2) * thick for i in rows]
+        marks = [int(list(groups)[i] == highlight) if len(kinds) == 1 else j for i in rows]
+        colours, hatches = [looks.COLOURS[k] for k in marks], [looks.HATCHES[k] for k in marks]
+        drawn = axis.barh(places, lengths, thick * 0.9, color=colours, hatch=hatches, edgecolor="white", label=kind)
+        axis.bar_label(drawn, labels=[f"{length:.3g}" for length in lengths], padding=4, fontsize=9)
+    axis.set_yticks(range(len(groups)), list(groups))
+    for label in axis.get_yticklabels():
+        label.set_fontweight("bold" if label.get_text() == highlight else "normal")
+    axis.tick_params(axis="y", length=0)
+    axis.invert_yaxis()
+    axis.set(xscale="log" if log else "linear", xlabel=xlabel)
+    axis.margins(x=0.12)
+    if len(kinds) > 1:
+        figure.legend(frameon=False, loc="outside lower center", ncols=len(kinds))
+    return figure
+
+
+class _PlainLog(LogFormatter):
+    """Labels where matplotlib would put them on a logarithmic axis, as plain numbers."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def _axes(title: str, height: float) -> tuple[Figure, Axes]:
+    with rc_context(looks.STYLE):
+        figure = _figure(height, title)
+        return figure, figure.add_subplot()
+
+
+def _figure(height: float, title: str) -> Figure:
+    title = wrapped(title, WIDTH, size=12)
+    room = 0.3 * bool(title) + 0.2 * title.count("\n")
+    figure = Figure(figsize=(WIDTH, height + room), dpi=DPI, layout="constrained")
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    return figure
+
+
+def _grid(
+    panels: Mapping[Any, np.ndarray],
+    columns: int | None,
+    title: str,
+    *,
+    size: int = 10,
+    tallest: float = 6.0,
+    bar: float = 0.0,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a titled place for each panel; `bar` inches of its width are left for a scale."""
+    columns = columns or columns_for(len(panels))
+    width = (WIDTH - bar) / columns
+    names = [wrapped(name[1] if isinstance(name, tuple) else name, width, size=size) for name in panels]
+    heights = row_heights(list(panels.values()), names, columns, width=width, tallest=tallest, size=size)
+    with rc_context(looks.STYLE):
+        figure = _figure(sum(heights), title)
+        places = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+        axes = [figure.add_subplot(places[i // columns, i % columns], anchor="N") for i in range(len(names))]
+        for axis, name in zip(axes, names, strict=True):
+            axis.set_title(name, fontsize=size)
+    return figure, axes
+
+
+def _norm(values: np.ndarray, log: bool) -> Any:
+    if log and (values > 0).any():
+        largest = values.max()
+        return LogNorm(max(values[values > 0].min(), largest * 1e-4), largest, clip=True)
+    return Normalize(values.min(), values.max() if values.max() > values.min() else values.min() + 1)
+
+
+def _write_numbers(axis: Axes, array: np.ndarray, drawn: Any, points: float) -> None:
+    """Write the values into cells that are so many points wide, in letters that fit the longest."""
+    size = min(10, 1.4 * points / max(len(f"{value:.3g}") for value in array.ravel()))
+    for (row, column), value in np.ndenumerate(array):
+        # Relative luminance; at 0.18 black and white have the same contrast.
+        light = np.dot(np.power(drawn.cmap(drawn.norm(value))[:3], 2.2), (0.2126, 0.7152, 0.0722)) > 0.18
+        colour = "black" if light else "white"
+        axis.text(column, row, f"{value:.3g}", ha="center", va="center", color=colour, fontsize=size)
+
+
+def _label_ends(axis: Axes, ends: list[tuple[str, float, float, str]]) -> None:
+    """Write each label at its curve's end, beside the axes if it ends there, and clear of the others."""
+    axis.get_xlim(), axis.get_ylim()  # settles the limits, which the transformation needs
+    to_axes = (axis.transData + axis.transAxes.inverted()).transform
+    places = sorted((tuple(to_axes(end[1:3])), end) for end in ends)
+    for beside in (False, True):
+        # A letter is about 0.014 of the axes wide; a label without room inside them goes beside.
+        here = sorted((up, x, end) for (x, up), end in places if (x > min(0.9, 1 - 0.014 * len(end[0]))) == beside)
+        for up, (_, across, (label, *_, colour)) in zip(spread([up for up, *_ in here]), here, strict=True):
+            x = 1.01 if beside else across + 0.01
+            axis.text(x, up, label, transform=axis.transAxes, va="center", color=colour, weight="bold")

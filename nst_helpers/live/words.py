@@ -1,0 +1,119 @@
+"""What the panel says, as HTML: heading, numbers, status sentence, the cards of the snapshots."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+from ..budget.progress import amount_words, left_words, time_words
+from ..engine.settings import Settings
+from .chart import COLOURS
+from .session import StyleSession
+from .state import Snapshot
+from .thumbnails import thumbnail
+
+__all__ = ["LAP", "ahead", "capital", "card", "digits", "heading", "numbers", "sentence", "summary"]
+
+LAP = Settings.steps  # The panel has no last step; time is told by as many as `stylize` makes.
+
+
+def digits(value: float) -> str:
+    """Three digits that count, without an exponent.
+
+    >>> digits(0.43219), digits(0.00432), digits(12.345), digits(0.0)
+    ('0.432', '0.0043', '12.3', '0')
+    """
+    if value == 0:
+        return "0"
+    return f"{value:.1f}" if value >= 10 else f"{value:.3f}" if value >= 0.01 else f"{value:.4f}"
+
+
+def capital(words: str) -> str:
+    """Words as the start of a sentence, a layer's name as it is.
+
+    >>> capital("style weight 1 to 2"), capital("relu1_1 1 to 2")
+    ('Style weight 1 to 2', 'relu1_1 1 to 2')
+    """
+    return words if words.startswith(("relu", "conv", "pool")) else words[:1].upper() + words[1:]
+
+
+def summary(losses: Mapping[str, Any], *, step: bool = True) -> str:
+    """Step and distances in words.
+
+    >>> summary({"step": 3, "content": 0.5, "style": 0.02})
+    'step 3, content distance 0.500, style distance 0.020'
+    """
+    if not losses:
+        return "no step yet"
+    words = f"content distance {digits(losses['content'])}, style distance {digits(losses['style'])}"
+    return f"step {losses['step']}, {words}" if step else words
+
+
+def ahead(step: int, each: float | None, memory: int | None, *, running: bool) -> str:
+    """What a lap of steps takes, or while it runs how long the rest of this one; "" for what isn't known.
+
+    >>> ahead(0, 0.06, 340 * 2**20, running=False)
+    '200 steps: about 12 s and 340 MB on this machine'
+    >>> ahead(260, 0.06, None, running=True)
+    'about 8 s left to step 400'
+    """
+    if each is None or (memory is None and not running):
+        return ""
+    if running:
+        left = LAP - step % LAP
+        return f"{left_words(left * each)} to step {step + left}"
+    return f"{LAP} steps: about {time_words(LAP * each)} and {amount_words(memory)} on this machine"
+
+
+def heading(session: StyleSession, *, running: bool, outlook: str = "") -> str:
+    """The names of the pictures, what paints them, whether it does, and what that takes."""
+    content, style = (html.escape(picture.name) for picture in session.pictures)
+    height, width = session.content.shape[-2:]
+    about = f"{width} × {height} px · {html.escape(session.knobs.encoder)}"
+    badge = f'<span class="nst-badge{" nst-on" if running else ""}">{"painting" if running else "paused"}</span>'
+    names = f'<h3>{content} × {style}</h3><span class="nst-sub">{about}</span>'
+    now = f'<span class="nst-now"><span class="nst-ahead">{outlook}</span>{badge}</span>'
+    return f'<div class="nst-title">{names}{now}</div>'
+
+
+def numbers(losses: Mapping[str, Any], target: Mapping[str, float], rate: float) -> str:
+    """The step and the losses as a row of numbers, each with its name, and its aim if there is one."""
+    cells = [_number("step", str(losses.get("step", 0)))]
+    for name, text in (("content", "content distance"), ("style", "style distance"), ("tv", "total variation")):
+        value, aim = losses.get(name), ""
+        if name in target:
+            met = value is not None and value < target[name]
+            words = f"{'✓' if met else 'aim: under'} {'under ' if met else ''}{target[name]:.3g}"
+            aim = f'<span class="nst-aim{" nst-met" if met else ""}">{words}</span>'
+        key = f'<i class="nst-key" style="background:{COLOURS[name]}"></i>'
+        cells.append(_number(key + text, "–" if value is None else digits(value), aim))
+    cells.append(_number("steps a second", f"{rate:.0f}" if rate else "–"))
+    return f'<div class="nst-numbers">{"".join(cells)}</div>'
+
+
+def _number(what: str, value: str, aim: str = "") -> str:
+    return f'<div><span class="nst-what">{what}</span><span class="nst-value">{value}</span>{aim}</div>'
+
+
+def sentence(words: str, kind: str = "", *, link: tuple[str, str] | None = None) -> str:
+    """The status line: plain, "good" or "bad", which a mark tells too; `link` is a file's name and address."""
+    mark = {"good": "✓ ", "bad": "! "}.get(kind, "")
+    after = f' <a download="{html.escape(link[0], quote=True)}" href="{link[1]}">download</a>' if link else ""
+    return f'<p role="status" aria-live="polite" class="nst-{kind or "plain"}">{mark}{html.escape(words)}{after}</p>'
+
+
+def card(snapshot: Snapshot, *, reached: bool) -> str:
+    """A snapshot as a figure: the picture, its step, its weights, and its distances."""
+    knobs, losses = snapshot.knobs, snapshot.losses
+    text = f"snapshot {snapshot.number}: {summary(losses)}"
+    weights = f"{knobs.content_weight:.3g}:{knobs.style_weight:.3g}:{knobs.tv_weight:.3g}"
+    star = '<b class="nst-star">★ target</b>' if reached else ""
+    keys = [f'<i class="nst-key" style="background:{COLOURS[n]}"></i>' for n in ("content", "style")]
+    distances = f"{keys[0]}c {losses['content']:.2f} {keys[1]}s {losses['style']:.3f}" if losses else "no step yet"
+    lines = [
+        f"<b>{snapshot.number}</b> · step {snapshot.step}",
+        weights,
+        distances,
+    ]
+    return f"<figure>{thumbnail(snapshot.image, text)}{star}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"

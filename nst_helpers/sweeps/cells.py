@@ -1,0 +1,149 @@
+"""One cell of a sweep: running it anywhere, naming it, and keeping it in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..encoders import Encoder
+from ..errors import NSTError
+from ..images import load_image, resize, save_image
+from ..io.atomic import write_whole
+from ..optimize import stylize
+from ..samples import list_samples, load_sample
+
+__all__ = ["Cell", "cell_key", "finish", "recall", "run_cell"]
+
+
+@dataclass
+class Cell:
+    """One cell of a sweep: its settings, and the run's picture and last losses, or the sentence it failed with."""
+
+    index: int
+    label: str  # what sets this cell apart, in words
+    settings: dict[str, Any]  # the grid's options of this cell, as words where they are no numbers
+    image: Tensor | None = None
+    loss: float | None = None
+    content: dict[str, float] = field(default_factory=dict)
+    style: dict[str, float] = field(default_factory=dict)
+    evaluations: int = 0
+    seconds: float = 0.0
+    stopped: str = ""  # "finished", "diverged", "interrupted" or "failed"
+    error: str = ""
+    path: str = ""  # the picture's file, where there is a folder
+
+    @property
+    def ok(self) -> bool:
+        return self.stopped in ("finished", "diverged")
+
+
+def cell_key(job: Mapping[str, Any]) -> str:
+    """The same for the same run, in any process."""
+    seen = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, Tensor):
+            seen.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+        elif isinstance(value, Encoder):
+            seen.update(repr((value.spec, value.pool)).encode())
+            for parameter in value.parameters():
+                add(parameter)
+        elif isinstance(value, Mapping):
+            for name in sorted(value):
+                add(name)
+                add(value[name])
+        elif isinstance(value, (list, tuple)):
+            for part in value:
+                add(part)
+        elif isinstance(value, Path) or (isinstance(value, str) and Path(value).is_file()):
+            seen.update(Path(value).read_bytes())
+        else:
+            seen.update(repr(value).encode())
+        seen.update(b"\0")
+
+    add(job)
+    return seen.hexdigest()[:12]
+
+
+def run_cell(blob: bytes) -> bytes:
+    """One cell, in whatever process or thread this is: the pickled job to the pickled outcome."""
+    job = pickle.loads(blob)
+    threads, before = job.pop("threads"), torch.get_num_threads()
+    # A number is the size to read at; "fit" is for stylize to find.
+    size = job.pop("size") if isinstance(job["size"], int) else None
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        content = _read(job.pop("content"), size)
+        style = job.pop("style")
+        style = [_read(s, size) for s in style] if isinstance(style, (list, tuple)) else _read(style, size)
+        result = stylize(content, style, **job)
+        best = min(result.history, key=lambda e: (e.size != result.history[-1].size, e.loss), default=None)
+        told: dict[str, Any] = {"stopped": result.stopped, "seconds": result.seconds}
+        if best is not None:
+            told |= {
+                "loss": best.loss,
+                "content": best.content,
+                "style": best.style,
+                "evaluations": len(result.history),
+            }
+        return pickle.dumps((told, result.image.numpy()))
+    except Exception as error:
+        words = str(error) if isinstance(error, (NSTError, ValueError)) else f"{type(error).__name__}: {error}"
+        return pickle.dumps(({"stopped": "failed", "error": words}, None))
+    finally:
+        torch.set_num_threads(before)
+
+
+def _read(picture: Any, size: int | None) -> Tensor:
+    if isinstance(picture, Tensor):
+        return picture if size is None else resize(picture, size)
+    if not Path(picture).exists() and str(picture) in list_samples():
+        return load_sample(str(picture), size=size)
+    return load_image(picture, size=size)
+
+
+def finish(cell: Cell, outcome: bytes | BaseException, file: Path | None) -> None:
+    if isinstance(outcome, BaseException):
+        words = (
+            "the worker died; it may have run out of memory" if isinstance(outcome, BrokenExecutor) else str(outcome)
+        )
+        cell.stopped, cell.error = "failed", words or type(outcome).__name__
+        return
+    told, image = pickle.loads(outcome)
+    for name, value in told.items():
+        setattr(cell, name, value)
+    cell.image = None if image is None else torch.from_numpy(image)
+    if file is not None and cell.ok:
+        picture = file.with_suffix(".png")
+        save_image(cell.image, picture)
+        # The record comes last and whole: where it is, the picture is too.
+        write_whole(file.with_suffix(".json"), json.dumps({"label": cell.label, **told}, indent=1).encode())
+        recall(cell, file)
+
+
+def recall(cell: Cell, file: Path | None) -> bool:
+    """Take a finished cell from the folder, if it is there: its picture is the file's, rounded to 8 bits."""
+    if file is None:
+        return False
+    try:
+        # By the run, whatever its place in the grid was then.
+        record = next(file.parent.glob(f"*_{file.name.rpartition('_')[2]}.json"), file)
+        told = json.loads(record.read_text())
+        cell.image = load_image(record.with_suffix(".png"))
+    except (OSError, ValueError):
+        return False
+    for name, value in told.items():
+        if name != "label":
+            setattr(cell, name, value)
+    cell.path = str(record.with_suffix(".png"))
+    return True

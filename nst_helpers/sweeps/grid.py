@@ -1,0 +1,225 @@
+"""Many runs at once: a grid of options and pictures, through any `concurrent.futures` executor.
+
+Each cell of the grid is one `stylize`. What goes to an executor and what comes back are plain bytes, so a process pool,
+threads and Dask are the same to it. A cell that fails is reported in its place; with a folder, finished cells are kept
+and a later sweep takes them from there.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import multiprocessing
+import os
+import pickle
+from collections.abc import Iterable, Mapping
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..accel.devices import choose_device, choose_precision
+from ..encoders import Encoder, load_encoder
+from ..errors import NSTError
+from ..optimize import stylize
+from .cells import Cell, cell_key, finish, recall, run_cell
+
+__all__ = ["Cell", "Sweep", "sweep"]
+
+PICTURES = ("content", "style")
+WORDS = 24  # letters of a value in a label
+
+
+class Sweep(list[Cell]):
+    """The cells in the grid's order."""
+
+    def contact_sheet(self, *, columns: int | None = None, title: str = "") -> Any:
+        """All pictures on one figure, each under what sets it apart; a failed cell is grey and says why."""
+        from ..figures.draw import pictures
+
+        shape = next((cell.image.shape for cell in self if cell.image is not None), (1, 3, 64, 64))
+        shown = {}
+        for cell in self:
+            words = cell.label if cell.ok else f"{cell.label}\n{cell.stopped}: {cell.error}"
+            while words in shown:
+                words += " "
+            shown[words] = torch.full(shape, 0.85) if cell.image is None else cell.image
+        return pictures(shown, columns=columns, title=title)
+
+
+def sweep(
+    grid: Mapping[str, Iterable[Any]],
+    executor: Executor | int | None = None,
+    *,
+    content: Any = None,
+    style: Any = None,
+    size: int | None = None,
+    folder: str | Path | None = None,
+    threads: int | None = None,
+    **options: Any,
+) -> Sweep:
+    """Run `stylize` for every combination of the grid's values; returns the cells in the grid's order.
+
+    A key of the grid is an option of `stylize`, "content", "style", "size", or "pair" for (content, style) together;
+    its values are a list, or a mapping of names to values for those that have no short name. Pictures are tensors,
+    files, or names of the package's own, with `size` as their short side. `options` go to every cell.
+
+    `executor` is any of `concurrent.futures`, or Dask's `client.get_executor()`; a number starts that many processes;
+    left out, cells run here one after another. `threads` is how many each cell computes with: by default all cores
+    shared out among the executor's workers, or one where it doesn't say how many it has.
+
+    The precision "auto" is settled here, once for each encoder, so that cells differ by their settings alone.
+
+    With a `folder`, each finished cell's picture and record are written there, and a later sweep takes them from it
+    instead of running the same cell again. Ctrl-C ends the sweep with the cells finished so far.
+
+    Raises ValueError for an empty grid, and TypeError for an option that `stylize` doesn't have.
+
+    >>> from nst_helpers.encoders import Spec
+    >>> picture, toy = torch.rand(1, 3, 16, 16), Encoder(Spec("toy", ((8,), (8,))))
+    >>> cells = sweep({"style_weight": [1, 100], "optimizer": ["adam", "best"]}, content=picture, style=picture,
+    ...               steps=2, encoder=toy, content_layers=["relu2_1"], style_layers=["relu1_1"], device="cpu")
+    >>> for cell in cells:
+    ...     print(cell.label, cell.stopped, cell.error[:29], sep=" | ")
+    style_weight 1, optimizer adam | finished |
+    style_weight 1, optimizer best | failed | The optimizer 'best' is unkno
+    style_weight 100, optimizer adam | finished |
+    style_weight 100, optimizer best | failed | The optimizer 'best' is unkno
+    """
+    cells, jobs = _cells(grid, {"content": content, "style": style, "size": size} | options)
+    folder = None if folder is None else Path(folder)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    files = [folder and folder / f"{cell.index:03d}_{cell_key(job)}" for cell, job in zip(cells, jobs, strict=True)]
+    left = [i for i, (cell, file) in enumerate(zip(cells, files, strict=True)) if not recall(cell, file)]
+    workers = executor if isinstance(executor, int) else getattr(executor, "_max_workers", None)
+    if threads is None and executor is not None:
+        threads = max(1, _cores() // workers) if workers else 1
+    blobs, chosen = {}, {}
+    for i in left:
+        try:
+            blobs[i] = pickle.dumps(jobs[i] | {"threads": threads, "precision": _precision(jobs[i], chosen)})
+        except Exception as error:
+            cells[i].stopped, cells[i].error = "failed", f"its settings can't be sent to a worker: {error}"
+    try:
+        for i, outcome in _outcomes(blobs, executor):
+            finish(cells[i], outcome, files[i])
+            if cells[i].stopped == "interrupted":
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    for cell in cells:
+        if not cell.stopped:
+            cell.stopped, cell.error = "interrupted", "not run"
+    return cells
+
+
+def _cells(grid: Mapping[str, Iterable[Any]], common: dict[str, Any]) -> tuple[Sweep, list[dict[str, Any]]]:
+    axes: dict[str, list[tuple[Any, Any]]] = {}
+    for key, values in grid.items():
+        named = list(values.items()) if isinstance(values, Mapping) else [(None, v) for v in values]
+        axes[key] = [(_word(v, key, n) if name is None else name, v) for n, (name, v) in enumerate(named, 1)]
+    known = {*inspect.signature(stylize).parameters, "pair", "size"}
+    if stray := sorted((axes.keys() | common.keys()) - known):
+        raise TypeError(f"stylize has no option {', '.join(stray)}: a grid's keys are its options, pair and size.")
+    if not axes or not all(axes.values()):
+        raise ValueError("The grid is empty: give at least one option with at least one value.")
+    cells, jobs = Sweep(), []
+    for index, combination in enumerate(itertools.product(*axes.values())):
+        words = {key: word for key, (word, _) in zip(axes, combination, strict=True)}
+        varying = [f"{key} {word}" for key, word in words.items() if len(axes[key]) > 1]
+        job = common | {key: value for key, (_, value) in zip(axes, combination, strict=True)}
+        if "pair" in job:
+            job["content"], job["style"] = job.pop("pair")
+        if job["content"] is None or job["style"] is None:
+            raise ValueError("A sweep needs a content and a style: give content= and style=, or put them in the grid.")
+        cells.append(Cell(index, ", ".join(varying) or "the only cell", words))
+        jobs.append(job)
+    return cells, jobs
+
+
+def _word(value: Any, key: str, number: int) -> Any:
+    """A value as a label has it: numbers and short names as they are, others by name or by their place in the list."""
+    if isinstance(value, (bool, int, float)) or value is None:
+        return value
+    if isinstance(value, Encoder):
+        return value.spec.name
+    if isinstance(value, Path) or (isinstance(value, str) and key in PICTURES):
+        return Path(value).stem[:WORDS]
+    if isinstance(value, str):
+        return value[:WORDS]
+    if isinstance(value, (list, tuple)) and not any(isinstance(v, Tensor) for v in value):
+        return " + ".join(str(_word(v, key, number)) for v in value)
+    return f"no. {number}"
+
+
+def _precision(job: Mapping[str, Any], chosen: dict[Any, str]) -> str:
+    """The number format of a cell, where it is "auto": measured here and once, so that all cells compute alike."""
+    precision, encoder = job.get("precision", "auto"), job.get("encoder", "mini")
+    if precision != "auto":
+        return precision
+    # Encoders of one shape take the same time, whatever their weights.
+    key = encoder if isinstance(encoder, str) else (encoder.spec, encoder.pool)
+    if (key := f"{key} {job.get('device')}") not in chosen:
+        try:
+            encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
+            dtype = choose_precision(encoder, choose_device(job.get("device")))
+        except NSTError:
+            return precision  # The cell itself will say what is wrong.
+        chosen[key] = str(dtype).removeprefix("torch.")
+    return chosen[key]
+
+
+def _outcomes(blobs: Mapping[int, bytes], executor: Executor | int | None) -> Iterable[tuple[int, bytes | Exception]]:
+    """Each cell's outcome as it comes."""
+    if executor is None:
+        for i, blob in blobs.items():
+            yield i, run_cell(blob)
+    elif not isinstance(executor, int):
+        yield from _submitted(blobs, executor)
+    else:
+        lost = []
+        with _pool(executor) as pool:
+            for i, outcome in _submitted(blobs, pool):
+                if isinstance(outcome, BrokenExecutor):
+                    lost.append(i)
+                else:
+                    yield i, outcome
+        # A process that dies takes the pool and all that waits with it. Those cells get a process of their own each.
+        for i in sorted(lost):
+            with _pool(1) as pool:
+                yield from _submitted({i: blobs[i]}, pool)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # A process forked from one that has computed with several threads can hang.
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _submitted(blobs: Mapping[int, bytes], executor: Executor) -> Iterable[tuple[int, bytes | Exception]]:
+    futures: dict[Future, int] = {}
+    failed: list[tuple[int, Exception]] = []
+    for i, blob in blobs.items():
+        try:
+            futures[executor.submit(run_cell, blob)] = i
+        except Exception as error:  # a pool that is broken or shut down takes no more
+            failed.append((i, error))
+    try:
+        yield from failed
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except (Exception, CancelledError) as error:
+                yield futures[future], error
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

@@ -1,0 +1,71 @@
+"""The Gram matrix with a hand-written backward pass equals the plain one, in value, gradient and batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import noise
+
+from nst_helpers import gram_matrix
+from nst_helpers.accel.gram import fused_gram
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [(1, 3, 4, 5), (3, 7, 6, 2), (2, 1, 1, 9)])
+def test_equals_the_plain_gram_matrix_and_its_gradient(shape, layout):
+    features = noise(*shape, dtype=torch.float64).contiguous(memory_format=layout)
+    weights = noise(shape[0], shape[1], shape[1], seed=1, dtype=torch.float64)
+    a, b = features.clone().requires_grad_(), features.clone().requires_grad_()
+    one, two = fused_gram(a), gram_matrix(b)
+    (one * weights).sum().backward()
+    (two * weights).sum().backward()
+    torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(a.grad, b.grad, rtol=1e-12, atol=1e-14)
+
+
+def test_gradient_against_finite_differences_to_second_order():
+    features = noise(2, 3, 2, 3, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(fused_gram, features)
+    assert torch.autograd.gradgradcheck(fused_gram, features)
+
+
+def test_half_precision_keeps_a_float32_gram_and_a_near_gradient():
+    features = (noise(1, 8, 32, 32) * 3).bfloat16().contiguous(memory_format=torch.channels_last)
+    a, b = features.clone().requires_grad_(), features.float().requires_grad_()
+    one, two = fused_gram(a), gram_matrix(b)
+    assert one.dtype == torch.float32
+    torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
+    one.square().sum().backward()
+    two.square().sum().backward()
+    assert a.grad.dtype == torch.bfloat16
+    assert (a.grad.float() - b.grad).norm() < 0.01 * b.grad.norm()
+
+
+def test_the_gradient_comes_in_the_convolutions_layout():
+    features = noise(1, 4, 6, 6).contiguous(memory_format=torch.channels_last).requires_grad_()
+    (gradient,) = torch.autograd.grad(fused_gram(features).sum(), features)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_large_product_goes_by_a_convolution_with_the_same_result(layout, monkeypatch):
+    """The oracle is float64, which takes the matrix product."""
+    from nst_helpers.accel import gram as fused
+
+    taken = []
+    for name in ("conv2d", "conv2d_weight"):
+        plain = getattr(fused, name)
+        monkeypatch.setattr(fused, name, lambda *a, name=name, plain=plain: (taken.append(name), plain(*a))[1])
+    features = noise(1, 96, 32, 40).contiguous(memory_format=layout)
+    weights = noise(1, 96, 96, seed=1)
+    one, two = features.clone().requires_grad_(), features.double().requires_grad_()
+    found, exact = fused_gram(one), gram_matrix(two)
+    (found * weights).sum().backward()
+    (exact * weights).sum().backward()
+    assert sorted(taken) == ["conv2d", "conv2d_weight"]
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(one.grad.double(), two.grad, rtol=1e-5, atol=1e-6)
+    # Two pictures at once, or few numbers, stay with the matrix product.
+    for shape in ((2, 96, 32, 40), (1, 8, 6, 6)):
+        fused_gram(noise(*shape).requires_grad_()).sum().backward()
+    assert len(taken) == 2

@@ -1,0 +1,325 @@
+"""The exercise checks: every known mistake gets its own name and sentence, and every right answer passes."""
+
+from __future__ import annotations
+
+import random
+import time
+import warnings
+from collections import Counter, defaultdict
+
+import mutants
+import numpy as np
+import pytest
+import torch
+
+from nst_helpers import checks, losses
+from nst_helpers.checks import verdicts
+from nst_helpers.checks.exercises import CHECKS, Verdict, checkpoint, show_solution
+
+NAMES = {
+    "to_tensor", "to_array", "normalize", "denormalize", "content_loss", "receptive_field", "gram_matrix", "style_loss",
+    "content_loss_layer", "style_loss_layer", "total_loss", "convert_style_weight", "make_closure", "total_variation",
+}  # fmt: skip
+# What the mistakes' sentences have to say, so that a learner can act on them.
+SAYS = {
+    "batch-folded": "batch", "missing-divisor": "divide", "divided-by-channels": "H * W alone",
+    "divided-twice": "twice",
+    "over-space": "channels by channels", "reshape-not-transpose": "transpose|permute", "detached": "detach",
+    "in-place": "in place|optimiser alone", "mean-instead-of-sum": "sum", "sum-instead-of-mean": "mean",
+    "missing-normalisation": "mean", "normalised-twice": "twice", "not-divided": "255", "bgr": "RGB",
+    "channels-last": "permute", "channels-first": "permute", "truncated": "round", "clamp-inside": "closure",
+    "zero-grad-forgotten": "zero_grad", "closure-returns-nothing": "return loss", "backward-forgotten": "backward",
+    "returns-loss": "return features", "target-not-detached": "detach", "target-every-call": "__init__",
+    "wrong-dtype": "expected", "python-number": "tensor", "raised": "raises", "not-a-function": "not a function",
+}  # fmt: skip
+
+
+def judge(name: str, function: object) -> Verdict:
+    return CHECKS[name][0](function)
+
+
+def label(function: object) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+@pytest.fixture(params=[1, 2, 3], ids=lambda seed: f"seed{seed}")
+def _other_seeds(request, monkeypatch):
+    """A verdict must not hang on the numbers that this process happened to draw."""
+    monkeypatch.setattr(verdicts, "_SEED", request.param)
+
+
+@pytest.mark.usefixtures("_other_seeds")
+def test_every_mutant_is_named_and_no_right_answer_is_refused():
+    wrong = [
+        f"{name}: {label(f)} is {mistake}, got {verdict.mistake}: {verdict}"
+        for name, mistake, f in mutants.WRONG
+        if (verdict := judge(name, f)).mistake != mistake or verdict
+    ]
+    assert wrong == []
+    refused = [f"{name}: {label(f)}: {verdict}" for name, f in mutants.RIGHT if not (verdict := judge(name, f))]
+    assert refused == []
+
+
+def test_each_mistake_has_two_spellings_and_one_sentence_of_its_own():
+    spellings = Counter((name, mistake) for name, mistake, _ in mutants.WRONG)
+    assert [key for key, count in spellings.items() if count < 2] == []
+    meant = defaultdict(set)
+    for name, mistake, f in mutants.WRONG:
+        verdict = judge(name, f)
+        assert verdict.sentence.startswith(name + " "), verdict
+        assert verdict.sentence.endswith("."), verdict
+        assert "\n" not in repr(verdict), verdict
+        assert len(repr(verdict)) < 330, verdict
+        meant[name, verdict.sentence].add(mistake)
+    assert {key: found for key, found in meant.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize("mistake", SAYS)
+def test_sentences_say_what_to_do(mistake):
+    found = [judge(name, f).sentence for name, code, f in mutants.WRONG if code == mistake]
+    assert found
+    assert [s for s in found if not any(word in s for word in SAYS[mistake].split("|"))] == []
+
+
+def test_every_signature_in_the_tables_has_a_mutant():
+    from nst_helpers.checks import functions
+    from nst_helpers.checks.mistakes import images, network, totals
+    from nst_helpers.checks.mistakes import losses as signatures_losses
+
+    tables = (images, signatures_losses, network, totals)
+    specs = [value for table in tables for value in vars(table).values() if isinstance(value, functions.Spec)]
+    named = {signature.mistake for spec in specs for signature in spec.signatures}
+    assert len(specs) == 11
+    assert named - {mistake for _, mistake, _ in mutants.WRONG} == set()
+
+
+def test_the_contracts_names_are_all_there():
+    assert set(CHECKS) == NAMES
+    for name, (check, own) in CHECKS.items():
+        assert getattr(checks, f"check_{name}") is check
+        assert callable(own)
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_the_packages_own_answer_passes_quickly(name):
+    check, own = CHECKS[name]
+    check(own)  # the first use of an optimiser imports a large part of torch, which is not the check's time
+    start = time.perf_counter()
+    verdict = check(own)
+    seconds = time.perf_counter() - start
+    assert verdict, verdict
+    assert verdict.mistake is None
+    assert verdict.checks >= 15
+    assert repr(verdict) == f"right: {name} passed {verdict.checks} checks."
+    assert verdict.require() is verdict
+    assert seconds < 2
+
+
+def test_wrong_answers_are_found_quickly():
+    start = time.perf_counter()
+    slowest = 0.0
+    for name, _, f in mutants.WRONG:
+        before = time.perf_counter()
+        judge(name, f)
+        slowest = max(slowest, time.perf_counter() - before)
+    assert slowest < 2
+    assert time.perf_counter() - start < 10
+
+
+# Not those that give functions, and not receptive_field, whose cases are mostly known networks.
+VALUED = NAMES - {"receptive_field", "content_loss_layer", "style_loss_layer", "make_closure"}
+
+
+@pytest.mark.parametrize("name", sorted(VALUED))
+def test_yesterdays_answers_do_not_pass(name, monkeypatch):
+    """A function that replays what the right one gave for another seed, whatever it is called with, fails."""
+    check, own = CHECKS[name]
+    tape = []
+
+    def record(*args):
+        tape.append(own(*args))
+        return tape[-1]
+
+    monkeypatch.setattr(verdicts, "_SEED", 1)
+    assert check(record)
+    monkeypatch.setattr(verdicts, "_SEED", 2)
+    replay = iter(tape)
+    assert not check(lambda *args: next(replay))
+
+
+def test_one_process_gives_one_verdict():
+    for name, _, f in mutants.WRONG[::7]:
+        assert judge(name, f) == judge(name, f)
+
+
+def test_random_states_and_modes_are_left_alone(capsys):
+    def careless(features):
+        torch.manual_seed(1), np.random.seed(1), random.seed(1)  # noqa: NPY002
+        print("noise")
+        warnings.warn("careless", stacklevel=1)
+        torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002
+        return losses.gram_matrix(features)
+
+    def states():
+        return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+
+    before = states()
+    assert judge("gram_matrix", careless)
+    assert states() == before
+    out = capsys.readouterr()
+    assert (out.out, out.err) == ("", "")
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_checks_turn_gradients_on_for_themselves(mode, name):
+    check, own = CHECKS[name]
+    with mode():
+        assert check(own)
+        assert not torch.is_grad_enabled()
+
+
+def test_a_learner_who_turns_gradients_off_does_so_for_nobody_else():
+    def careless(features):
+        torch.set_grad_enabled(False)
+        return losses.gram_matrix(features)
+
+    assert judge("gram_matrix", careless).mistake == "detached"
+    assert torch.is_grad_enabled()
+
+
+def test_inputs_are_contiguous_so_that_view_works():
+    for name in VALUED | {"content_loss_layer", "style_loss_layer"}:
+        check, own = CHECKS[name]
+
+        def strict(*args, own=own):
+            assert all(a.is_contiguous() for a in args if isinstance(a, torch.Tensor))
+            return own(*args)
+
+        assert check(strict), name
+
+
+def test_exceptions_are_told_in_one_sentence_with_the_shapes():
+    verdict = judge("gram_matrix", lambda features: features.view(7, 11))
+    assert verdict.sentence == (
+        "gram_matrix raises RuntimeError for features (1, 2, 1, 2): shape '[7, 11]' is invalid for input of size 4."
+    )
+
+    def long(features):
+        raise KeyError("a\nb" * 200)
+
+    assert len(judge("gram_matrix", long).sentence) < 300
+
+
+@pytest.mark.parametrize("error", [SystemExit, RecursionError, AssertionError, StopIteration, MemoryError])
+def test_no_exception_of_the_learners_gets_out(error):
+    def f(*args):
+        raise error
+
+    for name in NAMES:
+        assert judge(name, f).mistake == "raised"
+
+
+def test_ctrl_c_gets_out():
+    def f(features):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge("gram_matrix", f)
+
+
+class Odd:
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+    def __len__(self):
+        return -1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Odd(),
+        "text",
+        object,
+        [[1, 2], [3]],
+        torch.tensor([1j]),
+        torch.zeros(0),
+        torch.zeros(2, 2).to_sparse(),
+        float("nan"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_odd_values_are_refused_without_an_exception(name, value):
+    for f in (lambda *args: value, lambda *args: lambda *more: value):
+        verdict = judge(name, f)
+        assert not verdict
+        assert verdict.mistake
+        assert "\n" not in repr(verdict)
+
+
+def test_the_kinds_of_verdict_read_as_they_should():
+    def stub(features):
+        raise NotImplementedError("exercise 3.1")
+
+    assert repr(judge("gram_matrix", stub)) == "to do: gram_matrix is not written yet."
+    assert repr(judge("gram_matrix", 3)).startswith("not yet: gram_matrix is an int, not a function")
+    verdict = judge("gram_matrix", lambda f: losses.gram_matrix(f) * f.shape[2] * f.shape[3])
+    assert repr(verdict) == "not yet: gram_matrix is H * W times too large: divide by the number of positions."
+    with pytest.raises(AssertionError, match="not yet: gram_matrix is H"):
+        verdict.require()
+
+
+def test_checkpoint_takes_yours_if_it_is_right_and_says_so(capsys):
+    def gram_matrix(features):
+        return torch.einsum("bchw,bdhw->bcd", features, features) / features[0, 0].numel()
+
+    assert checkpoint(gram_matrix) is gram_matrix
+    assert capsys.readouterr().out == "gram_matrix: yours is used from here on.\n"
+
+    def total_variation(image):
+        raise NotImplementedError
+
+    assert checkpoint(total_variation) is losses.total_variation
+    assert capsys.readouterr().out == (
+        "total_variation: the package's own is used from here on, since yours is not written yet.\n"
+    )
+
+
+def test_checkpoint_knows_layers_by_their_class_names(capsys):
+    class ContentLoss(mutants.layer()):
+        pass
+
+    class StyleLossLayer(mutants.layer()):
+        pass
+
+    assert checkpoint(ContentLoss) is ContentLoss
+    assert checkpoint(StyleLossLayer) is CHECKS["style_loss_layer"][1]
+    assert "is not right yet" in capsys.readouterr().out
+
+
+def test_checkpoint_asks_for_a_name_it_does_not_know():
+    with pytest.raises(ValueError, match="no exercise '<lambda>': use one of to_tensor, "):
+        checkpoint(lambda x: x)
+    with pytest.raises(ValueError, match="no exercise ''"):
+        checkpoint(3)
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_solutions_are_the_packages_own_source(name):
+    solution = show_solution(name)
+    own = CHECKS[name][1]
+    assert f" {own.__name__}" in solution.source.splitlines()[0]
+    assert solution._repr_markdown_().startswith("```python\n")
+    assert solution._repr_markdown_().endswith("\n```")
+    compile(repr(solution), name, "exec")
+
+
+def test_the_source_shown_passes_the_check():
+    """What a learner would copy is right by itself, with the imports of its module."""
+    for name in NAMES - {"content_loss_layer", "style_loss_layer"}:
+        own = CHECKS[name][1]
+        space = dict(vars(__import__(own.__module__, fromlist=["x"])))
+        exec(show_solution(name).source, space)
+        assert judge(name, space[own.__name__]), name

