@@ -81,7 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=default.seed, help="for the noise (default: %(default)s)")
     add("--scales", type=_positive, nargs="+", help="short sides from coarse to fine; the last one replaces --size")
     add("--device", help="cpu, cuda or mps (default: the fastest there is)")
-    add("--precision", choices=("auto", "float32", "bfloat16"), default=default.precision, help="(default: auto)")
+    kinds = ("auto", "float32", "bfloat16", "float16")
+    add("--precision", choices=kinds, default=default.precision, help="(default: auto)")
     add("--compiled", action="store_true", help="compile the evaluation first: for long runs on a GPU")
     add("--precondition", action="store_true", help="let L-BFGS learn how far to go in each frequency: fewer steps")
     add(

@@ -17,8 +17,8 @@ from torch import Tensor
 from .accel.allocator import give_back, kept_memory
 from .accel.devices import prepare
 from .accel.tiling import TiledModel, build_tiled_model
-from .budget.estimate import check_fits, sizes_of
-from .budget.memory import has_room
+from .budget.estimate import TooLargeError, check_fits, ran_out, sizes_of
+from .budget.memory import has_room, is_out_of_memory
 from .encoders import Encoder, load_encoder
 from .engine.checkpoints import fingerprint, read_checkpoint, write_checkpoint
 from .engine.optimisation import HISTORY_SIZE, Evaluation, Optimisation
@@ -199,6 +199,19 @@ def iterate(
     2 (1, 3, 16, 16)
     """
     settings, styles = replace(settings or Settings(), **options), _list(style)
+    try:
+        yield from _steps(content, styles, settings, state)
+        return
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, TooLargeError) or not is_out_of_memory(error):
+            raise
+    # Here and not above: until the error is let go of, it holds on to the run's tensors.
+    raise ran_out(content, styles, settings)
+
+
+def _steps(
+    content: Tensor, styles: list[Tensor], settings: Settings, state: Mapping[str, Any] | None
+) -> Iterator[Step]:
     for name, picture in [("content", content), *(("style", s) for s in styles)]:
         check_image(picture, name=name)
     encoder = load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder

@@ -342,7 +342,7 @@ def test_init_from_an_image_and_bad_input():
         run(optimizer="sgd")
     with pytest.raises(ValueError, match="constant, step, cosine"):
         run(lr_schedule="linear")
-    with pytest.raises(ValueError, match="auto, float32, bfloat16"):
+    with pytest.raises(ValueError, match="auto, float32, bfloat16, float16"):
         run(precision="float8")
     with pytest.raises(ValueError, match="steps"):
         run(steps=0)

@@ -20,9 +20,9 @@ from ..errors import NSTError
 from ..pretrained.vgg19 import cache_folder
 from .convolution import SplitConv, pack, unpack
 
-__all__ = ["choose_device", "choose_precision", "has_bfloat16", "peak_memory", "prepare"]
+__all__ = ["choose_device", "choose_precision", "has_bfloat16", "peak_memory", "prepare", "to_host"]
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 def choose_device(device: torch.device | str | None = None) -> torch.device:
@@ -94,7 +94,7 @@ def _converted(encoder: Encoder, device: torch.device, dtype: torch.dtype) -> En
     encoder = copy.deepcopy(encoder, memo)
     encoder.normalize.to(device)
     # In float32 the order of the weights is a hundredth of the time, and not worth the memory.
-    quick = dtype == torch.bfloat16 and has_bfloat16()
+    quick = dtype == torch.bfloat16 and device.type == "cpu" and has_bfloat16()
     for name, layer in encoder.layers.items():
         encoder.layers[name] = pack(layer) if quick else unpack(layer)
     if dtype == torch.bfloat16 and device.type == "cpu":
@@ -155,6 +155,22 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def to_host(numbers: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Numbers on their way to the CPU, and the event to wait for before they are read; None where they are there.
+
+    Only CUDA has an event to wait for here, so only from there are they sent without waiting: a copy that is under way
+    from another device would be read too early.
+
+    >>> to_host(torch.tensor([1.0, 2.0]))
+    (tensor([1., 2.]), None)
+    """
+    if not numbers.is_cuda:
+        return numbers.to("cpu"), None
+    numbers, arrived = numbers.to("cpu", non_blocking=True), torch.cuda.Event()
+    arrived.record()
+    return numbers, arrived
 
 
 def peak_memory(device: torch.device) -> int | None:

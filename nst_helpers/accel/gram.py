@@ -26,6 +26,8 @@ STRETCH, FEWEST_STRETCHES = 256, 64
 HALF = (torch.bfloat16, torch.float16)
 # Below this many multiplications a convolution's start takes longer than the product.
 FEWEST_PRODUCTS = 2**23
+# Whether a GPU's product of half precision may be had in float32: PyTorch knows it since 2.8.
+FULL_SUMS = "out_dtype" in (torch.bmm.__doc__ or "")
 
 
 class _Gram(torch.autograd.Function):
@@ -49,6 +51,10 @@ def gram_sum(features: Tensor) -> Tensor:
     [[[5.0, 3.0], [3.0, 9.0]]]
     """
     rows = _rows(features)
+    if rows.dtype in HALF and rows.is_cuda and FULL_SUMS:
+        return torch.bmm(rows.transpose(1, 2), rows, out_dtype=torch.float32)
+    if rows.dtype == torch.float16:
+        return _product(rows.float())  # the sums over a stretch can be larger than float16 holds
     count = rows.shape[1] // STRETCH if rows.dtype in HALF else 0
     if count < FEWEST_STRETCHES:
         return _product(rows.float() if rows.dtype in HALF else rows)

@@ -25,6 +25,7 @@ from .memory import (
     fresh_bytes,
     has_room,
     memory_available,
+    memory_held,
     optimiser_bytes,
     tiled_bytes,
     untiled_bytes,
@@ -140,7 +141,7 @@ def estimate(content: Picture, style: Pictures, settings: Settings | None = None
         seconds=seconds,
         scales=tuple(scales),
         run_bytes=need,
-        peak_bytes=max(_held(device) + need, peak_memory(device) or 0),
+        peak_bytes=max(memory_held(device) + need, peak_memory(device) or 0),
         available_bytes=memory_available(device),
     )
 
@@ -286,6 +287,21 @@ def check_fits(
     )
 
 
+def ran_out(content: Picture, style: Pictures, settings: Settings) -> TooLargeError:
+    """What to raise for a run that was counted to fit and ran out of memory all the same, once that is free again."""
+    device = choose_device(settings.device)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    content, *style = sizes_of(content, style, settings)
+    height, width = plan(torch.empty(1, 3, *content, device="meta"), settings)[-1][0]
+    # The count was too low for this size, so it names nothing near it.
+    short = min(largest_size(content, style, settings), 4 * min(height, width) // 5)
+    return TooLargeError(
+        f"A run at {width} x {height} pixels ran out of memory, and {amount_words(memory_available(device))} are free "
+        f"without it: the largest short side to try is {short} px."
+    )
+
+
 def _settings(settings: Settings | None, options: dict[str, Any]) -> tuple[Settings, int | None]:
     settings = replace(settings or Settings(), **options)
     return settings, settings.tile
@@ -302,12 +318,3 @@ def _size(picture: Picture) -> Size:
 def _sizes(style: Pictures) -> list[Size]:
     one = isinstance(style, Tensor) or (len(style) == 2 and isinstance(style[0], int))
     return [_size(style)] if one else [_size(s) for s in style]
-
-
-def _held(device: torch.device) -> int:
-    """What the process, or this process on the GPU, holds now."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
-    import psutil
-
-    return psutil.Process().memory_info().rss

@@ -26,8 +26,10 @@ __all__ = [
     "KEPT",
     "fresh_bytes",
     "has_room",
+    "is_out_of_memory",
     "layers_of",
     "memory_available",
+    "memory_held",
     "optimiser_bytes",
     "tiled_bytes",
     "untiled_bytes",
@@ -228,6 +230,15 @@ def memory_available(device: torch.device | str = "cpu", *, root: Path = Path("/
     return max(0, min([psutil.virtual_memory().available, *_left_by_limits(root)]))
 
 
+def memory_held(device: torch.device) -> int:
+    """What the process, or this process on the GPU, holds now."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    import psutil
+
+    return psutil.Process().memory_info().rss
+
+
 def has_room(need: int, device: torch.device) -> bool:
     """Whether a run that needs so many bytes may keep memory at hand: where twice as much is free.
 
@@ -235,6 +246,17 @@ def has_room(need: int, device: torch.device) -> bool:
     (True, False)
     """
     return device.type == "cpu" and keeps_memory() and 2 * need <= memory_available(device)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device, or the system, has no memory left for a tensor.
+
+    >>> is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory.")), is_out_of_memory(RuntimeError("no kernel"))
+    (True, False)
+    """
+    words = str(error)
+    told = isinstance(error, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words)
+    return told or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 def _left_by_limits(root: Path) -> Iterator[int]:

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..accel.devices import peak_memory
+from ..accel.devices import peak_memory, to_host
 from ..model import StyleModel, Weights
-from .guard import SCHEDULES, Guard, lr_factor
+from .guard import SCHEDULES, Guard, Lift, lr_factor
 from .lbfgs import LBFGS
 from .preconditioner import Preconditioner
 
@@ -122,6 +122,8 @@ class Optimisation:
         self.best, self.best_loss = self.image.detach().clone(), math.inf
         self.done, self.local, self.guard = done, 0, Guard()
         self.scale: Tensor | None = None
+        half = getattr(getattr(model, "normalize", None), "output_dtype", None) == torch.float16
+        self.lift = Lift() if half else None
         self.ahead, self.coming = ahead, None
         self.started = time.perf_counter() if started is None else started
         self.restart()
@@ -143,6 +145,7 @@ class Optimisation:
     def set_weights(self, weights: Weights) -> None:
         """Change the objective: the optimiser starts afresh, and the best image is judged anew."""
         self.weights, self.best_loss, self.scale = weights, math.inf, None
+        self.lift = self.lift and Lift()
         self._drop()
         self.best = self.image.detach().clone()
         if self.kind == "lbfgs":
@@ -229,7 +232,10 @@ class Optimisation:
             first, one = loss.detach(), torch.ones_like(loss)
             useful = first.isfinite() & (first > 0) if self.kind == "lbfgs" else one < 0
             self.scale = torch.where(useful, SCALED_LOSS / first, one)
-        (loss * self.scale).backward()
+        if self.lift:
+            self.lift.backward(loss * self.scale, self.image)
+        else:
+            (loss * self.scale).backward()
         if self.image.is_cuda:
             # A captured graph writes its gradients to the same place each time, and L-BFGS compares two of them.
             self.image.grad = self.image.grad.clone()
@@ -239,12 +245,8 @@ class Optimisation:
         model = self.model
         parts = [self._loss, model.tv_loss.loss]
         parts += [layer.loss for layer in (*model.content_losses.values(), *model.style_losses.values())]
-        # One transfer for all numbers, into memory that a GPU writes to by itself.
-        numbers, arrived = torch.stack([p.detach().float() for p in parts]).to("cpu", non_blocking=True), None
-        if before.is_cuda:
-            arrived = torch.cuda.Event()
-            arrived.record()
-        return _Made(before, lr, numbers, arrived)
+        # One transfer for all numbers.
+        return _Made(before, lr, *to_host(torch.stack([p.detach().float() for p in parts])))
 
     def _terms(self, numbers: list[float]) -> tuple[float, dict[str, Any]]:
         loss, tv, *values = numbers

@@ -1,0 +1,150 @@
+"""What the package does on a GPU and nowhere else, as far as a CPU can tell: with stubs in the GPU's place."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import noise, picture
+
+import nst_helpers as nst
+from nst_helpers import build_model, prepare, stylize
+from nst_helpers.accel.devices import to_host
+from nst_helpers.budget.estimate import TooLargeError
+from nst_helpers.encoders import Encoder, Spec
+from nst_helpers.engine.guard import Lift
+from nst_helpers.engine.optimisation import Optimisation
+
+TOY = Spec("toy", ((8,), (12,)))
+LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1"]}
+
+
+class Distant:
+    """Numbers on some device; notes how they are asked for."""
+
+    def __init__(self, kind):
+        self.is_cuda, self.asked = kind == "cuda", []
+
+    def to(self, device, non_blocking=False):
+        self.asked.append((device, non_blocking))
+        return torch.tensor([1.0])
+
+
+class Event:
+    recorded = 0
+
+    def record(self):
+        self.recorded += 1
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu", "cpu"])
+def test_numbers_come_without_waiting_only_where_there_is_an_event_to_wait_for(kind, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    distant = Distant(kind)
+    _, arrived = to_host(distant)
+    assert distant.asked == [("cpu", kind == "cuda")]
+    assert (arrived.recorded if kind == "cuda" else arrived) == (1 if kind == "cuda" else None)
+
+
+def test_a_loss_is_read_after_its_event_and_not_before(monkeypatch):
+    """The copy's memory is filled when the event is waited for, as a GPU might do."""
+
+    class Late(Event):
+        def synchronize(self):
+            self.numbers.copy_(self.true)
+
+    def late(numbers):
+        event = Late()
+        event.true, event.numbers = numbers.clone(), torch.full_like(numbers, torch.nan)
+        return event.numbers, event
+
+    model = build_model(Encoder(TOY, seed=3), noise(1, 3, 20, 24), noise(1, 3, 16, 16, seed=1), **LAYERS)
+    told = []
+    for patched in (False, True):
+        if patched:
+            monkeypatch.setattr("nst_helpers.engine.optimisation.to_host", late)
+        run = Optimisation(model, noise(1, 3, 20, 24, seed=2), total=6, ahead=patched)
+        told.append([run.step().loss for _ in range(6)])
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
+def test_a_lifted_gradient_is_the_gradient_whatever_its_size(size):
+    """Through float16, where a gradient of 1e-9 would be 0 and one of 1e9 infinite."""
+    image, lift, weights = noise(2, 40).requires_grad_(), Lift(), noise(2, 40, seed=1)
+    for _ in range(3):
+        image.grad = None
+        lift.backward((image.half() * weights.half()).float().sum() * size, image)
+        torch.testing.assert_close(image.grad / size, weights, rtol=2e-3, atol=1e-4)
+
+
+def test_a_lift_survives_a_loss_of_nothing_and_a_gradient_that_is_none():
+    image, lift = noise(4).requires_grad_(), Lift()
+    for factor in (0.0, float("nan"), 0.0, 1.0):
+        image.grad = None
+        lift.backward((image * factor).sum(), image)
+    assert image.grad.tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("convention", ["relative", "gatys", "pytorch"])
+def test_float16_ends_where_float32_does(optimizer, convention):
+    """In every convention, whose losses differ by many powers of ten."""
+    content, style, losses = picture(40, 48), picture(40, 48, seed=1), {}
+    judge = build_model(Encoder(TOY, seed=1), content, style, convention=convention, **LAYERS)
+    for precision in ("float32", "float16"):
+        options = {"optimizer": optimizer, "steps": 25, "device": "cpu", "convention": convention, **LAYERS}
+        made = stylize(content, style, encoder=Encoder(TOY, seed=1), precision=precision, **options)
+        assert not any(e.event for e in made.history)
+        judge(made.image)
+        losses[precision] = judge.total_loss().item()
+    assert losses["float16"] == pytest.approx(losses["float32"], rel=0.02)
+
+
+def test_float16_gram_of_large_activations_is_finite_and_right():
+    features = (noise(1, 8, 160, 160) * 3000).half()
+    exact = nst.gram_matrix(features.double())
+    model = nst.StyleLoss(exact.float())
+    model(features)
+    assert model.loss.item() < 1e-6
+
+
+def test_an_encoder_packed_for_this_cpu_is_plain_again_elsewhere(monkeypatch):
+    """The processor beside a GPU may have bfloat16 instructions of its own, which the GPU has nothing of."""
+    monkeypatch.setattr("nst_helpers.accel.devices.has_bfloat16", lambda: True)
+    here = prepare(Encoder(Spec("toy", ((16,), (16,))), seed=1), device="cpu", precision="bfloat16")
+    there = prepare(here, device="meta", precision="bfloat16")
+    assert here.layers["conv2_1"].packed is not None
+    assert there.layers["conv2_1"].packed is None
+    assert there.normalize.output_dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes."),
+        MemoryError(),
+    ],
+)
+def test_running_out_of_memory_is_one_sentence_that_names_a_size(error, monkeypatch):
+    def full(*_, **__):
+        raise error
+
+    options = {"encoder": Encoder(TOY, seed=1), "device": "cpu", "precision": "float32", "steps": 3, **LAYERS}
+    with monkeypatch.context() as patch:
+        patch.setattr(nst.StyleModel, "forward", full)
+        with pytest.raises(TooLargeError, match=r"40 x 50 pixels ran out of .* try is 32 px\.$") as told:
+            stylize(picture(50, 40), picture(40, 40), **options)
+    # Nothing of the run is kept alive by what was raised.
+    assert told.value.__context__ is None
+    assert len(stylize(picture(50, 40), picture(40, 40), **options).history) == 3
+
+
+def test_other_errors_stay_what_they_are(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setattr(nst.StyleModel, "forward", broken)
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        stylize(picture(), picture(), encoder=Encoder(TOY, seed=1), device="cpu", steps=1, **LAYERS)

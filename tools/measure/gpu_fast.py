@@ -1,0 +1,459 @@
+"""How fast it is on this device: the textbook loop, pystiche and this package with its levers, for gpu_check.py.
+
+All sides optimise the same loss (mean squared errors of convolutions' outputs and of their Gram matrices) over the same
+network and pictures, building the model is on nobody's clock, and every clock waits for the device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import functools
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from contenders import (
+    CONTENT_LAYERS,
+    STYLE_LAYERS,
+    Absent,
+    TextbookContentLoss,
+    TextbookStyleLoss,
+    import_pystiche,
+    textbook_loss,
+)
+from gpu_rows import Left, Part, synchronize, tf32
+from torch import Tensor, nn
+
+import nst_helpers as nst
+from nst_helpers.encoders import VGG19, Encoder
+
+WARM, TIMED, ROUNDS = 6, 16, 2
+# Chosen so that style outweighs content at the start, and both count at the end.
+STYLE_WEIGHTS = {"vgg19": 1e4, "mini": 1e4}
+See = Callable[[Tensor], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One way to run: whose loop, and its levers."""
+
+    kind: str = "ours"
+    precision: str = "float32"
+    tf32: bool = False
+    last: bool = True  # channels last in memory
+    search: bool = False  # cuDNN times its routines and takes the quickest
+    split: bool = False  # the image enters bfloat16 as two numbers
+    graph: str = ""  # "compiled" by torch.compile, or "captured" as it is
+    ahead: bool = False
+    precondition: bool = False
+    history: int = 10
+
+
+SIDES = {
+    "textbook, exact": Side("textbook"),
+    "textbook": Side("textbook", tf32=True),
+    "textbook, search": Side("textbook", tf32=True, search=True),
+    "pystiche": Side("pystiche", tf32=True),
+    "float32, channels first": Side(last=False),
+    "float32": Side(),
+    "tf32, channels first": Side(tf32=True, last=False),
+    "tf32": Side(tf32=True),
+    "tf32, search": Side(tf32=True, search=True),
+    "tf32, ahead": Side(tf32=True, ahead=True),
+    "tf32, captured": Side(tf32=True, graph="captured", ahead=True),
+    "bfloat16, channels first": Side(precision="bfloat16", tf32=True, last=False),
+    "bfloat16": Side(precision="bfloat16", tf32=True),
+    "bfloat16, search": Side(precision="bfloat16", tf32=True, search=True),
+    "bfloat16, split": Side(precision="bfloat16", tf32=True, split=True),
+    "bfloat16, ahead": Side(precision="bfloat16", tf32=True, ahead=True),
+    "bfloat16, captured": Side(precision="bfloat16", tf32=True, graph="captured", ahead=True),
+    "float16, channels first": Side(precision="float16", tf32=True, last=False),
+    "float16": Side(precision="float16", tf32=True),
+    "float16, captured": Side(precision="float16", tf32=True, graph="captured", ahead=True),
+}
+COMPILED = {"tf32, compiled": Side(tf32=True, graph="compiled", ahead=True)}
+COMPILED["bfloat16, compiled"] = dataclasses.replace(SIDES["bfloat16, captured"], graph="compiled")
+# Of larger pictures, and those whose time is taken apart.
+LARGE = ("textbook", "pystiche", "float32", "tf32", "tf32, captured", "bfloat16", "bfloat16, split")
+LARGE += ("bfloat16, captured", "float16")
+PROFILED = ("tf32", "tf32, ahead", "bfloat16", "tf32, captured", "bfloat16, captured")
+RACERS = {
+    **{name: SIDES[name] for name in ("textbook, exact", "textbook", "pystiche", "float32", "tf32")},
+    **{name: SIDES[name] for name in ("bfloat16", "bfloat16, split", "float16", "float16, captured")},
+    "tf32, preconditioned": Side(tf32=True, precondition=True),
+    "bfloat16, split, preconditioned": Side(precision="bfloat16", tf32=True, split=True, precondition=True),
+    "float16, captured, preconditioned": dataclasses.replace(SIDES["float16, captured"], precondition=True),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What all sides do: an encoder, pictures (1, 3, size, size) on the device, and the style's weight."""
+
+    encoder: Encoder
+    content: Tensor
+    style: Tensor
+    style_weight: float
+
+    @property
+    def layers(self) -> Iterator[tuple[str, nn.Module]]:
+        """The layers up to the last one with a loss."""
+        for name, layer in self.encoder.layers.items():
+            yield name, copy.deepcopy(layer).to(self.content.device)
+            if name == STYLE_LAYERS[-1]:
+                return
+
+    @property
+    def gflop(self) -> float:
+        """Of one evaluation: each convolution forward, and backward to its input, as multiplications and additions."""
+        total, pixels = 0.0, self.content.shape[-1] * self.content.shape[-2]
+        for _, layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                total += 2 * 2 * 9 * layer.in_channels * layer.out_channels * pixels
+            elif not isinstance(layer, nn.ReLU):
+                pixels //= 4
+        return total / 1e9
+
+
+@functools.cache
+def task(network: str, size: int, device: torch.device) -> Task:
+    encoder = Encoder(VGG19, seed=0) if network == "vgg19" else nst.load_encoder(network)
+    pictures = (nst.load_sample(n, size=(size, size), crop=True).to(device) for n in ("temple", "night_swirls"))
+    return Task(encoder, *pictures, STYLE_WEIGHTS[network])
+
+
+# The sides
+
+
+def textbook_model(job: Task) -> tuple[Any, ...]:
+    """The network as a Sequential with loss modules after the chosen convolutions, as the official tutorial has it."""
+    normalize = copy.deepcopy(job.encoder.normalize).to(job.content.device)
+    model, contents, styles = nn.Sequential(normalize), [], []
+    for name, layer in job.layers:
+        model.append(layer)
+        if name in CONTENT_LAYERS:
+            contents.append(TextbookContentLoss(model(job.content)))
+            model.append(contents[-1])
+        if name in STYLE_LAYERS:
+            styles.append(TextbookStyleLoss(model(job.style)))
+            model.append(styles[-1])
+    return model.eval().requires_grad_(False), contents, styles, job.style_weight
+
+
+def textbook(job: Task, side: Side, evaluations: int, see: See) -> None:
+    parts = textbook_model(job)
+    image = job.content.clone().requires_grad_(True)
+    optimizer, done = torch.optim.LBFGS([image]), 0
+
+    def closure() -> Tensor:
+        nonlocal done
+        with torch.no_grad():
+            image.clamp_(0, 1)
+        optimizer.zero_grad()
+        loss = textbook_loss(parts, image)
+        loss.backward()
+        done += 1
+        see(image)
+        return loss
+
+    while done < evaluations:
+        optimizer.step(closure)
+
+
+def pystiche(job: Task, side: Side, evaluations: int, see: See) -> None:
+    _, enc, loss, optim = import_pystiche()
+    layers = [("preprocessing", copy.deepcopy(job.encoder.normalize).to(job.content.device)), *job.layers]
+    encoder = enc.MultiLayerEncoder(layers).requires_grad_(False)
+    # Its Gram matrix is divided by the pixels alone, the textbook's by the channels too: the weights make up for it.
+    widths = {name: layer.out_channels for name, layer in job.layers if name in STYLE_LAYERS}
+    criterion = loss.PerceptualLoss(
+        loss.FeatureReconstructionLoss(encoder.extract_encoder(CONTENT_LAYERS[0])),
+        loss.MultiLayerEncodingLoss(
+            encoder,
+            STYLE_LAYERS,
+            lambda layer, weight: loss.GramLoss(layer, normalize=True, score_weight=weight),
+            layer_weights=[job.style_weight / widths[name] ** 2 for name in STYLE_LAYERS],
+        ),
+    ).to(job.content.device)
+    criterion.set_content_image(job.content)
+    criterion.set_style_image(job.style)
+
+    def watched(image: Tensor) -> Tensor:
+        before = image.detach().clone()
+        value = criterion(image)
+        see(before)
+        return value
+
+    optim.image_optimization(job.content.clone(), watched, num_steps=evaluations, quiet=True)
+
+
+class Captured(nn.Module):
+    """A style model whose forward and backward pass are each one CUDA graph, captured as they are."""
+
+    def __init__(self, model: Any, image: Tensor) -> None:
+        super().__init__()
+        self.inner, self.normalize, self.total_loss = model, model.normalize, model.total_loss
+        self.content_losses, self.style_losses, self.tv_loss = model.content_losses, model.style_losses, model.tv_loss
+        self.parts = [self.tv_loss, *self.content_losses.values(), *self.style_losses.values()]
+
+        def losses(image: Tensor) -> tuple[Tensor, ...]:
+            model(image)
+            return tuple(part.loss for part in self.parts)
+
+        self.graphed = torch.cuda.make_graphed_callables(losses, (image.detach().clone().requires_grad_(),))
+
+    def forward(self, image: Tensor) -> None:
+        for part, loss in zip(self.parts, self.graphed(image), strict=True):
+            part.loss = loss
+
+
+def optimisation(job: Task, side: Side, evaluations: int) -> Any:
+    """This package's run, with the side's levers."""
+    encoder = nst.prepare(job.encoder, device=job.content.device, precision=side.precision)
+    if not side.last:
+        for parameter in encoder.parameters():
+            parameter.data = parameter.data.contiguous()
+    if side.split:
+        kind = type(nst.prepare(job.encoder, device="cpu", precision="bfloat16").layers["conv1_1"])
+        encoder.layers["conv1_1"], encoder.normalize.output_dtype = kind(encoder.layers["conv1_1"]), None
+    layers = {"content_layers": CONTENT_LAYERS, "style_layers": STYLE_LAYERS}
+    model: Any = nst.build_model(encoder, job.content, job.style, convention="pytorch", **layers)
+    if side.graph == "compiled":
+        model.compile(mode="reduce-overhead")
+    elif side.graph:
+        model = Captured(model, job.content)
+    return nst.Optimisation(
+        model,
+        job.content,
+        weights=nst.Weights(1.0, job.style_weight, 0.0),
+        total=evaluations,
+        precondition=side.precondition,
+        history_size=side.history,
+        ahead=side.ahead,
+    )
+
+
+def ours(job: Task, side: Side, evaluations: int, see: See) -> None:
+    run = optimisation(job, side, evaluations)
+    while not (run.finished or run.diverged):
+        run.step()
+        see(run.best)
+
+
+LOOPS = {"textbook": textbook, "pystiche": pystiche, "ours": ours}
+
+
+@contextlib.contextmanager
+def levers(side: Side) -> Iterator[None]:
+    """The process-wide ones."""
+    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, side.search
+    try:
+        with tf32(side.tf32):
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def drive(job: Task, side: Side, evaluations: int, see: See) -> None:
+    if side.graph and job.content.device.type != "cuda":
+        raise Left("a captured graph needs a GPU")
+    try:
+        with levers(side):
+            LOOPS[side.kind](job, side, evaluations, see)
+    except Absent as why:
+        raise Left(str(why)) from None
+
+
+# The measurements
+
+
+def limits(device: torch.device) -> dict[str, float]:
+    """TFLOP/s of a large product and of one of VGG-19's convolutions, by format."""
+    found, n, side = {}, 8192 if device.type == "cuda" else 512, 256 if device.type == "cuda" else 32
+    for kind in ("float32", "tf32", "bfloat16", "float16"):
+        dtype = torch.float32 if kind == "tf32" else getattr(torch, kind)
+        with tf32(kind == "tf32"), torch.no_grad():
+            a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+            conv = nn.Conv2d(256, 256, 3, padding=1).to(device, dtype, memory_format=torch.channels_last)
+            x = torch.randn(8, 256, side, side, device=device).to(dtype, memory_format=torch.channels_last)
+            work = {"product": 2 * n**3, "convolution": 2 * 9 * 256**2 * 8 * side**2}
+            jobs = {"product": functools.partial(torch.mm, a, b), "convolution": functools.partial(conv, x)}
+            for name, job in jobs.items():
+                times = []
+                for _ in range(8):
+                    synchronize(device)
+                    start = time.perf_counter()
+                    job()
+                    synchronize(device)
+                    times.append(time.perf_counter() - start)
+                found[f"{kind} {name}"] = work[name] / statistics.median(times[2:]) / 1e12
+    return found
+
+
+def one_evaluation(job: Task, side: Side) -> dict[str, float]:
+    """Seconds for each evaluation after the first few, the seconds before those, and the peak of memory."""
+    device, clock, done = job.content.device, [], 0
+
+    def see(_: Tensor) -> None:
+        nonlocal done
+        done += 1
+        if done in (WARM, WARM + TIMED):
+            synchronize(device)
+            clock.append(time.perf_counter())
+
+    before = 0
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+    start = time.perf_counter()
+    drive(job, side, WARM + TIMED, see)
+    found = {"ms": 1e3 * (clock[1] - clock[0]) / TIMED, "start": clock[0] - start}
+    if device.type == "cuda":
+        found["peak MB"] = (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    return found
+
+
+def race(job: Task, side: Side, evaluations: int) -> list[tuple[float, Tensor]]:
+    """The picture after each few evaluations, with the seconds by the device's own clock."""
+    device, kept, done = job.content.device, [], 0
+    every = max(1, evaluations // 100)
+
+    def now() -> Any:
+        if device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def see(image: Tensor) -> None:
+        nonlocal done
+        if done % every == 0:
+            kept.append((now(), image.detach().clone()))
+        done += 1
+
+    drive(job, side, evaluations, see)
+    synchronize(device)
+    # The first evaluation's end starts the clock, and is counted with what one takes later on.
+    first, last = kept[0][0], kept[-1][0]
+    since = (lambda t: first.elapsed_time(t) / 1e3) if device.type == "cuda" else (lambda t: t - first)
+    one = since(last) / max(1, (len(kept) - 1) * every)
+    return [(since(t) + one, image) for t, image in kept]
+
+
+def races(job: Task, evaluations: int, part: Part, title: str, racers: dict[str, Side]) -> None:
+    """Seconds until each side's picture is as good as the textbook's last and best, judged in exact float32."""
+    judge = textbook_model(job)
+    goals: dict[str, float] = {}
+
+    def one(side: Side) -> dict[str, Any]:
+        more = evaluations if side.kind != "ours" else evaluations * 3 // 2
+        with torch.no_grad(), tf32(False):
+            with torch.enable_grad(), tf32(side.tf32):
+                kept = race(job, side, more)
+            curve = [(t, textbook_loss(judge, i.clamp(0, 1)).item()) for t, i in kept]
+        if not goals:
+            goals.update(last=curve[-1][1], lowest=min(loss for _, loss in curve))
+        found: dict[str, Any] = {"seconds": curve[-1][0], "own lowest": min(loss for _, loss in curve)}
+        for goal, level in goals.items():
+            found[f"to the textbook's {goal}"] = next((t for t, loss in curve if loss <= level), None)
+        return found | {"evaluations": more, "goals": dict(goals)}
+
+    for name, side in racers.items():
+        part.row(f"{title} race: {name}", functools.partial(one, side), most=20)
+
+
+def profile(job: Task, side: Side, steps: int = 12) -> dict[str, Any]:
+    """What the host waits for in each step, and for how much of the time the device is busy."""
+    if job.content.device.type != "cuda":
+        raise Left("a GPU's profile")
+    from torch.profiler import ProfilerActivity
+
+    with levers(side):
+        run = optimisation(job, side, steps + 20)
+        for _ in range(8):
+            run.step()
+        torch.cuda.synchronize()
+        with torch.profiler.profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+            start = time.perf_counter()
+            for _ in range(steps):
+                run.step()
+            torch.cuda.synchronize()
+            wall = time.perf_counter() - start
+    averages = seen.key_averages()
+    waits = {e.key: e.count for e in averages if "Synchronize" in e.key or e.key.startswith("cudaMemcpy")}
+    waits["cudaDeviceSynchronize"] = waits.get("cudaDeviceSynchronize", 1) - 1  # the one above
+    launches = sum(e.count for e in averages if "Launch" in e.key and e.key.startswith("cu"))
+    kernels = sorted(
+        ((e.self_device_time_total / steps, e.count / steps, e.key[:90]) for e in averages if e.self_device_time_total),
+        reverse=True,
+    )
+    on_device = [e for e in averages if e.device_type == torch.autograd.DeviceType.CUDA]
+    busy = sum(e.self_device_time_total for e in on_device) / 1e6
+    host = sorted(((e.self_cpu_time_total / steps, e.count / steps, e.key[:90]) for e in averages), reverse=True)
+    return {
+        "wall ms": 1e3 * wall / steps,
+        "busy": busy / wall,
+        "launches": launches / steps,
+        "waits a step": {k: v / steps for k, v in waits.items() if v},
+        "kernels us": kernels[:24],
+        "host us": host[:16],
+    }
+
+
+def measure(part: Part, device: torch.device, options: Any, wanted: Callable[[str], bool]) -> None:
+    """All rows of this part, the most telling first; then a table for each network and size."""
+    table: dict[str, dict[str, list[dict[str, float]]]] = {}
+    found_limits: dict[str, float] = {}
+
+    def turns(network: str, size: int, sides: dict[str, Side], rounds: int, most: float = 15.0) -> None:
+        title = f"{network} {size}"
+        for turn, (name, side) in itertools.product(range(rounds), sides.items()):
+            if wanted(f"{title}: {name}"):
+                measured = functools.partial(one_evaluation, task(network, size, device), side)
+                part.row(f"{title}: {name} ({turn + 1})", measured, most=most)
+                if part.rows[-1]["state"] == "ok":
+                    table.setdefault(title, {}).setdefault(name, []).append(part.rows[-1]["found"])
+
+    if wanted("limits"):
+        part.row("limits", lambda: found_limits.update(limits(device)) or found_limits, most=20)
+    small, *large = sorted(options.sizes)
+    for network in options.networks:
+        turns(network, small, SIDES, ROUNDS)
+    for network, number in zip(options.networks, (len(RACERS), 8), strict=False):
+        title, job = f"{network} {small}", task(network, small, device)
+        if wanted(f"{title} race"):
+            races(job, options.evaluations, part, title, dict(itertools.islice(RACERS.items(), number)))
+        for name in PROFILED:
+            if wanted(f"{title} profile: {name}"):
+                part.row(f"{title} profile: {name}", functools.partial(profile, job, SIDES[name]), most=15)
+    for size, network in itertools.product(large, options.networks):
+        turns(network, size, {name: SIDES[name] for name in LARGE}, ROUNDS)
+    for network in options.networks:
+        turns(network, small, COMPILED, 1, most=75)
+    for title, rows in table.items():
+        show(title, rows, task(title.split()[0], int(title.split()[1]), device).gflop, found_limits)
+
+
+def show(title: str, rows: dict[str, list[dict[str, float]]], gflop: float, limits: dict[str, float]) -> None:
+    """The rounds' medians, with the ratio to the textbook loop of the same round."""
+    print(f"\n{title} px, {gflop:.0f} GFLOP an evaluation")
+    print(f"  {'':28} {'ms':>8} {'spread':>7} {'x textbook':>10} {'of limit':>8} {'peak MB':>8} {'start s':>8}")
+    for name, rounds in rows.items():
+        ms = [r["ms"] for r in rounds]
+        base = [r["ms"] for r in rows.get("textbook", [])][: len(ms)]
+        ratio = statistics.median([b / m for b, m in zip(base, ms, strict=False)]) if base else 0.0
+        kind = name.split(",")[0] if name.split(",")[0] in ("tf32", "bfloat16", "float16", "float32") else "tf32"
+        kind = "float32" if name == "textbook, exact" else kind
+        top = max((v for k, v in limits.items() if k.startswith(kind)), default=0.0)
+        share = gflop / statistics.median(ms) / top if top else 0.0
+        spread = max(ms) / min(ms) - 1
+        print(
+            f"  {name:28} {statistics.median(ms):8.2f} {spread:7.1%} {ratio:10.2f} {share:8.1%}"
+            f" {rounds[0].get('peak MB', 0):8.0f} {rounds[0]['start']:8.2f}"
+        )
