@@ -15,19 +15,19 @@ from typing import Any
 from .. import conventions, losses
 from . import lessons
 from .closures import CLOSURE_SYMPTOMS, examine_closure
-from .functions import Spec, examine
+from .functions import ExerciseSpec, examine_function
 from .layers import LAYER_SYMPTOMS, examine_content_layer, examine_style_layer
 from .mistakes.images import TO_ARRAY, TO_TENSOR
 from .mistakes.losses import CONTENT, GRAM, STYLE
 from .mistakes.network import DENORMALIZE, NORMALIZE, RECEPTIVE_FIELD
 from .mistakes.totals import CONVERT, TOTAL, TV
-from .verdicts import Verdict, judge
+from .verdicts import Verdict, assess
 
 __all__ = ["CHECKS", "Solution", "Verdict", "checkpoint", "show_solution"]
 
 
-def _by_spec(name: str, function: Any, spec: Spec) -> Verdict:
-    return judge(name, function, lambda trial: examine(trial, spec), spec.symptoms)
+def _by_spec(name: str, function: Any, spec: ExerciseSpec) -> Verdict:
+    return assess(name, function, lambda examination: examine_function(examination, spec), spec.symptoms)
 
 
 def check_to_tensor(function: Callable[..., Any]) -> Verdict:
@@ -80,12 +80,12 @@ def check_style_loss(function: Callable[..., Any]) -> Verdict:
 
 def check_content_loss_layer(layer: Callable[..., Any]) -> Verdict:
     """Check a class with `__init__(self, target)` whose `forward` gives its input back and sets `self.loss`."""
-    return judge("content_loss_layer", layer, examine_content_layer, LAYER_SYMPTOMS)
+    return assess("content_loss_layer", layer, examine_content_layer, LAYER_SYMPTOMS)
 
 
 def check_style_loss_layer(layer: Callable[..., Any]) -> Verdict:
     """Check a class like `check_content_loss_layer`'s, with `__init__(self, target_features)`."""
-    return judge("style_loss_layer", layer, examine_style_layer, LAYER_SYMPTOMS)
+    return assess("style_loss_layer", layer, examine_style_layer, LAYER_SYMPTOMS)
 
 
 def check_total_loss(function: Callable[..., Any]) -> Verdict:
@@ -100,7 +100,7 @@ def check_convert_style_weight(function: Callable[..., Any]) -> Verdict:
 
 def check_make_closure(function: Callable[..., Any]) -> Verdict:
     """Check `make_closure(optimizer, image, loss_function)`, which returns the closure."""
-    return judge("make_closure", function, examine_closure, CLOSURE_SYMPTOMS)
+    return assess("make_closure", function, examine_closure, CLOSURE_SYMPTOMS)
 
 
 def check_total_variation(function: Callable[..., Any]) -> Verdict:

@@ -10,20 +10,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .verdicts import Signature, Trial, Wrong, as_tensor, close, copy_of, generator, kind_of, shapes_of, value_of
+from .verdicts import (
+    Examination,
+    Mistake,
+    MistakeFound,
+    as_tensor,
+    close,
+    copy_of,
+    generator,
+    kind_of,
+    shapes_of,
+    value_of,
+)
 
-__all__ = ["Spec", "examine"]
+__all__ = ["ExerciseSpec", "examine_function"]
 
 
 @dataclass(frozen=True)
-class Spec:
+class ExerciseSpec:
     """All there is to know about an exercise that is a pure function."""
 
     arguments: tuple[str, ...]
     cases: Callable[[torch.Generator], list[tuple]]
     # The right answers, each written the slow way; more than one where the task leaves it open.
-    oracles: tuple[Callable[..., Any], ...]
-    signatures: tuple[Signature, ...]
+    references: tuple[Callable[..., Any], ...]
+    mistakes: tuple[Mistake, ...]
     example: tuple  # arguments small enough to print
     kind: str = "tensor"  # or "array", or "number"
     scalar: bool = False
@@ -33,100 +44,106 @@ class Spec:
     symptoms: tuple[tuple[str, str, str], ...] = ()  # (pattern in an error message, mistake, sentence)
 
 
-def examine(trial: Trial, spec: Spec) -> None:
+def examine_function(examination: Examination, spec: ExerciseSpec) -> None:
     """Put a pure function through its checks: inputs kept, kind, shape and values, dtype, gradient."""
     cases = [spec.example, *spec.cases(generator())]
     answers = []
     for case in cases:
-        answer = trial.call_on_copies(case, spec.arguments)
-        _check_kind(trial, answer, spec)
+        answer = examination.call_on_copies(case, spec.arguments)
+        _check_kind(examination, answer, spec)
         answers.append(answer)
     # One number may come in brackets: [0.25] has a gradient like 0.25.
     values = [v[(0,) * v.ndim] if v.numel() == 1 and spec.scalar else v for v in map(as_tensor, answers)]
-    right = next((o for o in spec.oracles if _all_close(o, cases, values)), None)
+    right = next((o for o in spec.references if _all_close(o, cases, values)), None)
     if right is None:
-        _diagnose(spec, cases, values)
-    trial.checks += len(cases)
+        raise _diagnose(spec, cases, values)
+    examination.checks += len(cases)
     if spec.kind != "number":
         got = {v.dtype for v in values}
         names = ", ".join(sorted(str(d).removeprefix("torch.") for d in got))
         want = str(spec.dtype).removeprefix("torch.")
-        trial.hold(got == {spec.dtype}, "wrong-dtype", f"gives {names}, expected {want}: convert the result.")
+        examination.require(got == {spec.dtype}, "wrong-dtype", f"gives {names}, expected {want}: convert the result.")
     if spec.optimised:
         case = tuple(copy_of(a).requires_grad_() for a in cases[1])
-        again = as_tensor(trial.call(*case, names=spec.arguments))
-        trial.hold(close(again, values[1]), "wrong-values", "gives something else for an image with a gradient.")
+        again = as_tensor(examination.call(*case, names=spec.arguments))
+        examination.require(
+            close(again, values[1]), "wrong-values", "gives something else for an image with a gradient."
+        )
     if spec.differentiable:
         for case in cases[1:]:
-            _check_gradient(trial, case, spec, right)
+            _check_gradient(examination, case, spec, right)
 
 
-def _check_kind(trial: Trial, answer: Any, spec: Spec) -> None:
-    trial.hold(answer is not None, "returns-nothing", "returns nothing: end the function with `return`.")
+def _check_kind(examination: Examination, answer: Any, spec: ExerciseSpec) -> None:
+    examination.require(answer is not None, "returns-nothing", "returns nothing: end the function with `return`.")
     if spec.kind == "number":
         right = isinstance(answer, (int, float, np.number)) or (isinstance(answer, Tensor) and answer.numel() == 1)
-        trial.hold(right, "wrong-type", f"gives {kind_of(answer)}, expected a number.")
+        examination.require(right, "wrong-type", f"gives {kind_of(answer)}, expected a number.")
     elif spec.kind == "array":
         hint = " call .numpy() on it." if isinstance(answer, Tensor) else " return the array."
         right = isinstance(answer, np.ndarray)
-        trial.hold(right, "wrong-type", f"gives {kind_of(answer)}, expected a NumPy array:{hint}")
+        examination.require(right, "wrong-type", f"gives {kind_of(answer)}, expected a NumPy array:{hint}")
     else:
         number = isinstance(answer, (int, float, np.number))
-        trial.hold(
+        examination.require(
             not number,
             "python-number",
             "gives a Python number, through which no gradient flows: return the tensor, without .item() or float().",
         )
-        trial.hold(isinstance(answer, Tensor), "wrong-type", f"gives {kind_of(answer)}, expected a tensor.")
+        examination.require(isinstance(answer, Tensor), "wrong-type", f"gives {kind_of(answer)}, expected a tensor.")
 
 
-def _diagnose(spec: Spec, cases: list[tuple], answers: list[Tensor]) -> None:
-    """Raise the mistake that explains every answer, or else say how the first wrong one differs."""
+def _diagnose(spec: ExerciseSpec, cases: list[tuple], answers: list[Tensor]) -> MistakeFound:
+    """The mistake that explains every answer, or else say how the first wrong one differs."""
     # The example is small enough for a coincidence; the other cases are not.
-    for signature in spec.signatures:
-        if signature.fits(cases[1:], answers[1:]):
+    for mistake in spec.mistakes:
+        if mistake.fits(cases[1:], answers[1:]):
             words = {"got": tuple(answers[1].shape), "given": shapes_of(spec.arguments, cases[1])}
-            raise Wrong(signature.mistake, signature.sentence.format(**words))
-    right = [value_of(spec.oracles[0], case) for case in cases]
+            return MistakeFound(mistake.code, mistake.sentence.format(**words))
+    right = [value_of(spec.references[0], case) for case in cases]
     for case, answer, value in zip(cases, answers, right, strict=True):
         if answer.shape != value.shape:
             if value.ndim == 0:
-                raise Wrong(
+                return MistakeFound(
                     "not-a-scalar",
                     f"gives shape {tuple(answer.shape)}, expected one number: sum or average over all of it.",
                 )
             given = shapes_of(spec.arguments, case)
-            raise Wrong("wrong-shape", f"gives shape {tuple(answer.shape)} for {given}, expected {tuple(value.shape)}.")
+            return MistakeFound(
+                "wrong-shape", f"gives shape {tuple(answer.shape)} for {given}, expected {tuple(value.shape)}."
+            )
     if not all(answer.isfinite().all() for answer in answers):
-        raise Wrong("not-finite", "gives values that are infinite or not a number: look for a division by zero.")
+        return MistakeFound(
+            "not-finite", "gives values that are infinite or not a number: look for a division by zero."
+        )
     ratios = torch.cat([(a.double() / v).flatten() for a, v in zip(answers[1:], right[1:], strict=True) if v.all()])
     if len(ratios) and close(ratios, ratios[:1].expand_as(ratios)) and ratios[0] != 0:
-        raise Wrong(
+        return MistakeFound(
             "wrong-factor", f"is {_number(ratios[0])} times the right value, always: look for a constant factor."
         )
     if not close(answers[0], right[0]):
         given = ", ".join(f"{n} = {_show(a)}" for n, a in zip(spec.arguments, spec.example, strict=True))
-        raise Wrong("wrong-values", f"gives {_show(answers[0])} where {_show(right[0])} is right, for {given}.")
-    raise Wrong(
+        return MistakeFound("wrong-values", f"gives {_show(answers[0])} where {_show(right[0])} is right, for {given}.")
+    return MistakeFound(
         "wrong-values",
         f"is right for a tiny example but not for {shapes_of(spec.arguments, cases[1])}: "
         "check that no size or value is written into the code.",
     )
 
 
-def _check_gradient(trial: Trial, case: tuple, spec: Spec, right: Callable[..., Any]) -> None:
+def _check_gradient(examination: Examination, case: tuple, spec: ExerciseSpec, right: Callable[..., Any]) -> None:
     inputs, exact = tuple(copy_of(a) for a in case), tuple(copy_of(a, torch.float64) for a in case)
     leaves, twins = ([t.requires_grad_() for i in spec.differentiable for t in _tensors(c[i])] for c in (inputs, exact))
-    answer = trial.call(*inputs, names=spec.arguments)
+    answer = examination.call(*inputs, names=spec.arguments)
     cut = "cuts the gradient: compute with tensors all the way, without .detach(), .item(), .data or no_grad."
-    trial.hold(isinstance(answer, Tensor) and answer.requires_grad, "detached", cut)
+    examination.require(isinstance(answer, Tensor) and answer.requires_grad, "detached", cut)
     value = right(*exact)
     mix = torch.randn(value.shape, generator=generator(), dtype=torch.float64)
     got = torch.autograd.grad((answer.double().reshape(value.shape) * mix).sum(), leaves, allow_unused=True)
     want = torch.autograd.grad((value * mix).sum(), twins)
-    trial.hold(all(g is not None for g in got), "detached", cut)
+    examination.require(all(g is not None for g in got), "detached", cut)
     same = all(close(g, w, tolerance=1e-3) for g, w in zip(got, want, strict=True))
-    trial.hold(same, "detached", "has the right value but a wrong gradient: a part of it is detached.")
+    examination.require(same, "detached", "has the right value but a wrong gradient: a part of it is detached.")
 
 
 def _all_close(formula: Callable[..., Any], cases: Sequence[tuple], answers: Sequence[Tensor]) -> bool:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .mistakes.losses import gram, loss_signatures, raw_gram, relative, relative_each
-from .verdicts import Signature, Trial, Wrong, close, generator, kind_of
+from .mistakes.losses import gram, loss_mistakes, raw_gram, relative, relative_each
+from .verdicts import Examination, Mistake, MistakeFound, close, generator, kind_of
 
 __all__ = ["LAYER_SYMPTOMS", "examine_content_layer", "examine_style_layer"]
 
@@ -35,14 +35,14 @@ LAYER_SYMPTOMS = (
 _RETURN_FEATURES = "so the next layer gets nothing to work on: end forward with `return features`."
 
 
-def examine_content_layer(trial: Trial) -> None:
+def examine_content_layer(examination: Examination) -> None:
     """A class whose layers keep the relative distance to a target and give their input back."""
     g = generator()
     pairs = [tuple(torch.randn(s, generator=g) + 0.4 for _ in "xt") for s in ((2, 3, 4, 5), (2, 2, 5, 3))]
-    _examine_layer(trial, pairs, (relative_each, relative), loss_signatures("features", "target"))
+    _examine_layer(examination, pairs, (relative_each, relative), loss_mistakes("features", "target"))
 
 
-def examine_style_layer(trial: Trial) -> None:
+def examine_style_layer(examination: Examination) -> None:
     """A class whose layers keep the relative distance of Gram matrices and give their input back."""
     g = generator()
     shapes = (((2, 3, 4, 5), (2, 3, 7, 2)), ((2, 2, 5, 3), (2, 2, 3, 8)))
@@ -59,101 +59,106 @@ def examine_style_layer(trial: Trial) -> None:
         columns = x.reshape(x.shape[0], -1, x.shape[1])
         return columns.mT @ columns / columns.shape[1]
 
-    oracles = tuple(through(gram, loss) for loss in (relative_each, relative))
-    signatures = (
-        Signature(
+    references = tuple(through(gram, loss) for loss in (relative_each, relative))
+    mistakes = (
+        Mistake(
             "missing-divisor",
             "compares Gram matrices that were not divided by H * W, so pictures of different sizes don't compare.",
             *(through(raw_gram, loss) for loss in (relative_each, relative)),
         ),
-        Signature(
+        Mistake(
             "batch-folded",
             "folds the batch into the channels in its Gram matrix: keep B as an axis of its own.",
             through(folded, relative),
         ),
-        Signature(
+        Mistake(
             "reshape-not-transpose",
             "mixes channels and positions in its Gram matrix: swap the axes with transpose(1, 2).",
             *(through(relabelled, loss) for loss in (relative_each, relative)),
         ),
         *(
-            Signature(s.mistake, s.sentence, *(through(gram, formula) for formula in s.formulas))
-            for s in loss_signatures("gram", "target")
+            Mistake(s.code, s.sentence, *(through(gram, formula) for formula in s.formulas))
+            for s in loss_mistakes("gram", "target")
         ),
     )
-    _examine_layer(trial, pairs, oracles, signatures)
-    _check_target_is_kept(trial, *pairs[0])
+    _examine_layer(examination, pairs, references, mistakes)
+    _check_target_is_kept(examination, *pairs[0])
 
 
-def _examine_layer(trial: Trial, pairs: list[tuple], oracles: tuple, signatures: tuple[Signature, ...]) -> None:
-    made = trial.function
-    trial.hold(
-        not isinstance(made, nn.Module),
+def _examine_layer(
+    examination: Examination, pairs: list[tuple], references: tuple, mistakes: tuple[Mistake, ...]
+) -> None:
+    examination.require(
+        not isinstance(examination.function, nn.Module),
         "not-a-class",
         "is a layer already: hand over the class itself, without calling it.",
     )
     losses = []
     for x, target in pairs:
-        layer = trial.call_on_copies((target,), ("target",))
-        trial.hold(isinstance(layer, nn.Module), "not-a-module", "is not an nn.Module: write `class ...(nn.Module)`.")
-        losses.append(_forward(trial, layer, x))
-    right = next((o for o in oracles if _fits(o, pairs, losses)), None)
+        layer = examination.call_on_copies((target,), ("target",))
+        examination.require(
+            isinstance(layer, nn.Module), "not-a-module", "is not an nn.Module: write `class ...(nn.Module)`."
+        )
+        losses.append(_forward(examination, layer, x))
+    right = next((o for o in references if _fits(o, pairs, losses)), None)
     if right is None:
-        _diagnose_loss(pairs, losses, signatures)
-    trial.checks += len(pairs)
+        raise _diagnose_loss(pairs, losses, mistakes)
+    examination.checks += len(pairs)
 
     x, target = pairs[0]
-    layer = trial.call(target.clone())
-    first, second = _forward(trial, layer, x * 2), _forward(trial, layer, x)
-    trial.hold(
+    layer = examination.call(target.clone())
+    first, second = _forward(examination, layer, x * 2), _forward(examination, layer, x)
+    examination.require(
         not close(second, first + losses[0]),
         "loss-adds-up",
         "adds each call's loss to the last one: set self.loss anew.",
     )
-    trial.hold(close(second, losses[0]), "loss-stale", "keeps an earlier call's loss: compute self.loss in forward.")
+    examination.require(
+        close(second, losses[0]), "loss-stale", "keeps an earlier call's loss: compute self.loss in forward."
+    )
 
     moving = x.clone().requires_grad_()
-    out = trial.call(moving, function=layer)
-    trial.hold(
+    out = examination.call(moving, function=layer)
+    examination.require(
         out.requires_grad, "output-detached", "gives back features without their gradient: return the input itself."
     )
     detached = "has a loss that is cut off from the features: compute it without .detach(), .item(), .data or no_grad."
-    trial.hold(layer.loss.requires_grad, "detached", detached)
+    examination.require(layer.loss.requires_grad, "detached", detached)
     gradient = torch.autograd.grad(layer.loss, moving, allow_unused=True)[0]
     exact = x.double().requires_grad_()
     want = torch.autograd.grad(right(exact, target.double()), exact)[0]
-    trial.hold(gradient is not None and close(gradient, want, tolerance=1e-3), "detached", detached)
+    examination.require(gradient is not None and close(gradient, want, tolerance=1e-3), "detached", detached)
 
     constant = "keeps the target's gradient: store target.detach(), since the target is a constant."
     source = target.clone().requires_grad_()
-    layer = trial.call(source * 1.0)
+    layer = examination.call(source * 1.0)
     learned = [p for p in layer.parameters() if p.requires_grad]
-    trial.hold(
+    examination.require(
         not learned, "target-is-parameter", "makes the target a parameter that could be trained: store it detached."
     )
-    trial.call(x.clone(), function=layer)
+    examination.call(x.clone(), function=layer)
     reached = layer.loss.requires_grad and torch.autograd.grad(layer.loss, source, allow_unused=True)[0] is not None
-    trial.hold(not reached, "target-not-detached", constant)
+    examination.require(not reached, "target-not-detached", constant)
 
 
-def _forward(trial: Trial, layer: nn.Module, x: Tensor) -> Tensor:
+def _forward(examination: Examination, layer: nn.Module, x: Tensor) -> Tensor:
     """Send features through a layer, check that they come out as they were, and return the layer's loss."""
     given = x.clone()
-    out = trial.call(given, names=("features",), function=layer)
-    loss = getattr(layer, "loss", None)
-    trial.hold(torch.equal(given, x), "in-place", "changes the features in place: leave what came as it was.")
-    trial.hold(out is not None, "returns-nothing", f"returns nothing, {_RETURN_FEATURES}")
-    trial.hold(isinstance(out, Tensor), "wrong-type", f"returns {kind_of(out)}, {_RETURN_FEATURES}")
-    trial.hold(out is not loss and out.numel() > 1, "returns-loss", f"returns its loss, {_RETURN_FEATURES}")
+    out = examination.call(given, names=("features",), function=layer)
+    loss: Any = getattr(layer, "loss", None)
+    examination.require(torch.equal(given, x), "in-place", "changes the features in place: leave what came as it was.")
+    examination.require(out is not None, "returns-nothing", f"returns nothing, {_RETURN_FEATURES}")
+    examination.require(isinstance(out, Tensor), "wrong-type", f"returns {kind_of(out)}, {_RETURN_FEATURES}")
+    examination.require(out is not loss and out.numel() > 1, "returns-loss", f"returns its loss, {_RETURN_FEATURES}")
     same = out.shape == x.shape and torch.equal(out, x)
-    trial.hold(same, "changes-features", f"returns other features than came, {_RETURN_FEATURES}")
-    trial.hold(loss is not None, "no-loss", "keeps no loss after a call: set self.loss in forward.")
-    trial.hold(
+    examination.require(same, "changes-features", f"returns other features than came, {_RETURN_FEATURES}")
+    examination.require(loss is not None, "no-loss", "keeps no loss after a call: set self.loss in forward.")
+    examination.require(
         isinstance(loss, Tensor),
         "python-number",
         "keeps its loss as a Python number: keep the tensor, without .item().",
     )
-    trial.hold(
+    examination.require(
         loss.numel() == 1, "not-a-scalar", f"keeps a loss of shape {tuple(loss.shape)}: it has to be one number."
     )
     return loss.detach().reshape(())
@@ -163,13 +168,15 @@ def _fits(formula: Callable, pairs: list[tuple], losses: list[Tensor]) -> bool:
     return all(close(loss, formula(x.double(), t.double())) for (x, t), loss in zip(pairs, losses, strict=True))
 
 
-def _diagnose_loss(pairs: list[tuple], losses: list[Tensor], signatures: tuple[Signature, ...]) -> None:
-    for signature in signatures:
-        if signature.fits(pairs, losses):
-            raise Wrong(signature.mistake, f"has a wrong loss: it {signature.sentence}")
+def _diagnose_loss(pairs: list[tuple], losses: list[Tensor], mistakes: tuple[Mistake, ...]) -> MistakeFound:
+    for mistake in mistakes:
+        if mistake.fits(pairs, losses):
+            return MistakeFound(mistake.code, f"has a wrong loss: it {mistake.sentence}")
     if not any(losses):
-        raise Wrong("loss-zero", "has a loss of 0 for any features: compare them with the target, not with themselves.")
-    raise Wrong(
+        return MistakeFound(
+            "loss-zero", "has a loss of 0 for any features: compare them with the target, not with themselves."
+        )
+    return MistakeFound(
         "wrong-values", "keeps another loss than the sum of squared differences over the sum of squared targets."
     )
 
@@ -187,12 +194,12 @@ class _Watch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _check_target_is_kept(trial: Trial, x: Tensor, target: Tensor) -> None:
+def _check_target_is_kept(examination: Examination, x: Tensor, target: Tensor) -> None:
     """A style layer that still works on the style's features in forward computes its target at every call."""
-    layer = trial.call(target.clone())
+    layer = examination.call(target.clone())
     with _Watch(target.numel()) as watch:
-        trial.call(x.clone(), function=layer)
-    trial.hold(
+        examination.call(x.clone(), function=layer)
+    examination.require(
         not watch.seen,
         "target-every-call",
         "computes the target's Gram matrix at every call: compute it once, in __init__.",

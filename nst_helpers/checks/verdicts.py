@@ -1,6 +1,6 @@
-"""How an exercise is judged: a verdict, a trial that calls a learner's function safely, and the search for the mistake.
+"""How an answer is examined: guarded calls of a learner's function, a table of known mistakes, and the verdict.
 
-A mistake is found by its signature: the answer is compared with what each known mistake would give, on several inputs
+A mistake is known by what it computes: the answer is compared with the formula of each known mistake on several inputs
 of different shapes, so any spelling of the mistake is recognised and no single number decides.
 """
 
@@ -21,16 +21,16 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "Signature",
-    "ToDo",
-    "Trial",
+    "Examination",
+    "Mistake",
+    "MistakeFound",
+    "NotWritten",
     "Verdict",
-    "Wrong",
     "as_tensor",
+    "assess",
     "close",
     "copy_of",
     "generator",
-    "judge",
     "kind_of",
     "shapes_of",
     "value_of",
@@ -38,8 +38,8 @@ __all__ = [
 
 # Drawn once a process: nobody can write the answers down, and one process gives one and the same verdict.
 _SEED = secrets.randbits(32)
-# How torch's own NotImplementedErrors can be told from a stub's.
-_BY_TORCH = "not implemented for|Could not run"
+# What PyTorch says in a NotImplementedError of its own; a stub's says something else.
+_RAISED_BY_TORCH = "not implemented for|Could not run"
 
 
 @dataclass(frozen=True)
@@ -73,30 +73,34 @@ class Verdict:
         return self
 
 
-class Wrong(Exception):
-    """A mistake, found: its code and what to say after the function's name."""
+class MistakeFound(Exception):
+    """Raised when a mistake is found: its code, and what to say after the function's name."""
 
-    def __init__(self, mistake: str, sentence: str) -> None:
+    def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
-        self.mistake, self.sentence = mistake, sentence
+        self.code, self.sentence = code, sentence
 
 
-class ToDo(Exception):
-    """The answer is still a stub."""
+class NotWritten(Exception):
+    """Raised when the answer is still a stub."""
 
 
-class Signature:
-    """A mistake, and what an answer that makes it gives: by formulas for it, by its shape alone, or by a condition."""
+class Mistake:
+    """A known mistake: its code, the sentence for it, and what it computes.
+
+    `formulas` give the values of an answer that makes the mistake, `shapes` its shapes, and `when` decides by any
+    condition on the inputs and the answers.
+    """
 
     def __init__(
         self,
-        mistake: str,
+        code: str,
         sentence: str,
         *formulas: Callable[..., Any],
         shapes: Callable[..., Sequence[tuple[int, ...]]] | None = None,
         when: Callable[[Sequence[tuple], Sequence[Tensor]], bool] | None = None,
     ) -> None:
-        self.mistake, self.sentence = mistake, sentence
+        self.code, self.sentence = code, sentence
         self.formulas, self.shapes, self.when = formulas, shapes, when
 
     def fits(self, cases: Sequence[tuple], answers: Sequence[Tensor]) -> bool:
@@ -109,10 +113,10 @@ class Signature:
         return any(_explains(formula, pairs) for formula in self.formulas)
 
 
-class Trial:
-    """A learner's function on trial: calls are guarded, and every check is counted."""
+class Examination:
+    """A learner's function on examination: calls are guarded, and every check is counted."""
 
-    symptoms = (
+    symptoms: tuple[tuple[str, str, str], ...] = (
         (
             "leaf Variable that requires grad",
             "in-place",
@@ -129,57 +133,59 @@ class Trial:
         self.name, self.function, self.checks = name, function, 0
         self.symptoms = (*symptoms, *self.symptoms)
 
-    def hold(self, condition: bool, mistake: str, sentence: str) -> None:
-        """Count a check, and stop at a mistake."""
+    def require(self, condition: bool, mistake: str, sentence: str) -> None:
+        """Count one requirement, and raise MistakeFound if it isn't met."""
         self.checks += 1
         if not condition:
-            raise Wrong(mistake, sentence)
+            raise MistakeFound(mistake, sentence)
 
     def call(self, *args: Any, names: Sequence[str] = (), function: Callable[..., Any] | None = None) -> Any:
-        """The function's answer to the arguments themselves; its exceptions become a mistake of its own."""
+        """Call the function (or another one) with these arguments; an exception becomes a MistakeFound."""
         try:
             return (function or self.function)(*args)
         except (Exception, SystemExit) as error:
             for pattern, mistake, sentence in self.symptoms:
                 if re.search(pattern, str(error)):
-                    raise Wrong(mistake, sentence) from None
-            # A stub's own; torch says the same word with a reason, and "missing the required forward" is a mistake.
-            if isinstance(error, NotImplementedError) and not re.search(
-                "not implemented for|Could not run", str(error)
-            ):
-                raise ToDo from None
+                    raise MistakeFound(mistake, sentence) from None
+            if isinstance(error, NotImplementedError) and not re.search(_RAISED_BY_TORCH, str(error)):
+                raise NotWritten from None
             given = shapes_of(names, args)
             text = " ".join(str(error).split()).rstrip(".")
             text = text if len(text) <= 160 else text[:157] + "..."
-            told = f"raises {type(error).__name__}{' for ' if given else ''}{given}{': ' if text else ''}{text}."
-            raise Wrong("raised", told) from None
+            where, why = f" for {given}" if given else "", f": {text}" if text else ""
+            raise MistakeFound("raised", f"raises {type(error).__name__}{where}{why}.") from None
 
     def call_on_copies(self, args: tuple, names: Sequence[str]) -> Any:
-        """The function's answer to copies of the arguments, having made sure that it left them as they were."""
+        """Call the function with copies of the arguments, and require that it leaves them as they were."""
         copies = tuple(copy_of(a) for a in args)
         answer = self.call(*copies, names=names)
         kept = all(_equal(a, b) for a, b in zip(args, copies, strict=True))
-        self.hold(kept, "in-place", "changes its input in place: work on a new value and leave what came as it was.")
+        self.require(kept, "in-place", "changes its input in place: work on a new value and leave what came as it was.")
         return answer
 
 
-def judge(name: str, function: Any, examination: Callable[[Trial], None], symptoms: Sequence = ()) -> Verdict:
-    """Examine a function, and put what comes of it into a verdict; the caller's world stays as it was."""
+def assess(
+    name: str,
+    function: Any,
+    examine: Callable[[Examination], None],
+    symptoms: Sequence[tuple[str, str, str]] = (),
+) -> Verdict:
+    """Run an examination of a function and return its verdict; modes, random states and output stay as they were."""
     if not callable(function):
         sentence = f"{name} is {kind_of(function)}, not a function: hand over the function itself, without calling it."
         return Verdict(name, False, sentence, "not-a-function")
-    trial = Trial(name, function, symptoms)
+    examination = Examination(name, function, symptoms)
     try:
-        with _aside():
-            examination(trial)
-    except ToDo:
-        return Verdict(name, False, f"{name} is not written yet.", "to-do", trial.checks)
-    except Wrong as wrong:
-        return Verdict(name, False, f"{name} {wrong.sentence}", wrong.mistake, trial.checks)
+        with _isolated():
+            examine(examination)
+    except NotWritten:
+        return Verdict(name, False, f"{name} is not written yet.", "to-do", examination.checks)
+    except MistakeFound as found:
+        return Verdict(name, False, f"{name} {found.sentence}", found.code, examination.checks)
     except Exception as error:
         sentence = f"{name} gives something that can't be checked ({type(error).__name__}): return what the task says."
-        return Verdict(name, False, sentence, "unreadable", trial.checks)
-    return Verdict(name, True, f"{name} passed {trial.checks} checks.", None, trial.checks)
+        return Verdict(name, False, sentence, "unreadable", examination.checks)
+    return Verdict(name, True, f"{name} passed {examination.checks} checks.", None, examination.checks)
 
 
 def generator() -> torch.Generator:
@@ -187,17 +193,17 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(_SEED)
 
 
-def close(a: Tensor, b: Tensor, *, tolerance: float = 1e-4) -> bool:
-    """Whether two tensors have the same shape and, up to rounding, the same values."""
-    if a.shape != b.shape:
+def close(a: Tensor | None, b: Tensor, *, tolerance: float = 1e-4) -> bool:
+    """Whether two tensors have the same shape and, up to rounding, the same values; None is close to nothing."""
+    if a is None or a.shape != b.shape:
         return False
     a, b = a.detach().double(), b.detach().double()
     return bool(((a - b).abs() <= tolerance * b.abs().max().clamp_min(1e-12)).all()) if a.numel() else True
 
 
 @contextlib.contextmanager
-def _aside() -> Iterator[None]:
-    """Gradients on, nothing printed, no warnings, and every random state as it was afterwards."""
+def _isolated() -> Iterator[None]:
+    """Turn gradients on, hide output and warnings, and restore every random state afterwards."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with (
@@ -221,10 +227,12 @@ def value_of(formula: Callable[..., Any], case: tuple) -> Tensor:
 
 
 def as_tensor(value: Any) -> Tensor:
+    """A tensor, an array or a number as a tensor without gradient."""
     return value.detach() if isinstance(value, Tensor) else torch.tensor(np.array(value))
 
 
 def copy_of(value: Any, dtype: torch.dtype | None = None) -> Any:
+    """A copy of an argument, its tensors detached and, if asked for, of another dtype."""
     if isinstance(value, Tensor):
         return value.detach().clone().to(dtype or value.dtype)
     if isinstance(value, np.ndarray):
@@ -259,6 +267,7 @@ def _shape(value: Any) -> str:
 
 
 def kind_of(value: Any) -> str:
+    """What a value is, in words: 'a tensor of shape (2, 3)', 'an int', 'None'."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, np.ndarray):

@@ -46,13 +46,13 @@ def _load() -> None:
     import nbgrader.apps  # noqa: F401
     import torch
 
-    from ..checks.closures import _Counted
+    from ..checks.closures import CountingSGD
     from . import autograding, judging  # noqa: F401
 
     torch.set_num_threads(1)
     # The optimisers load a part of torch at their first use, which takes a second.
     parameter = torch.zeros(1, requires_grad=True)
-    for kind in (torch.optim.Adam, torch.optim.SGD, torch.optim.LBFGS, _Counted):
+    for kind in (torch.optim.Adam, torch.optim.SGD, torch.optim.LBFGS, CountingSGD):
         kind([parameter], lr=0.1)
 
 

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks.functions import Spec, examine
+from ..checks.functions import ExerciseSpec, examine_function
 from ..checks.layers import LAYER_SYMPTOMS
 from ..checks.mistakes.images import TO_ARRAY, TO_TENSOR
 from ..checks.mistakes.losses import CONTENT, GRAM, STYLE, gram, relative, relative_each
 from ..checks.mistakes.network import DENORMALIZE, NORMALIZE, RECEPTIVE_FIELD
 from ..checks.mistakes.totals import CONVERT, TOTAL, TV
-from ..checks.verdicts import Trial, Verdict, as_tensor, close, copy_of, judge, kind_of, value_of
+from ..checks.verdicts import Examination, Verdict, as_tensor, assess, close, copy_of, kind_of, value_of
 from .integrity import own_work
 
 __all__ = ["HIDDEN", "inspect", "prove"]
@@ -84,7 +84,7 @@ def _recipes(g: torch.Generator) -> list[tuple]:
 
 
 # The same examination as the lesson's check, with other cases.
-SPECS: dict[str, tuple[Spec, Callable[[torch.Generator], list[tuple]]]] = {
+SPECS: dict[str, tuple[ExerciseSpec, Callable[[torch.Generator], list[tuple]]]] = {
     "to_tensor": (TO_TENSOR, _arrays),
     "to_array": (TO_ARRAY, _bytes_like),
     "normalize": (NORMALIZE, _images((3, 3, 2, 9), (1, 3, 7, 3), (3, 3, 1, 4))),
@@ -108,10 +108,10 @@ def inspect(name: str, function: Any, *, seed: int = 0) -> tuple[float, Verdict]
     0.0
     """
     examination, symptoms = _examination(name, seed)
-    verdict = judge(name, function, examination, symptoms)
+    verdict = assess(name, function, examination, symptoms)
     if not verdict:
         return 0.0, verdict
-    fragile = judge(name, function, lambda trial: _strain(trial, name, seed), symptoms)
+    fragile = assess(name, function, lambda examination: _strain(examination, name, seed), symptoms)
     if not fragile:
         told = f"{fragile.sentence} (The values are right, so this costs a quarter of the points.)"
         return 0.75, dataclasses.replace(fragile, sentence=told)
@@ -131,38 +131,38 @@ def prove(name: str, function: Any, *, points: float, seed: int = 0) -> float:
     return points * share
 
 
-def _examination(name: str, seed: int) -> tuple[Callable[[Trial], None], Sequence]:
+def _examination(name: str, seed: int) -> tuple[Callable[[Examination], None], Sequence]:
     def own() -> torch.Generator:
         return torch.Generator().manual_seed(seed + 1)
 
     if name in SPECS:
         spec, cases = SPECS[name]
         spec = dataclasses.replace(spec, cases=lambda _: cases(own()))
-        return lambda trial: examine(trial, spec), spec.symptoms
-    return lambda trial: OTHERS[name](trial, own()), LAYER_SYMPTOMS
+        return lambda examination: examine_function(examination, spec), spec.symptoms
+    return lambda examination: OTHERS[name](examination, own()), LAYER_SYMPTOMS
 
 
-def _strain(trial: Trial, name: str, seed: int) -> None:
+def _strain(examination: Examination, name: str, seed: int) -> None:
     """Double precision, and numbers that don't lie in order."""
     if name not in _FRAGILE and name != "to_tensor":
         return
     spec, cases = SPECS[name]
     for case in cases(torch.Generator().manual_seed(seed + 2)):
         if name != "to_tensor":
-            _same(trial, spec, tuple(copy_of(a, torch.float64) for a in case), "for float64 input")
-        _same(trial, spec, tuple(map(_out_of_order, case)), "for input whose numbers don't lie in order")
+            _same(examination, spec, tuple(copy_of(a, torch.float64) for a in case), "for float64 input")
+        _same(examination, spec, tuple(map(_out_of_order, case)), "for input whose numbers don't lie in order")
 
 
-def _same(trial: Trial, spec: Spec, case: tuple, when: str) -> None:
+def _same(examination: Examination, spec: ExerciseSpec, case: tuple, when: str) -> None:
     kept = tuple(map(copy.deepcopy, case))
     try:
-        answer = as_tensor(trial.function(*case))
+        answer = as_tensor(examination.function(*case))
     except Exception as error:
         hint = ": use flatten or reshape, not view" if "view" in str(error) else ""
-        trial.hold(False, "fragile", f"raises {type(error).__name__} {when}{hint}.")
-    rights = [value_of(oracle, kept) for oracle in spec.oracles]
+        examination.require(False, "fragile", f"raises {type(error).__name__} {when}{hint}.")
+    rights = [value_of(reference, kept) for reference in spec.references]
     good = any(close(answer.reshape(right.shape), right) for right in rights if answer.numel() == right.numel())
-    trial.hold(good, "fragile", f"gives other values {when}.")
+    examination.require(good, "fragile", f"gives other values {when}.")
 
 
 def _out_of_order(value: Any) -> Any:
@@ -173,53 +173,59 @@ def _out_of_order(value: Any) -> Any:
     return value
 
 
-def _layer(trial: Trial, pairs: Iterable[tuple[Tensor, Tensor]], oracles: Sequence[Callable]) -> None:
+def _layer(examination: Examination, pairs: Iterable[tuple[Tensor, Tensor]], references: Sequence[Callable]) -> None:
     made = []
     for x, target in pairs:
-        layer = trial.call(target.clone(), names=("target",))
+        layer = examination.call(target.clone(), names=("target",))
         made.append((layer, x, target))
     for layer, x, target in made:
-        trial.hold(isinstance(layer, torch.nn.Module), "not-a-module", "is not an nn.Module.")
+        examination.require(isinstance(layer, torch.nn.Module), "not-a-module", "is not an nn.Module.")
         given = x.clone().requires_grad_()
-        out = trial.call(given, names=("features",), function=layer)
-        trial.hold(
+        out = examination.call(given, names=("features",), function=layer)
+        examination.require(
             isinstance(out, Tensor), "wrong-type", f"returns {kind_of(out)}: end forward with `return features`."
         )
-        trial.hold(torch.equal(out, x), "changes-features", "returns other features than came.")
+        examination.require(torch.equal(out, x), "changes-features", "returns other features than came.")
         loss = getattr(layer, "loss", None)
-        trial.hold(isinstance(loss, Tensor) and loss.numel() == 1, "no-loss", "keeps no loss that is one number.")
-        fits = [o for o in oracles if close(loss.reshape(()), o(x.double(), target.double()))]
+        examination.require(
+            isinstance(loss, Tensor) and loss.numel() == 1, "no-loss", "keeps no loss that is one number."
+        )
+        fits = [o for o in references if close(loss.reshape(()), o(x.double(), target.double()))]
         shapes = f"features {tuple(x.shape)} and a target {tuple(target.shape)}"
-        trial.hold(bool(fits), "wrong-values", f"keeps another loss than the relative one, for {shapes}.")
-        trial.hold(loss.requires_grad, "detached", "has a loss that is cut off from the features.")
+        examination.require(bool(fits), "wrong-values", f"keeps another loss than the relative one, for {shapes}.")
+        examination.require(loss.requires_grad, "detached", "has a loss that is cut off from the features.")
         (loss + 0 * out.sum()).backward()
-        trial.hold(bool(given.grad.any()), "detached", "sends no gradient to the features.")
+        examination.require(bool(given.grad.any()), "detached", "sends no gradient to the features.")
 
 
-def _content_layer(trial: Trial, g: torch.Generator) -> None:
+def _content_layer(examination: Examination, g: torch.Generator) -> None:
     shapes = ((3, 2, 6, 3), (1, 5, 2, 9), (3, 4, 1, 5))
-    _layer(trial, [tuple(torch.randn(s, generator=g) + 0.6 for _ in "xt") for s in shapes], (relative_each, relative))
+    _layer(
+        examination, [tuple(torch.randn(s, generator=g) + 0.6 for _ in "xt") for s in shapes], (relative_each, relative)
+    )
 
 
-def _style_layer(trial: Trial, g: torch.Generator) -> None:
+def _style_layer(examination: Examination, g: torch.Generator) -> None:
     shapes = (((1, 4, 6, 3), (1, 4, 2, 9)), ((3, 2, 3, 5), (3, 2, 7, 4)), ((1, 3, 5, 5), (1, 3, 4, 4)))
-    oracles = [lambda x, t, loss=loss: loss(gram(x), gram(t)) for loss in (relative_each, relative)]
-    _layer(trial, [tuple(torch.randn(s, generator=g) + 0.6 for s in pair) for pair in shapes], oracles)
+    references = [lambda x, t, loss=loss: loss(gram(x), gram(t)) for loss in (relative_each, relative)]
+    _layer(examination, [tuple(torch.randn(s, generator=g) + 0.6 for s in pair) for pair in shapes], references)
 
 
-def _closure(trial: Trial, g: torch.Generator) -> None:
+def _closure(examination: Examination, g: torch.Generator) -> None:
     """Two closures side by side, each with its own optimiser, against the four lines written out."""
     runs = []
     for kind, shape in ((torch.optim.Adam, (1, 3, 7, 4)), (torch.optim.SGD, (3, 3, 2, 5))):
         start, goal = (torch.rand(shape, generator=g) * 2 - 0.5 for _ in "ab")
         image = start.clone().requires_grad_()
         optimizer = kind([image], lr=0.05)
-        closure = trial.call(optimizer, image, lambda x, goal=goal: (x - goal).abs().pow(1.5).mean())
-        trial.hold(callable(closure), "closure-called", "returns no function: return closure, without the brackets ().")
+        closure = examination.call(optimizer, image, lambda x, goal=goal: (x - goal).abs().pow(1.5).mean())
+        examination.require(
+            callable(closure), "closure-called", "returns no function: return closure, without the brackets ()."
+        )
         runs.append((kind, start, goal, image, optimizer, closure))
     for _ in range(3):
         for *_, optimizer, closure in runs:
-            trial.call(closure, function=optimizer.step)
+            examination.call(closure, function=optimizer.step)
     for kind, start, goal, image, *_ in runs:
         twin = start.clone().requires_grad_()
         optimizer = kind([twin], lr=0.05)
@@ -228,10 +234,10 @@ def _closure(trial: Trial, g: torch.Generator) -> None:
             (twin - goal).abs().pow(1.5).mean().backward()
             optimizer.step()
         told = f"leads {kind.__name__} elsewhere than the four lines do, in three steps."
-        trial.hold(close(image, twin), "wrong-gradient", told)
+        examination.require(close(image, twin), "wrong-gradient", told)
 
 
-OTHERS: dict[str, Callable[[Trial, torch.Generator], None]] = {
+OTHERS: dict[str, Callable[[Examination, torch.Generator], None]] = {
     "content_loss_layer": _content_layer,
     "style_loss_layer": _style_layer,
     "make_closure": _closure,

@@ -81,14 +81,14 @@ def test_sentences_say_what_to_do(mistake):
     assert [s for s in found if not any(word in s for word in SAYS[mistake].split("|"))] == []
 
 
-def test_every_signature_in_the_tables_has_a_mutant():
+def test_every_mistake_in_the_tables_has_a_mutant():
     from nst_helpers.checks import functions
     from nst_helpers.checks.mistakes import images, network, totals
-    from nst_helpers.checks.mistakes import losses as signatures_losses
+    from nst_helpers.checks.mistakes import losses as loss_tables
 
-    tables = (images, signatures_losses, network, totals)
-    specs = [value for table in tables for value in vars(table).values() if isinstance(value, functions.Spec)]
-    named = {signature.mistake for spec in specs for signature in spec.signatures}
+    tables = (images, loss_tables, network, totals)
+    specs = [value for table in tables for value in vars(table).values() if isinstance(value, functions.ExerciseSpec)]
+    named = {mistake.code for spec in specs for mistake in spec.mistakes}
     assert len(specs) == 11
     assert named - {mistake for _, mistake, _ in mutants.WRONG} == set()
 

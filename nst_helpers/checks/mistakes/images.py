@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..functions import Spec
-from ..verdicts import Signature
+from ..functions import ExerciseSpec
+from ..verdicts import Mistake
 
 __all__ = ["TO_ARRAY", "TO_TENSOR"]
 
@@ -33,63 +33,63 @@ def _swapped(array: np.ndarray) -> tuple[int, ...]:
 _BGR = "has red and blue swapped: these arrays are RGB already, so leave the order of the channels alone."
 _RESHAPE = "has the right shape but the pixels in the wrong places: reshape only relabels the numbers, so use permute."
 
-TO_TENSOR = Spec(
+TO_TENSOR = ExerciseSpec(
     arguments=("array",),
     cases=lambda g: [(_bytes(g, 5, 7),), (_bytes(g, 4, 6),), (_bytes(g, 6, 4, 60, 200),)],
-    oracles=(_tensor_by_hand,),
+    references=(_tensor_by_hand,),
     example=(np.array([[[255, 0, 51], [0, 102, 204]]], dtype=np.uint8),),
-    signatures=(
-        Signature(
+    mistakes=(
+        Mistake(
             "channels-last",
             "gives shape {got} for {given}: the channels come last, so put them first with permute.",
             shapes=lambda a: [(1, *a.shape), a.shape],
         ),
-        Signature(
+        Mistake(
             "no-batch",
             "gives shape {got} for {given}: the batch axis is missing, so add it with [None].",
             shapes=lambda a: [(3, *a.shape[:2])],
         ),
-        Signature(
+        Mistake(
             "sides-swapped",
             "gives shape {got} for {given}: height and width have changed places, so use permute(2, 0, 1).",
             shapes=lambda a: [_swapped(a), _swapped(a)[1:]],
         ),
-        Signature(
+        Mistake(
             "not-divided",
             "gives values up to 255: divide by 255 to come to [0, 1].",
             lambda a: _tensor_by_hand(a) * 255,
         ),
-        Signature(
+        Mistake(
             "divided-twice",
             "gives values up to 1/255: it was divided by 255 twice (torchvision's ToTensor divides, too).",
             lambda a: _tensor_by_hand(a) / 255,
         ),
-        Signature("bgr", _BGR, lambda a: _tensor_by_hand(a, (2, 1, 0))),
-        Signature(
+        Mistake("bgr", _BGR, lambda a: _tensor_by_hand(a, (2, 1, 0))),
+        Mistake(
             "integer-division",
             "gives only 0 and 1: // throws the fraction away, so divide with /.",
             lambda a: _tensor_by_hand(a // 255) * 255,
             lambda a: (_tensor_by_hand(a)).round(),
         ),
-        Signature(
+        Mistake(
             "wrong-divisor",
             "is divided by 256: the largest byte is 255, and it has to become 1.",
             lambda a: _tensor_by_hand(a) * 255 / 256,
         ),
-        Signature(
+        Mistake(
             "reshape-not-transpose",
             _RESHAPE,
             lambda a: torch.tensor(a / 255).reshape(1, 3, *a.shape[:2]),
             lambda a: torch.tensor(a / 255).permute(2, 1, 0).reshape(1, 3, *a.shape[:2]),
             lambda a: torch.tensor(a / 1.0).reshape(1, 3, *a.shape[:2]),
         ),
-        Signature(
+        Mistake(
             "normalised-too",
             "is normalised as well: to_tensor only changes the form, and the encoder normalises.",
             lambda a: (_tensor_by_hand(a) - _MEAN) / _STD,
             lambda a: _tensor_by_hand(a) * 2 - 1,
         ),
-        Signature(
+        Mistake(
             "rescaled",
             "stretches each picture to its own darkest and lightest value: divide by 255, whatever is in it.",
             lambda a: (_tensor_by_hand(a) * 255 - float(a.min())) / float(int(a.max()) - int(a.min())),
@@ -115,10 +115,10 @@ def _byte(value: float) -> float:
     return min(max(value, 0), 255)
 
 
-def _right_inside(turn: Callable[[float], float]) -> Callable[[list[tuple], list[Tensor]], bool]:
+def _right_inside(turn: Callable[[float], float]) -> Callable[[Sequence[tuple], Sequence[Tensor]], bool]:
     """Whether all pixels in [0, 1] came out as by this formula, whatever became of the others."""
 
-    def holds(cases: list[tuple], answers: list[Tensor]) -> bool:
+    def holds(cases: Sequence[tuple], answers: Sequence[Tensor]) -> bool:
         for (image,), answer in zip(cases, answers, strict=True):
             if answer.shape != (*image.shape[2:], 3):
                 return False
@@ -130,10 +130,10 @@ def _right_inside(turn: Callable[[float], float]) -> Callable[[list[tuple], list
     return holds
 
 
-TO_ARRAY = Spec(
+TO_ARRAY = ExerciseSpec(
     arguments=("image",),
     cases=lambda g: [(_image(g, h, w, outside=o),) for h, w, o in ((5, 7, False), (4, 6, True), (6, 4, True))],
-    oracles=(_array_by_hand,),
+    references=(_array_by_hand,),
     example=(torch.tensor([[[[1.0, 0.499]], [[0.0, -0.2]], [[0.2, 1.3]]]]),),
     kind="array",
     optimised=True,
@@ -145,60 +145,60 @@ TO_ARRAY = Spec(
             "fails for an image that carries a gradient, as an optimised one does: call .detach() before .numpy().",
         ),
     ),
-    signatures=(
-        Signature(
+    mistakes=(
+        Mistake(
             "channels-first",
             "gives shape {got} for {given}: a picture's array has its channels last, so use permute(1, 2, 0).",
             shapes=lambda x: [tuple(x.shape[1:]), tuple(x.shape)],
         ),
-        Signature(
+        Mistake(
             "batch-kept",
             "gives shape {got} for {given}: the batch axis is still there, so take image[0].",
             shapes=lambda x: [(1, *x.shape[2:], 3)],
         ),
-        Signature(
+        Mistake(
             "sides-swapped",
             "gives shape {got} for {given}: height and width have changed places, so use permute(1, 2, 0).",
             shapes=lambda x: [(x.shape[3], x.shape[2], 3)],
         ),
-        Signature(
+        Mistake(
             "truncated",
             "cuts the fraction off, so most pixels come out too dark: round before the cast.",
             when=_right_inside(lambda v: math.floor(v * 255)),
         ),
-        Signature(
+        Mistake(
             "not-clamped",
             "lets values below 0 or above 1 through, which turn into wrong bytes: clamp to [0, 1] first.",
             when=_right_inside(lambda v: math.floor(v * 255 + 0.5)),
         ),
-        Signature(
+        Mistake(
             "not-multiplied",
             "gives only 0 and 1: multiply by 255 before the cast.",
             lambda x: _array_by_hand(x, lambda v: math.floor(min(max(v, 0), 1))),
             lambda x: _array_by_hand(x, lambda v: round(min(max(v, 0), 1))),
             lambda x: _array_by_hand(x, lambda v: min(max(v, 0), 1)),
         ),
-        Signature(
+        Mistake(
             "multiplied-twice",
             "is white nearly everywhere: it was multiplied by 255 twice.",
             lambda x: _array_by_hand(x, lambda v: math.floor(_byte(v * 255 * 255) + 0.5)),
             lambda x: _array_by_hand(x, lambda v: math.floor(_byte(_byte(v * 255) * 255) + 0.5)),
             lambda x: _array_by_hand(x, lambda v: _byte(math.floor(_byte(v * 255) + 0.5) * 255)),
         ),
-        Signature(
+        Mistake(
             "wrong-factor",
             "is multiplied by 256: 1 has to become 255, the largest byte.",
             lambda x: _array_by_hand(x, lambda v: math.floor(_byte(v * 256))),
             lambda x: _array_by_hand(x, lambda v: math.floor(_byte(v * 256) + 0.5)),
         ),
-        Signature("bgr", _BGR, lambda x: _array_by_hand(x)[..., ::-1]),
-        Signature(
+        Mistake("bgr", _BGR, lambda x: _array_by_hand(x)[..., ::-1]),
+        Mistake(
             "reshape-not-transpose",
             _RESHAPE,
             lambda x: _array_by_hand(x).transpose(2, 0, 1).reshape(*x.shape[2:], 3),
             lambda x: _array_by_hand(x).transpose(2, 1, 0).reshape(*x.shape[2:], 3),
         ),
-        Signature(
+        Mistake(
             "rescaled",
             "stretches each picture to its own darkest and lightest value: clamp to [0, 1] instead.",
             lambda x: ((x - x.min()) / (x.max() - x.min()) * 255)[0].permute(1, 2, 0).round().numpy(),

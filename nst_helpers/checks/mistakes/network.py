@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..functions import Spec
-from ..verdicts import Signature
+from ..functions import ExerciseSpec
+from ..verdicts import Mistake
 
 __all__ = ["DENORMALIZE", "NORMALIZE", "RECEPTIVE_FIELD"]
 
@@ -24,7 +24,7 @@ def _affine(turn: Callable[[Tensor, Tensor, Tensor], Tensor], order: int = 1) ->
     return lambda x: turn(x, _column(_MEAN[::order]), _column(_STD[::order]))
 
 
-def _by_channel(turn: Callable[[float, float, float], float]) -> Callable[[Tensor], Tensor]:
+def _by_channel(turn: Callable[[Tensor, float, float], Tensor]) -> Callable[[Tensor], Tensor]:
     def formula(x: Tensor) -> Tensor:
         return torch.stack([turn(x[:, c], _MEAN[c], _STD[c]) for c in range(3)], 1)
 
@@ -38,50 +38,48 @@ _ALIGN = (
 )
 _KEEP = "clamps the result: leave it alone, or the way back is lost."
 
-NORMALIZE = Spec(
+NORMALIZE = ExerciseSpec(
     arguments=("image",),
     cases=lambda g: [(torch.rand(s, generator=g),) for s in ((2, 3, 4, 5), (3, 3, 5, 2), (2, 3, 6, 4))],
-    oracles=(_by_channel(lambda v, m, s: (v - m) / s),),
+    references=(_by_channel(lambda v, m, s: (v - m) / s),),
     example=(torch.tensor([[[[0.5]], [[0.5]], [[0.5]]]]),),
     differentiable=(0,),
     symptoms=(_ALIGN,),
-    signatures=(
-        Signature(
+    mistakes=(
+        Mistake(
             "missing-normalisation",
             "gives the image back as it came: subtract the mean and divide by the std.",
             lambda x: x,
         ),
-        Signature(
+        Mistake(
             "normalised-twice",
             "normalises twice.",
             _affine(lambda x, m, s: ((x - m) / s - m) / s),
         ),
-        Signature("std-forgotten", "subtracts the mean but doesn't divide by the std.", _affine(lambda x, m, s: x - m)),
-        Signature(
-            "mean-forgotten", "divides by the std but doesn't subtract the mean.", _affine(lambda x, m, s: x / s)
-        ),
-        Signature(
+        Mistake("std-forgotten", "subtracts the mean but doesn't divide by the std.", _affine(lambda x, m, s: x - m)),
+        Mistake("mean-forgotten", "divides by the std but doesn't subtract the mean.", _affine(lambda x, m, s: x / s)),
+        Mistake(
             "wrong-order",
             "has the steps in the wrong order: subtract the mean first, and mind the brackets.",
             _affine(lambda x, m, s: x / s - m),
             _affine(lambda x, m, s: x - m / s),
         ),
-        Signature(
+        Mistake(
             "wrong-direction",
             "goes the other way: subtract the mean and divide, rather than multiply and add.",
             _affine(lambda x, m, s: x * s + m),
             _affine(lambda x, m, s: (x - m) * s),
             _affine(lambda x, m, s: (x + m) / s),
         ),
-        Signature("swapped", "has mean and std swapped.", _affine(lambda x, m, s: (x - s) / m)),
-        Signature(
+        Mistake("swapped", "has mean and std swapped.", _affine(lambda x, m, s: (x - s) / m)),
+        Mistake(
             "bgr",
             "uses the statistics in the order blue, green, red: these images are RGB.",
             _affine(lambda x, m, s: (x - m) / s, -1),
             lambda x: _affine(lambda y, m, s: (y - m) / s)(x).flip(1),
             lambda x: _affine(lambda y, m, s: (y - m) / s)(x.flip(1)),
         ),
-        Signature(
+        Mistake(
             "own-statistics",
             "uses the image's own mean and std: use ImageNet's, which the network was trained with.",
             *(
@@ -92,7 +90,7 @@ NORMALIZE = Spec(
                 for keep in (0, 1)
             ),
         ),
-        Signature(
+        Mistake(
             "other-statistics",
             "uses other numbers than ImageNet's mean (0.485, 0.456, 0.406) and std (0.229, 0.224, 0.225).",
             lambda x: x * 2 - 1,
@@ -104,7 +102,7 @@ NORMALIZE = Spec(
             _affine(lambda x, m, s: (x - m) / s**2),
             _affine(lambda x, m, s: (x - m) / s**0.5),
         ),
-        Signature(
+        Mistake(
             "clamped",
             _KEEP,
             _affine(lambda x, m, s: ((x - m) / s).clamp(0, 1)),
@@ -113,44 +111,40 @@ NORMALIZE = Spec(
     ),
 )
 
-DENORMALIZE = Spec(
+DENORMALIZE = ExerciseSpec(
     arguments=("x",),
     cases=lambda g: [(torch.randn(s, generator=g) * 1.5,) for s in ((2, 3, 4, 5), (3, 3, 5, 2), (2, 3, 6, 4))],
-    oracles=(_by_channel(lambda v, m, s: v * s + m),),
+    references=(_by_channel(lambda v, m, s: v * s + m),),
     example=(torch.tensor([[[[1.0]], [[1.0]], [[0.0]]]]),),
     differentiable=(0,),
     symptoms=(_ALIGN,),
-    signatures=(
-        Signature(
-            "missing-denormalisation", "gives back what came: multiply by the std and add the mean.", lambda x: x
-        ),
-        Signature(
+    mistakes=(
+        Mistake("missing-denormalisation", "gives back what came: multiply by the std and add the mean.", lambda x: x),
+        Mistake(
             "wrong-direction",
             "normalises once more: multiply by the std, then add the mean.",
             _affine(lambda x, m, s: (x - m) / s),
         ),
-        Signature("mean-subtracted", "subtracts the mean: add it, after the std.", _affine(lambda x, m, s: x * s - m)),
-        Signature("std-divided", "divides by the std: multiply by it.", _affine(lambda x, m, s: x / s + m)),
-        Signature(
-            "denormalised-twice", "undoes the normalisation twice.", _affine(lambda x, m, s: (x * s + m) * s + m)
-        ),
-        Signature("std-forgotten", "adds the mean but doesn't multiply by the std.", _affine(lambda x, m, s: x + m)),
-        Signature("mean-forgotten", "multiplies by the std but doesn't add the mean.", _affine(lambda x, m, s: x * s)),
-        Signature(
+        Mistake("mean-subtracted", "subtracts the mean: add it, after the std.", _affine(lambda x, m, s: x * s - m)),
+        Mistake("std-divided", "divides by the std: multiply by it.", _affine(lambda x, m, s: x / s + m)),
+        Mistake("denormalised-twice", "undoes the normalisation twice.", _affine(lambda x, m, s: (x * s + m) * s + m)),
+        Mistake("std-forgotten", "adds the mean but doesn't multiply by the std.", _affine(lambda x, m, s: x + m)),
+        Mistake("mean-forgotten", "multiplies by the std but doesn't add the mean.", _affine(lambda x, m, s: x * s)),
+        Mistake(
             "wrong-order",
             "has the steps in the wrong order: multiply by the std first, then add the mean.",
             _affine(lambda x, m, s: (x + m) * s),
         ),
-        Signature("swapped", "has mean and std swapped.", _affine(lambda x, m, s: x * m + s)),
-        Signature(
+        Mistake("swapped", "has mean and std swapped.", _affine(lambda x, m, s: x * m + s)),
+        Mistake(
             "bgr",
             "uses the statistics in the order blue, green, red: these images are RGB.",
             _affine(lambda x, m, s: x * s + m, -1),
             lambda x: _affine(lambda y, m, s: y * s + m)(x).flip(1),
             lambda x: _affine(lambda y, m, s: y * s + m)(x.flip(1)),
         ),
-        Signature("clamped", _KEEP.replace("back", "there"), _affine(lambda x, m, s: (x * s + m).clamp(0, 1))),
-        Signature(
+        Mistake("clamped", _KEEP.replace("back", "there"), _affine(lambda x, m, s: (x * s + m).clamp(0, 1))),
+        Mistake(
             "other-statistics",
             "uses other numbers than ImageNet's mean (0.485, 0.456, 0.406) and std (0.229, 0.224, 0.225).",
             lambda x: (x + 1) / 2,
@@ -171,7 +165,7 @@ def _layers(*blocks: int, last: str = "") -> list[str]:
     return names[: names.index(last) + 1] if last else names
 
 
-def _reach(names: list[str]) -> int:
+def _receptive_field(names: list[str]) -> int:
     """Walk one position of the last layer back to the pixels that it depends on."""
     left = right = 0
     for name in reversed(names):
@@ -212,7 +206,7 @@ def _field_doubled(names: list[str]) -> int:
     return field
 
 
-RECEPTIVE_FIELD = Spec(
+RECEPTIVE_FIELD = ExerciseSpec(
     scalar=True,
     arguments=("layer_names",),
     cases=lambda g: [
@@ -221,47 +215,47 @@ RECEPTIVE_FIELD = Spec(
         (_layers(1, 3, 2),),
         (_layers(*torch.randint(1, 4, (4,), generator=g).tolist(), last="relu4_1"),),
     ],
-    oracles=(_reach,),
+    references=(_receptive_field,),
     example=(["conv1_1", "relu1_1", "pool1", "conv2_1"],),
     kind="number",
-    signatures=(
-        Signature(
+    mistakes=(
+        Mistake(
             "stride-forgotten",
             "grows by the same amount in every block: after a pooling each step is twice as many pixels.",
             _walk(double=False),
             _walk(double=False, pool=0),
         ),
-        Signature("pool-forgotten", "leaves out that a pooling itself sees one step more.", _walk(pool=0)),
-        Signature(
+        Mistake("pool-forgotten", "leaves out that a pooling itself sees one step more.", _walk(pool=0)),
+        Mistake(
             "kernel-whole",
             "adds the whole kernel: a 3 x 3 convolution adds 2 steps, a 2 x 2 pooling adds 1.",
             _walk(conv=3),
             _walk(conv=3, pool=2),
             _walk(conv=3, pool=0),
         ),
-        Signature("one-side-only", "adds 1 for a convolution: it reaches out by 1 on both sides.", _walk(conv=1)),
-        Signature(
+        Mistake("one-side-only", "adds 1 for a convolution: it reaches out by 1 on both sides.", _walk(conv=1)),
+        Mistake(
             "pool-too-wide",
             "adds two steps for a pooling: add one, of the size before the pooling, and double the step then.",
             _walk(pool=2),
         ),
-        Signature(
+        Mistake(
             "wrong-start",
             "starts at another number than 1: before the first layer, a position sees its own pixel.",
             _walk(start=0),
             _walk(start=2),
             _walk(start=3),
         ),
-        Signature(
+        Mistake(
             "relu-counted", "counts the ReLUs: they see one position and add nothing.", _walk(relu=1), _walk(relu=2)
         ),
-        Signature("last-layer-forgotten", "stops before the last layer: it counts, too.", _walk(drop=1)),
-        Signature(
+        Mistake("last-layer-forgotten", "stops before the last layer: it counts, too.", _walk(drop=1)),
+        Mistake(
             "area",
             "gives the number of pixels: the side of the square is wanted.",
-            lambda names: _reach(names) ** 2,
+            lambda names: _receptive_field(names) ** 2,
         ),
-        Signature(
+        Mistake(
             "field-doubled",
             "doubles the field at a pooling: the step doubles, and the field grows by one step.",
             _field_doubled,
