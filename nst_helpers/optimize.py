@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,21 +15,18 @@ from torch import Tensor
 
 from .accel.allocator import give_back, kept_memory
 from .accel.devices import prepare
-from .accel.tiling import TiledModel, build_tiled_model
 from .budget.estimate import TooLargeError, check_fits, ran_out, sizes_of
 from .budget.memory import has_room, is_out_of_memory
 from .encoders import Encoder, load_encoder
 from .engine.checkpoints import fingerprint, read_checkpoint, write_checkpoint
+from .engine.objective import build_objective
 from .engine.optimisation import HISTORY_SIZE, Evaluation, Optimisation
 from .engine.settings import Settings, first_image, plan
 from .images import check_image, resize, save_image
 from .losses import Convention
-from .model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, Weights, build_model
+from .model import CONTENT_LAYERS, STYLE_LAYERS, Weights
 
 __all__ = ["Result", "Settings", "Step", "iterate", "stylize"]
-
-# "reduce-overhead" captures the compiled kernels as one CUDA graph, forward and backward.
-COMPILER, COMPILER_MODE = "inductor", "reduce-overhead"
 
 
 @dataclass(frozen=True)
@@ -232,7 +228,7 @@ def _steps(
                 continue
             image = first_image(content, styles[0], settings, size) if image is None else resize(image, size)
             optimisation = Optimisation(
-                _build(encoder, content, styles, settings, size),
+                build_objective(encoder, content, styles, settings, size),
                 image,
                 optimizer=settings.optimizer,
                 lr=settings.lr,
@@ -257,29 +253,6 @@ def _steps(
                 give_back()
 
 
-def _build(
-    encoder: Encoder, content: Tensor, styles: list[Tensor], settings: Settings, size: tuple[int, int]
-) -> StyleModel | TiledModel:
-    """The model at one scale, whole or in tiles."""
-    tiled = settings.in_tiles(size)
-    build = functools.partial(build_tiled_model, tile=settings.tile) if tiled else build_model
-    factor = size[0] / content.shape[-2]
-    model = build(
-        encoder,
-        resize(content, size),
-        [_scaled(s, factor) for s in styles],
-        content_layers=settings.content_layers,
-        style_layers=settings.style_layers,
-        layer_weights=settings.layer_weights,
-        style_mix=settings.style_mix,
-        convention=settings.convention,
-        tv_kind=settings.tv_kind,
-    )
-    if settings.compiled and not tiled:
-        model.compile(backend=COMPILER, mode=COMPILER_MODE if content.device.type == "cuda" else None)
-    return model
-
-
 def numbered(path: str | Path, step: int) -> Path:
     """The path with the step in its name.
 
@@ -292,8 +265,3 @@ def numbered(path: str | Path, step: int) -> Path:
 
 def _list(style: Tensor | Sequence[Tensor]) -> list[Tensor]:
     return [style] if isinstance(style, Tensor) else list(style)
-
-
-def _scaled(image: Tensor, factor: float) -> Tensor:
-    h, w = image.shape[-2:]
-    return resize(image, (max(1, round(h * factor)), max(1, round(w * factor))))

@@ -382,7 +382,7 @@ def test_tiles_give_the_same_picture(optimizer):
 
 
 def test_only_scales_larger_than_the_tile_are_tiled(monkeypatch):
-    sizes, home = [], importlib.import_module("nst_helpers.optimize")
+    sizes, home = [], importlib.import_module("nst_helpers.engine.objective")
     build = home.build_tiled_model
 
     def seen(encoder, content, *args, **options):
@@ -459,7 +459,7 @@ def test_a_compiled_evaluation_is_one_graph_with_the_same_result(optimizer, monk
         graphs.append(graph)
         return graph.forward
 
-    monkeypatch.setattr("nst_helpers.optimize.COMPILER", watched)
+    monkeypatch.setattr("nst_helpers.engine.objective.COMPILER", watched)
     content, style = (load_sample(name, size=(48, 64), crop=True) for name in ("temple", "wave"))
     options = {"encoder": "mini", "steps": 5, "precision": "float32", "device": "cpu", "optimizer": optimizer}
     torch._dynamo.reset()
@@ -473,7 +473,7 @@ def test_a_compiled_evaluation_is_one_graph_with_the_same_result(optimizer, monk
 
 
 def test_tiles_are_not_compiled(monkeypatch):
-    monkeypatch.setattr("nst_helpers.optimize.COMPILER", "no such compiler")
+    monkeypatch.setattr("nst_helpers.engine.objective.COMPILER", "no such compiler")
     content = load_sample("temple", size=(64, 96), crop=True)
     stylize(content, content, steps=1, compiled=True, tile=48, precision="float32", device="cpu")
 

@@ -11,18 +11,17 @@ import math
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from ..accel.allocator import MMAP, kept_memory
 from ..accel.tile_grid import Network
-from ..accel.tiling import build_tiled_model
 from ..encoders import Encoder
+from ..engine.objective import build_objective
 from ..engine.optimisation import Optimisation
 from ..engine.settings import Settings
-from ..model import build_model
 
 __all__ = [
     "Rates",
@@ -82,14 +81,7 @@ def _measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
     for side in sides:
         image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(like)
         start = _now(like)
-        model = build_model(
-            encoder,
-            image if settings.content_layers else None,
-            image.flip(-1) if settings.style_layers else None,
-            content_layers=settings.content_layers,
-            style_layers=settings.style_layers,
-            tv_kind=settings.tv_kind,
-        )
+        model = build_objective(encoder, image, [image.flip(-1)], _measured(settings, tile=None))
         builds[side] = _now(like) - start
         models.append(model)
         images.append(image.requires_grad_())
@@ -112,6 +104,11 @@ def _measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
     fixed, pixel = _line(*((side**2, statistics.median(times[side])) for side in sides))
     first = max(0.0, firsts[sides[0]] - statistics.median(times[sides[0]]))
     _known[_key(encoder, settings)] = Rates(fixed, pixel, *_line(*((side**2, builds[side]) for side in sides)), first)
+
+
+def _measured(settings: Settings, *, tile: int | None) -> Settings:
+    """The settings as they are timed: with one style picture, and without waiting for a compiler."""
+    return replace(settings, tile=tile, layer_weights=None, style_mix=None, convention="relative", compiled=False)
 
 
 def _key(encoder: Encoder, settings: Settings) -> str:
@@ -215,15 +212,7 @@ def _tiles_cost(encoder: Encoder, settings: Settings, tile: int) -> float:
         while tile >= 2 * SMALLEST and 3 * 2 * seconds(tile) > TILES_BUDGET:
             tile //= 2
         image = torch.rand(1, 3, tile, 2 * tile, generator=torch.Generator().manual_seed(0)).to(like)
-        model = build_tiled_model(
-            encoder,
-            image if settings.content_layers else None,
-            image.flip(-1) if settings.style_layers else None,
-            tile=tile,
-            content_layers=settings.content_layers,
-            style_layers=settings.style_layers,
-            tv_kind=settings.tv_kind,
-        )
+        model = build_objective(encoder, image, [image.flip(-1)], _measured(settings, tile=tile))
         image, times = image.requires_grad_(), []
         for _ in range(2):
             start = _now(like)

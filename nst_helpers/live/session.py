@@ -17,12 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..accel.tiling import TiledModel
 from ..encoders import Encoder
+from ..engine.objective import build_objective
 from ..engine.optimisation import LEARNING_RATES, Evaluation, Optimisation
 from ..engine.settings import INITS, Settings, first_image
 from ..errors import ImageError
 from ..images import resize
-from ..model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, Weights, build_model
+from ..model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, Weights
 from .state import Knobs, Lens, Picture, Snapshot, Source, Way, as_picture, losses_of
 
 __all__ = ["Snapshot", "StyleSession"]
@@ -255,17 +257,12 @@ class StyleSession:
         finally:
             self._lock.release()
 
-    def _build(self, knobs: Knobs, content: Picture, style: Picture) -> StyleModel:
+    def _build(self, knobs: Knobs, content: Picture, style: Picture) -> StyleModel | TiledModel:
         encoder = self._lens.encoder(knobs.encoder)
         like = encoder.normalize.mean
-        return build_model(
-            encoder,
-            resize(content.image, knobs.size).to(like),
-            resize(style.image, knobs.size).to(like),
-            layer_weights=knobs.layer_weights,
-            convention=self._convention,
-            **self._layers,
-        )
+        pictures = (resize(picture.image, knobs.size).to(like) for picture in (content, style))
+        chosen = Settings(layer_weights=knobs.layer_weights, convention=self._convention, **self._layers)
+        return build_objective(encoder, next(pictures), list(pictures), chosen)
 
     def _begin(self, init: str, seed: int) -> None:
         if init not in INITS:

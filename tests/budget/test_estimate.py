@@ -194,10 +194,10 @@ def test_the_calibration_comes_in_pieces_of_an_evaluation_and_leaves_nothing_to_
 
 def test_tiles_are_timed_once_and_small_ones_for_a_slow_machine(monkeypatch):
     from nst_helpers.budget import calibration as calibrate
+    from nst_helpers.engine import objective
 
-    built = []
-    build = calibrate.build_tiled_model
-    monkeypatch.setattr(calibrate, "build_tiled_model", lambda *a, **k: built.append(k["tile"]) or build(*a, **k))
+    built, build = [], objective.build_tiled_model
+    monkeypatch.setattr(objective, "build_tiled_model", lambda *a, **k: built.append(k["tile"]) or build(*a, **k))
     monkeypatch.setattr(calibrate, "_tiles_known", {})
     # Six times the work of 512 x 256 pixels and a half more is within three seconds, or far from it.
     for pixel, tiles in ((1e-6, [256]), (1e-5, [128]), (1e-3, [64])):

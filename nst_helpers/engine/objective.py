@@ -1,0 +1,67 @@
+"""The objective of a run: pictures and settings to the model whose `total_loss` an optimisation lowers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..accel.tiling import TiledModel, build_tiled_model
+from ..encoders import Encoder
+from ..images import resize
+from ..model import StyleModel, build_model
+from .settings import Settings
+
+__all__ = ["build_objective"]
+
+# "reduce-overhead" captures the compiled kernels as one CUDA graph, forward and backward.
+COMPILER, COMPILER_MODE = "inductor", "reduce-overhead"
+
+
+def build_objective(
+    encoder: Encoder,
+    content: Tensor,
+    styles: Sequence[Tensor],
+    settings: Settings,
+    size: tuple[int, int] | None = None,
+) -> StyleModel | TiledModel:
+    """The model of a prepared encoder for one scale: whole, compiled or in tiles, as the settings say.
+
+    `content` (1, 3, H, W) is brought to `size`, a height and width, and each style picture is scaled by the same
+    factor; without a size both stay as they are. This is the one place where a run, a live session and the
+    calibration build what they evaluate.
+
+    Raises what `build_model` raises.
+
+    >>> import torch
+    >>> from nst_helpers.encoders import Spec
+    >>> picture, layers = torch.rand(1, 3, 32, 48), {"content_layers": ["relu2_1"], "style_layers": ["relu1_1"]}
+    >>> model = build_objective(Encoder(Spec("toy", ((4,), (8,)))), picture, [picture], Settings(**layers), (16, 24))
+    >>> model.content_losses["relu2_1"].target.shape
+    torch.Size([1, 8, 8, 12])
+    """
+    if size is not None:
+        factor = size[0] / content.shape[-2]
+        content, styles = resize(content, size), [_scaled(style, factor) for style in styles]
+    tiled = settings.in_tiles((content.shape[-2], content.shape[-1]))
+    build = functools.partial(build_tiled_model, tile=settings.tile) if tiled else build_model
+    model = build(
+        encoder,
+        content,
+        list(styles),
+        content_layers=settings.content_layers,
+        style_layers=settings.style_layers,
+        layer_weights=settings.layer_weights,
+        style_mix=settings.style_mix,
+        convention=settings.convention,
+        tv_kind=settings.tv_kind,
+    )
+    if settings.compiled and not tiled:
+        model.compile(backend=COMPILER, mode=COMPILER_MODE if encoder.normalize.mean.is_cuda else None)
+    return model
+
+
+def _scaled(image: Tensor, factor: float) -> Tensor:
+    h, w = image.shape[-2:]
+    return resize(image, (max(1, round(h * factor)), max(1, round(w * factor))))
