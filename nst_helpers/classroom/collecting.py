@@ -68,7 +68,7 @@ def _walk(place: Path, notes: list[str]) -> Iterator[tuple[str, bytes, float]]:
         # An archive of one folder that holds all the students', unless that one is a student's own.
         wrapped = parts and len({p[0] for p in parts}) == 1 and all(len(p) > 2 for p in parts)
         if wrapped and (len({p[1] for p in parts}) > 1 or place.name.startswith(parts[0][0])):
-            entries = [(str(PurePosixPath(*PurePosixPath(path).parts[1:])), *rest) for path, *rest in entries]
+            entries = [(str(PurePosixPath(*PurePosixPath(path).parts[1:])), data, when) for path, data, when in entries]
         yield from entries
         return
     for path in sorted(place.rglob("*")):
@@ -102,7 +102,8 @@ def _unpack(content: bytes, name: str, notes: list[str]) -> Iterator[tuple[str, 
                     if member.size > _LARGEST:
                         notes.append(f"{name}: {member.name} in it is larger than 20 MB, so it was not read.")
                         continue
-                    yield member.name.removeprefix("./"), packed.extractfile(member).read(), float(member.mtime)
+                    if file := packed.extractfile(member):
+                        yield member.name.removeprefix("./"), file.read(), float(member.mtime)
     except (zipfile.BadZipFile, tarfile.TarError, RuntimeError, EOFError, OSError, NotImplementedError) as error:
         notes.append(f"{name}: a broken archive that can't be opened ({type(error).__name__}).")
 

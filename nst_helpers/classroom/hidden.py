@@ -21,7 +21,7 @@ from ..checks.mistakes.images import TO_ARRAY, TO_TENSOR
 from ..checks.mistakes.losses import CONTENT, GRAM, STYLE, gram, relative, relative_each
 from ..checks.mistakes.network import DENORMALIZE, NORMALIZE, RECEPTIVE_FIELD
 from ..checks.mistakes.totals import CONVERT, TOTAL, TV
-from ..checks.verdicts import Examination, Verdict, as_tensor, assess, close, copy_of, kind_of, value_of
+from ..checks.verdicts import Examination, MistakeFound, Verdict, as_tensor, assess, close, copy_of, kind_of, value_of
 from .integrity import own_work
 
 __all__ = ["HIDDEN", "inspect", "prove"]
@@ -187,28 +187,29 @@ def _layer(examination: Examination, pairs: Iterable[tuple[Tensor, Tensor]], ref
         )
         examination.require(torch.equal(out, x), "changes-features", "returns other features than came.")
         loss = getattr(layer, "loss", None)
-        examination.require(
-            isinstance(loss, Tensor) and loss.numel() == 1, "no-loss", "keeps no loss that is one number."
-        )
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise MistakeFound("no-loss", "keeps no loss that is one number.")
         fits = [o for o in references if close(loss.reshape(()), o(x.double(), target.double()))]
         shapes = f"features {tuple(x.shape)} and a target {tuple(target.shape)}"
         examination.require(bool(fits), "wrong-values", f"keeps another loss than the relative one, for {shapes}.")
         examination.require(loss.requires_grad, "detached", "has a loss that is cut off from the features.")
         (loss + 0 * out.sum()).backward()
-        examination.require(bool(given.grad.any()), "detached", "sends no gradient to the features.")
+        examination.require(
+            given.grad is not None and bool(given.grad.any()), "detached", "sends no gradient to the features."
+        )
 
 
 def _content_layer(examination: Examination, g: torch.Generator) -> None:
     shapes = ((3, 2, 6, 3), (1, 5, 2, 9), (3, 4, 1, 5))
-    _layer(
-        examination, [tuple(torch.randn(s, generator=g) + 0.6 for _ in "xt") for s in shapes], (relative_each, relative)
-    )
+    pairs = [(torch.randn(s, generator=g) + 0.6, torch.randn(s, generator=g) + 0.6) for s in shapes]
+    _layer(examination, pairs, (relative_each, relative))
 
 
 def _style_layer(examination: Examination, g: torch.Generator) -> None:
     shapes = (((1, 4, 6, 3), (1, 4, 2, 9)), ((3, 2, 3, 5), (3, 2, 7, 4)), ((1, 3, 5, 5), (1, 3, 4, 4)))
     references = [lambda x, t, loss=loss: loss(gram(x), gram(t)) for loss in (relative_each, relative)]
-    _layer(examination, [tuple(torch.randn(s, generator=g) + 0.6 for s in pair) for pair in shapes], references)
+    pairs = [(torch.randn(a, generator=g) + 0.6, torch.randn(b, generator=g) + 0.6) for a, b in shapes]
+    _layer(examination, pairs, references)
 
 
 def _closure(examination: Examination, g: torch.Generator) -> None:

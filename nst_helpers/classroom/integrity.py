@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import pkgutil
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -99,10 +99,10 @@ class Snapshot:
         for function, kept in self._codes.items():
             if _code(function) != kept:
                 function.__code__, function.__defaults__, function.__kwdefaults__ = kept
-        for _, table, kept in self._tables:
-            if table != kept:
+        for _, table, noted in self._tables:
+            if table != noted:
                 table.clear()
-                table.update(kept)
+                table.update(noted)
 
 
 _GONE = object()
@@ -156,7 +156,7 @@ def own_work(name: str) -> Iterator[list[Verdict]]:
             found.append(Verdict(name, False, told, "package-function"))
 
 
-def _functions_of(part: Callable | type) -> list[types.FunctionType]:
+def _functions_of(part: Any) -> list[types.FunctionType]:
     if isinstance(part, type):
         # `__init__` has a cell for super(), so it can't take the other code; forward is enough: no loss without it.
         return [vars(part)["forward"]]

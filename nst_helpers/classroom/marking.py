@@ -52,7 +52,7 @@ def mark(
     waiting, prepared = {}, {}
     for hand_in in handed_in:
         place = folder / f"{slug_of(hand_in.student)}.json"
-        wanted = again is True or (bool(again) and hand_in.student in again)
+        wanted = again is True or (isinstance(again, set) and hand_in.student in again)
         if place.is_file() and not wanted:
             stored = json.loads(place.read_text())
             if stored["fingerprint"] != _fingerprint(hand_in):
@@ -127,7 +127,7 @@ def _lessons(course: Course, student: str) -> list[matching.Lesson]:
             cell["source"] = "".join(cell["source"])
         asked = tuple(q for q in course.questions if q.notebook == name)
         by_id = {c["metadata"].get("nbgrader", {}).get("grade_id"): c["source"] for c in released["cells"]}
-        tests = {}
+        tests: dict[str, tuple[str, ...]] = {}
         for q in (q for q in asked if not q.written):
             call = f"checks.check_{q.name}({q.symbol})"
             tests[q.test_id] = (by_id[q.test_id], call, f"nst.{call}", f"{call}.require()", f"nst.{call}.require()")
@@ -162,7 +162,7 @@ def _points(question: Question, raw: dict[str, Any]) -> tuple[float, str]:
         return 0.0, _whole(raw)
     share, reason = verdict["share"], verdict["sentence"] if verdict["share"] < 1 else ""
     score = graded["scores"].get(question.test_id) if graded and not graded["log"] else None
-    if score is not None and score / question.points < share:
+    if graded and score is not None and score / question.points < share:
         share = score / question.points
         error = graded["errors"].get(question.test_id, "nbgrader's run of the notebook did not agree")
         reason = error.removeprefix("AssertionError: ")
@@ -174,14 +174,16 @@ def _whole(raw: dict[str, Any]) -> str:
         "time": "The notebook as a whole took too long and was stopped.",
         "memory": "The notebook as a whole took too much memory and was stopped.",
     }
-    return told.get(raw.get("accident"), "The notebook could not be run: look at it by hand.")
+    return told.get(str(raw.get("accident")), "The notebook could not be run: look at it by hand.")
 
 
 def _result(
     course: Course, hand_in: HandIn, found: dict[str, Any], raw: dict[str, Any], *, lenient: bool
 ) -> dict[str, Any]:
     """Everything that is kept of one student; a row for each question."""
-    rows, accidents, tests = [], [], {}
+    rows: list[dict[str, Any]] = []
+    accidents: list[str] = []
+    tests: dict[str, str] = {}
     for mended in found["mended"].values():
         tests |= mended.tests
     for question in course.questions:
@@ -241,7 +243,7 @@ def _answers(mended: dict[str, matching.Mended], course: Course | None) -> dict[
 
 
 def _here(jobs: int) -> Runner:
-    """Runs bundles in this many fork_servers at a time."""
+    """Runs bundles in this many fork servers at a time."""
 
     def run(bundles: dict[str, dict]) -> Iterator[tuple[str, dict]]:
         pool = ThreadPoolExecutor(max(1, min(jobs, len(bundles))))

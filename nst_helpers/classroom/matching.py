@@ -232,7 +232,7 @@ def _meddles(source: str) -> bool:
     roots = {"nst", "checks", "nst_helpers", "torch", "np", "numpy", "builtins", "hidden", "nn", "F"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del)):
-            root = node
+            root: ast.expr = node
             while isinstance(root, ast.Attribute):
                 root = root.value
             if isinstance(root, ast.Name) and (root.id in roots or root.id.startswith("nst")):
@@ -258,8 +258,10 @@ def _normal(source: str) -> str:
 
 def _added(cell: dict, number: int) -> dict:
     source = "\n".join(line for line in cell["source"].splitlines() if not re.match(r"\s*[!%]\s*pip\b", line))
-    base = {"cell_type": "code", "execution_count": None, "id": f"added-{number}", "metadata": {}, "outputs": []}
-    return {**base, "source": source}
+    return {
+        "cell_type": "code", "execution_count": None, "id": f"added-{number}", "metadata": {}, "outputs": [],
+        "source": source,
+    }  # fmt: skip
 
 
 def _grade_id(cell: dict) -> str:

@@ -39,7 +39,7 @@ def make_bundle(
 
 
 def run_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
-    """Mark one hand-in in a fork_server of its own; whatever the student's code does, this returns.
+    """Mark one hand-in in a fork server of its own; whatever the student's code does, this returns.
 
     Gives `accident` ("time", "memory", "broken" or None), `verdicts`, `stopped`, `nbgrader`, and `autograded`, the
     notebooks as nbgrader left them.
@@ -77,13 +77,14 @@ def _ask(request: dict) -> str | None:
         fork_server = _idle.get_nowait()
     except queue.Empty:
         fork_server = _start()
+    assert fork_server.stdin and fork_server.stdout  # both are pipes
     try:
         fork_server.stdin.write(json.dumps(request) + "\n")
         fork_server.stdin.flush()
         line = fork_server.stdout.readline()
     except OSError:
         line = ""
-    if not line:  # the fork_server itself was killed; the next hand-in gets a new one
+    if not line:  # the fork server itself was killed; the next hand-in gets a new one
         return "broken"
     _idle.put(fork_server)
     return json.loads(line)["accident"]
@@ -103,6 +104,7 @@ def _start() -> subprocess.Popen:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
         )
         _all.append(fork_server)
+        assert fork_server.stdout
         if not fork_server.stdout.readline():
             errors.seek(0)
             told = errors.read().decode(errors="replace").strip().splitlines()
@@ -111,7 +113,7 @@ def _start() -> subprocess.Popen:
 
 
 def stop_fork_servers() -> None:
-    """End every fork_server that this process has started."""
+    """End every fork server that this process has started."""
     while _all:
         fork_server = _all.pop()
         # Killed first: closing a pipe that another thread reads from would wait for that thread.
@@ -119,6 +121,7 @@ def stop_fork_servers() -> None:
         fork_server.wait()
         for pipe in (fork_server.stdin, fork_server.stdout):
             with contextlib.suppress(OSError):
-                pipe.close()
+                if pipe:
+                    pipe.close()
     while not _idle.empty():
         _idle.get_nowait()

@@ -54,6 +54,7 @@ def _body(function: Callable, stub: ast.FunctionDef) -> list[str]:
     lead += [
         f"{arg.arg} = {ast.unparse(value)}"
         for arg, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        if value is not None
     ]
     return _needs(function, node, set()) + lead + "\n".join(map(ast.unparse, body)).splitlines()
 
@@ -61,6 +62,7 @@ def _body(function: Callable, stub: ast.FunctionDef) -> list[str]:
 def _plain(function: Callable) -> ast.FunctionDef:
     """A function's syntax without docstring, annotations and comments."""
     node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(node, ast.FunctionDef)
     for inner in ast.walk(node):
         if isinstance(inner, ast.FunctionDef):
             inner.returns = None

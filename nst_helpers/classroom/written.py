@@ -9,6 +9,7 @@ import contextlib
 import io
 import re
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["WRITTEN", "Written", "numbers_in"]
 
@@ -35,7 +36,7 @@ class Written:
 
         from .. import checks, conventions
 
-        space = {"torch": torch, "nst": nst, "conventions": conventions}
+        space: dict[str, Any] = {"torch": torch, "nst": nst, "conventions": conventions}
         space |= {name: own for name, (_, own) in checks.CHECKS.items()}
         space |= {"SEED": seed, "CONTENT": content, "STYLE": style}
         printed = io.StringIO()
