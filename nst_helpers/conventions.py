@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PUBLISHED", "SCALE_255", "Setting", "convert_style_weight"]
+from .encoders import IMAGENET_STD
+
+__all__ = ["PUBLISHED", "SCALE_255", "PublishedWeights", "convert_style_weight"]
 
 # Inputs of 0-255 minus the mean are 255 times the mean of ImageNet's standard deviations larger than normalised ones.
-SCALE_255 = 255 * (0.229 + 0.224 + 0.225) / 3
+SCALE_255 = 255 * sum(IMAGENET_STD) / 3
 
 
 @dataclass(frozen=True)
-class Setting:
+class PublishedWeights:
     """One published choice of weights, and of the constants they go with.
 
     `input_scale` says how large the network's activations are (1 for ImageNet-normalised input; biases are left out of
@@ -56,30 +58,32 @@ class Setting:
 
 
 PUBLISHED = {
-    "pytorch_tutorial": Setting(
+    "pytorch_tutorial": PublishedWeights(
         "PyTorch tutorial", 1, 1e6, 1.0, "CHW", "mean", "1", "sum",
         "pytorch/tutorials, advanced_source/neural_style_tutorial.py",
     ),
-    "gatys_notebook": Setting(
+    "gatys_notebook": PublishedWeights(
         "Gatys' notebook", 1, 1e3, SCALE_255, "HW", "mean", "1/C^2", "sum",
         "leongatys/PytorchNeuralStyleTransfer, NeuralStyleTransfer.ipynb",
     ),
-    "gordicaleksa": Setting(
+    "gordicaleksa": PublishedWeights(
         "pytorch-neural-style-transfer", 1e5, 3e4, SCALE_255, "CHW", "sum", "1", "mean",
         "gordicaleksa/pytorch-neural-style-transfer, neural_style_transfer.py",
     ),
-    "neural_style_pt": Setting(
+    "neural_style_pt": PublishedWeights(
         "neural-style-pt", 5, 1e2, SCALE_255, "CHW", "mean", "1", "sum",
         "ProGamerGov/neural-style-pt, neural_style.py",
     ),
-    "d2l": Setting(
+    "d2l": PublishedWeights(
         "Dive into Deep Learning", 1, 1e4, 1.0, "CHW", "mean", "1", "sum",
         "d2l-ai/d2l-en, chapter_computer-vision/neural-style.md",
     ),
 }  # fmt: skip
 
 
-def convert_style_weight(weight: float, source: str | Setting, target: str | Setting, channels: int) -> float:
+def convert_style_weight(
+    weight: float, source: str | PublishedWeights, target: str | PublishedWeights, channels: int
+) -> float:
     """The style weight that gives under `target` what `weight` gives under `source`, for one layer of C channels.
 
     Both go with a content weight of 1: the two total losses then have gradients of the same direction. `source` and
@@ -93,14 +97,14 @@ def convert_style_weight(weight: float, source: str | Setting, target: str | Set
     >>> round(convert_style_weight(1.0, "gordicaleksa", "neural_style_pt", 64))
     4096
     """
-    a, b = get_setting(source), get_setting(target)
+    a, b = get_published(source), get_published(target)
     worth = weight * a.style_factor(channels) / a.input_scale**2
     return worth / (b.style_factor(channels) / b.input_scale**2)
 
 
-def get_setting(name: str | Setting) -> Setting:
+def get_published(name: str | PublishedWeights) -> PublishedWeights:
     """The published setting of that name; raises ValueError with the names there are."""
-    if isinstance(name, Setting):
+    if isinstance(name, PublishedWeights):
         return name
     if name not in PUBLISHED:
         hint = (

@@ -7,7 +7,6 @@ A network is built from a table of blocks, and every layer name is computed from
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,42 +15,58 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ImageError, LayerError, WeightsError
+from .pretrained.encoder_files import read_weights_and_fields
 from .pretrained.files import VGG16_BLOCKS, VGG19_BLOCKS, WIDTHS
 
-__all__ = ["HED", "VGG19", "Encoder", "Normalization", "Pool", "Spec", "load_encoder"]
+__all__ = [
+    "HED",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "VGG19",
+    "Architecture",
+    "Encoder",
+    "Normalization",
+    "Pool",
+    "load_encoder",
+]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of the training pictures, RGB in [0, 1]
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 MINI_FILE = Path(__file__).parent / "pretrained" / "weights" / "vgg19_mini.safetensors"
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What an encoder is made of: widths per block, input normalisation (RGB in [0, 1]) and pooling.
+class Architecture:
+    """What a network is built from: widths per block, input normalisation (RGB in [0, 1]) and pooling.
 
-    >>> Spec("toy", ((8, 8), (16,)), closes=False).layer_names
+    >>> Architecture("toy", ((8, 8), (16,)), final_pool=False).layer_names
     ('conv1_1', 'relu1_1', 'conv1_2', 'relu1_2', 'pool1', 'conv2_1', 'relu2_1')
     """
 
     name: str
     blocks: tuple[tuple[int, ...], ...]
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
     pool: str = "max"
     # What average pooling is multiplied by: the mean of the maximum of 2 x 2 activations over the mean of their
     # average, measured on photos, so that deeper layers see magnitudes like those they were trained on.
     pool_scale: float = 1.0
-    closes: bool = True  # whether the last block ends in a pooling layer
+    final_pool: bool = True  # whether the last block ends in a pooling layer
 
     @property
     def conv_names(self) -> tuple[str, ...]:
+        """The names of the convolutions, in order."""
         return tuple(f"conv{b}_{i}" for b, ws in enumerate(self.blocks, 1) for i in range(1, len(ws) + 1))
 
     @property
     def layer_names(self) -> tuple[str, ...]:
+        """Every layer's name, in order."""
         names: list[str] = []
         for b, widths in enumerate(self.blocks, 1):
             for i in range(1, len(widths) + 1):
                 names += [f"conv{b}_{i}", f"relu{b}_{i}"]
-            if b < len(self.blocks) or self.closes:
+            if b < len(self.blocks) or self.final_pool:
                 names.append(f"pool{b}")
         return tuple(names)
 
@@ -60,15 +75,15 @@ def _table(depths: Iterable[int]) -> tuple[tuple[int, ...], ...]:
     return tuple((width,) * depth for width, depth in zip(WIDTHS, depths, strict=True))
 
 
-VGG19 = Spec("vgg19", _table(VGG19_BLOCKS), pool_scale=1.7)
-HED = Spec(
+VGG19 = Architecture("vgg19", _table(VGG19_BLOCKS), pool_scale=1.7)
+HED = Architecture(
     "hed",
     _table(VGG16_BLOCKS),
     mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
     std=(1 / 255,) * 3,
     pool="avg",
     pool_scale=1.7,
-    closes=False,
+    final_pool=False,
 )
 
 
@@ -87,6 +102,16 @@ class Normalization(nn.Module):
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(tuple(std)).view(1, -1, 1, 1))
         self.output_dtype = dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images that come in have to be."""
+        return self.mean.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating point type of the images that come in; `output_dtype` is that of what goes out."""
+        return self.mean.dtype
 
     def forward(self, image: Tensor) -> Tensor:
         return ((image - self.mean) / self.std).to(self.output_dtype or image.dtype)
@@ -124,7 +149,7 @@ class Encoder(nn.Module):
 
     Raises LayerError for an unknown layer name and ImageError for an image that is too small or not (B, 3, H, W).
 
-    >>> encoder = Encoder(Spec("toy", ((4,), (8,))), seed=0)
+    >>> encoder = Encoder(Architecture("toy", ((4,), (8,))), seed=0)
     >>> features = encoder(torch.rand(2, 3, 20, 30), ["relu1_1", "conv2_1"])
     >>> {name: tuple(f.shape) for name, f in features.items()}
     {'relu1_1': (2, 4, 20, 30), 'conv2_1': (2, 8, 10, 15)}
@@ -135,46 +160,56 @@ class Encoder(nn.Module):
 
     def __init__(
         self,
-        spec: Spec,
+        architecture: Architecture,
         *,
         weights: Mapping[str, Tensor] | None = None,
         pool: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.spec, self.pool = spec, pool or spec.pool
-        self.normalize = Normalization(spec.mean, spec.std)
+        self.architecture, self.pool = architecture, pool or architecture.pool
+        self.normalize = Normalization(architecture.mean, architecture.std)
         layers: dict[str, nn.Module] = {}
         channels = 3
-        for b, widths in enumerate(spec.blocks, 1):
+        for b, widths in enumerate(architecture.blocks, 1):
             for i, width in enumerate(widths, 1):
                 layers[f"conv{b}_{i}"] = nn.Conv2d(channels, width, 3, padding=1, device="meta")
                 layers[f"relu{b}_{i}"] = nn.ReLU(inplace=False)
                 channels = width
-            if f"pool{b}" in spec.layer_names:
-                layers[f"pool{b}"] = Pool(self.pool, scale=spec.pool_scale if self.pool == "avg" else 1.0)
+            if f"pool{b}" in architecture.layer_names:
+                layers[f"pool{b}"] = Pool(self.pool, scale=architecture.pool_scale if self.pool == "avg" else 1.0)
         self.layers = nn.ModuleDict(layers)
         self._fill(_random_weights(self.layers, seed) if weights is None else weights)
         self.requires_grad_(False)
         self.eval()
 
     def _fill(self, weights: Mapping[str, Tensor]) -> None:
-        for name in self.spec.conv_names:
+        for name in self.architecture.conv_names:
             for part in ("weight", "bias"):
                 key, empty = f"{name}.{part}", getattr(self.layers[name], part)
                 if key not in weights:
-                    raise WeightsError(f"The weights for {self.spec.name} lack {key!r}: take a complete file.")
+                    raise WeightsError(f"The weights for {self.architecture.name} lack {key!r}: take a complete file.")
                 if weights[key].shape != empty.shape:
                     raise WeightsError(
-                        f"{key} has the shape {tuple(weights[key].shape)} but {self.spec.name} needs "
+                        f"{key} has the shape {tuple(weights[key].shape)} but {self.architecture.name} needs "
                         f"{tuple(empty.shape)}: the file belongs to another network."
                     )
                 setattr(self.layers[name], part, nn.Parameter(weights[key].float(), requires_grad=False))
 
     @property
+    def device(self) -> torch.device:
+        """Where the images that come in have to be."""
+        return self.normalize.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating point type of the images that come in; convolutions may work in a shorter one."""
+        return self.normalize.dtype
+
+    @property
     def layer_names(self) -> tuple[str, ...]:
         """Every layer's name, in order."""
-        return self.spec.layer_names
+        return self.architecture.layer_names
 
     def check_layers(self, layers: Iterable[str]) -> list[str]:
         """The names as a list, or a LayerError that says which names there are."""
@@ -182,7 +217,7 @@ class Encoder(nn.Module):
         unknown = [n for n in names if n not in self.layers]
         if unknown:
             raise LayerError(
-                f"{self.spec.name} has no layer {', '.join(map(repr, unknown))}: "
+                f"{self.architecture.name} has no layer {', '.join(map(repr, unknown))}: "
                 f"choose among {', '.join(self.layer_names)}."
             )
         return names
@@ -244,36 +279,26 @@ def load_encoder(
     if name == "vgg19":
         from .pretrained.vgg19 import resolve_vgg19
 
-        spec, weights = VGG19, resolve_vgg19()
+        architecture, weights = VGG19, resolve_vgg19()
     elif name == "hed":
         from .pretrained.vgg19 import read_hed
 
-        spec, weights = HED, read_hed()
+        architecture, weights = HED, read_hed()
         # The file's network reads BGR; flipping its first layer's input channels makes it read RGB.
         weights["conv1_1.weight"] = weights["conv1_1.weight"].flip(1)
     elif name == "mini":
-        spec, weights = read_encoder_file(MINI_FILE)
+        architecture, weights = read_encoder_file(MINI_FILE)
     elif Path(name).suffix == ".safetensors":
-        spec, weights = read_encoder_file(Path(name))
+        architecture, weights = read_encoder_file(Path(name))
     else:
         raise WeightsError(
             f"There is no encoder {str(name)!r}: use 'mini', 'vgg19', 'hed' or the path of a .safetensors file."
         )
-    encoder = Encoder(spec, weights=weights, pool=pool)
+    encoder = Encoder(architecture, weights=weights, pool=pool)
     return encoder if device is None else encoder.to(device)
 
 
-def read_encoder_file(path: Path) -> tuple[Spec, dict[str, Tensor]]:
-    """The spec and weights of an encoder file: safetensors with the spec as JSON in its metadata."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise WeightsError(f"There is no encoder file {path}: check the path, or use load_encoder('mini').")
-    try:
-        with safe_open(path, framework="pt") as file:
-            described = json.loads((file.metadata() or {})["spec"])
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise WeightsError(f"{path} is not an encoder file ({error}): make one with tools/make/make_mini.py.") from None
-    described["blocks"] = tuple(map(tuple, described["blocks"]))
-    return Spec(**described), weights
+def read_encoder_file(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
+    """The architecture and weights of an encoder file; raises WeightsError for any other file."""
+    fields, weights = read_weights_and_fields(path)
+    return Architecture(**fields), weights

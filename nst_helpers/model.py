@@ -88,7 +88,7 @@ class StyleModel(nn.Sequential):
     def _combine(self, layers: Iterable[ContentLoss | StyleLoss]) -> Tensor:
         layers = [layer for layer in layers if layer.weight]
         if not layers:
-            return torch.zeros((), device=self.normalize.mean.device)
+            return torch.zeros((), device=self.normalize.device)
         if layers[0].loss is None:
             raise LayerError("The model has no losses yet: call model(image) first.")
         return self.convention.combine([layer.loss for layer in layers], [layer.weight for layer in layers])
@@ -106,8 +106,8 @@ def style_targets(
     The squared distance to a mixed Gram matrix differs from the mean of the squared distances by a constant alone, so
     both have the same gradient.
 
-    >>> from nst_helpers.encoders import Spec
-    >>> encoder = Encoder(Spec("toy", ((4,),)))
+    >>> from nst_helpers.encoders import Architecture
+    >>> encoder = Encoder(Architecture("toy", ((4,),)))
     >>> style_targets(encoder, torch.rand(1, 3, 8, 8), ["relu1_1"])["relu1_1"].shape
     torch.Size([1, 4, 4])
     """
@@ -148,8 +148,8 @@ def build_model(
 
     Raises LayerError for an unknown layer or one that has a weight but no loss, ImageError for a picture too small.
 
-    >>> from nst_helpers.encoders import Spec
-    >>> encoder, image = Encoder(Spec("toy", ((4,), (8,)))), torch.rand(1, 3, 8, 8)
+    >>> from nst_helpers.encoders import Architecture
+    >>> encoder, image = Encoder(Architecture("toy", ((4,), (8,)))), torch.rand(1, 3, 8, 8)
     >>> model = build_model(encoder, image, image, content_layers=["relu2_1"], style_layers=["relu1_1"])
     >>> _ = model(image); print(*(name for name, _ in model.named_children()))
     tv normalize conv1_1 relu1_1 relu1_1_style pool1 conv2_1 relu2_1 relu2_1_content

@@ -129,9 +129,9 @@ def stylize(
     Raises ImageError, LayerError, WeightsError or ValueError in one sentence for what can't be used, and TooLargeError,
     before anything is allocated, where the run needs more memory than there is.
 
-    >>> from nst_helpers.encoders import Spec
+    >>> from nst_helpers.encoders import Architecture
     >>> picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    >>> result = stylize(picture, picture.flip(-1), encoder=Encoder(Spec("toy", ((8,), (8,)))), steps=3,
+    >>> result = stylize(picture, picture.flip(-1), encoder=Encoder(Architecture("toy", ((8,), (8,)))), steps=3,
     ...                  content_layers=["relu2_1"], style_layers=["relu1_1"], device="cpu")
     >>> result.image.shape, len(result.history), result.stopped
     (torch.Size([1, 3, 16, 16]), 3, 'finished')
@@ -186,9 +186,9 @@ def iterate(
 
     Takes a `Settings` or its fields as keywords.
 
-    >>> from nst_helpers.encoders import Spec
+    >>> from nst_helpers.encoders import Architecture
     >>> picture = torch.rand(1, 3, 16, 16)
-    >>> for step in iterate(picture, picture, encoder=Encoder(Spec("toy", ((8,),))), steps=2, device="cpu",
+    >>> for step in iterate(picture, picture, encoder=Encoder(Architecture("toy", ((8,),))), steps=2, device="cpu",
     ...                     content_layers=["conv1_1"], style_layers=["relu1_1"], init="noise"):
     ...     print(step.evaluation.step, tuple(step.image.shape))
     1 (1, 3, 16, 16)
@@ -217,8 +217,7 @@ def _steps(
     if settings.size is not None:
         content, *styles = (resize(image, size) for image, size in zip([content, *styles], sizes, strict=True))
     encoder = prepare(encoder, device=settings.device, precision=settings.precision)
-    like = encoder.normalize.mean
-    content, styles = content.to(like), [s.to(like) for s in styles]
+    content, *styles = (image.to(encoder.device, encoder.dtype) for image in [content, *styles])
     stages, started, image = plan(content, settings), time.perf_counter(), None
     # Who asks for tiles asks for less memory, and a heap that keeps large images has large holes.
     keeps = has_room(need, content.device) and not settings.in_tiles(stages[-1][0])

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nst_helpers.encoders import Encoder, Spec
+from nst_helpers.encoders import Architecture, Encoder
 
-TOY = Spec("toy", ((6, 6), (8,), (8,)), closes=False)
+TOY = Architecture("toy", ((6, 6), (8,), (8,)), final_pool=False)
 
 
 @pytest.fixture(autouse=True)

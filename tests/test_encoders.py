@@ -8,7 +8,7 @@ from conftest import TOY, noise
 from torch import nn
 
 from nst_helpers import ImageError, LayerError, WeightsError, load_encoder, load_sample
-from nst_helpers.encoders import HED, VGG19, Encoder, Normalization, Pool, Spec, read_encoder_file
+from nst_helpers.encoders import HED, VGG19, Architecture, Encoder, Normalization, Pool, read_encoder_file
 
 PAPER = "1_1 1_2 2_1 2_2 3_1 3_2 3_3 3_4 4_1 4_2 4_3 4_4 5_1 5_2 5_3 5_4"
 
@@ -102,7 +102,7 @@ def test_average_pooling_keeps_the_mean_magnitude_of_max_pooling():
     """On a photo, the scaled average of a trained network's activations is as large as their maximum, to a quarter."""
     photo, mini = load_sample("temple", size=192), load_encoder("mini")
     for block, features in enumerate(mini(photo, ["relu1_2", "relu2_2", "relu3_3", "relu4_3"]).values(), 1):
-        ratio = Pool("max")(features).mean() / Pool("avg", scale=mini.spec.pool_scale)(features).mean()
+        ratio = Pool("max")(features).mean() / Pool("avg", scale=mini.architecture.pool_scale)(features).mean()
         assert 0.75 < ratio < 1.25, block
 
 
@@ -114,7 +114,7 @@ def test_normalization_by_hand():
 
 def test_hed_convention_is_bgr_bytes_minus_the_caffe_mean():
     """Flipping the first filters and normalising RGB equals feeding BGR * 255 minus the mean."""
-    spec = Spec("small", ((5,),), mean=HED.mean, std=HED.std, closes=False)
+    spec = Architecture("small", ((5,),), mean=HED.mean, std=HED.std, final_pool=False)
     weight, bias = noise(5, 3, 3, 3, seed=1), noise(5, seed=2)
     encoder = Encoder(spec, weights={"conv1_1.weight": weight.flip(1), "conv1_1.bias": bias})
     image = noise(1, 3, 6, 7)
@@ -152,7 +152,7 @@ def test_wrong_or_missing_weights_are_named(tmp_path):
         Encoder(TOY, weights=weights)
     with pytest.raises(WeightsError, match="'vgg16'.*'mini', 'vgg19', 'hed'"):
         load_encoder("vgg16")
-    with pytest.raises(WeightsError, match="no encoder file"):
+    with pytest.raises(WeightsError, match="there is no file .*none.safetensors"):
         load_encoder(tmp_path / "none.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors here")
     with pytest.raises(WeightsError, match="not an encoder file"):

@@ -22,10 +22,10 @@ PACKAGE = ROOT / "nst_helpers"
 # of those that share a line none imports another. A file of the top level counts as a folder of its own.
 FLOORS = """
 errors
-io conventions
+io
 pretrained
 images encoders losses statistics
-samples model figures
+samples conventions model figures
 accel
 control fast
 engine

@@ -67,7 +67,7 @@ def choose_precision(encoder: Encoder, device: torch.device, precision: str = "a
         return getattr(torch, precision)
     if device.type != "cpu" or not has_bfloat16():
         return torch.float32
-    key = f"{encoder.spec.blocks} {encoder.pool} threads={torch.get_num_threads()} torch={torch.__version__}"
+    key = f"{encoder.architecture.blocks} {encoder.pool} threads={torch.get_num_threads()} torch={torch.__version__}"
     return torch.bfloat16 if _bfloat16_is_faster(key, encoder) else torch.float32
 
 
@@ -76,8 +76,9 @@ def prepare(encoder: Encoder, *, device: torch.device | str | None = None, preci
 
     Gram matrices and losses stay in float32 (see losses.py); a float64 encoder stays float64 throughout.
 
-    >>> from nst_helpers.encoders import Spec
-    >>> prepare(Encoder(Spec("toy", ((4,),))), device="cpu", precision="bfloat16").layers["conv1_1"].weight.dtype
+    >>> from nst_helpers.encoders import Architecture
+    >>> toy = prepare(Encoder(Architecture("toy", ((4,),))), device="cpu", precision="bfloat16")
+    >>> toy.layers["conv1_1"].weight.dtype
     torch.bfloat16
     """
     device = choose_device(device)

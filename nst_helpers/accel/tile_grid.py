@@ -87,8 +87,8 @@ class Segment:
 def segments_of(encoder: Encoder, layers: Sequence[str]) -> list[Segment]:
     """The encoder up to the deepest of the layers, cut after each pooling but the first.
 
-    >>> from nst_helpers.encoders import Spec
-    >>> encoder = Encoder(Spec("toy", ((4, 4), (8,), (8, 8), (8,))))
+    >>> from nst_helpers.encoders import Architecture
+    >>> encoder = Encoder(Architecture("toy", ((4, 4), (8,), (8, 8), (8,))))
     >>> [(part.layers[0][0], part.layers[-1][0], part.halo) for part in segments_of(encoder, ["relu4_1"])]
     [('normalize', 'pool2', 4), ('conv3_1', 'pool3', 2), ('conv4_1', 'relu4_1', 1)]
     """

@@ -210,15 +210,15 @@ def build_tiled_model(
 
     Raises what `build_model` raises, LayerError for a convention of one's own, ValueError for a tile under 32 pixels.
 
-    >>> from nst_helpers.encoders import Spec
-    >>> encoder, image = Encoder(Spec("toy", ((4,), (8,)))), torch.rand(1, 3, 70, 90)
+    >>> from nst_helpers.encoders import Architecture
+    >>> encoder, image = Encoder(Architecture("toy", ((4,), (8,)))), torch.rand(1, 3, 70, 90)
     >>> model = build_tiled_model(encoder, image, image, tile=32, content_layers=["relu2_1"], style_layers=["relu1_1"])
     >>> model(image); round(model.total_loss(tv_weight=0).item(), 6)
     0.0
     """
     styles = [style] if isinstance(style, Tensor) or style is None else list(style)
     # The untiled model of a tiny picture checks all that came, and knows layers, weights and conventions.
-    tiny = torch.zeros(1, 3, 64, 64).to(encoder.normalize.mean)
+    tiny = torch.zeros(1, 3, 64, 64).to(encoder.device, encoder.dtype)
     like = build_model(
         encoder,
         None if content is None else tiny,

@@ -74,30 +74,30 @@ def measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
 
 
 def _measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
-    like = encoder.normalize.mean
+    device = encoder.device
     pools = sum(name.startswith("pool") for name in encoder.layer_names)
     sides = (max(SMALL, 2**pools), max(LARGE, 2 ** (pools + 1)))
     models, images, builds, firsts, times = [], [], {}, {}, {side: [] for side in sides}
     for side in sides:
-        image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(like)
-        start = _now(like)
+        image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device, encoder.dtype)
+        start = _now(device)
         model = build_objective(encoder, image, [image.flip(-1)], _measured(settings, tile=None))
-        builds[side] = _now(like) - start
+        builds[side] = _now(device) - start
         models.append(model)
         images.append(image.requires_grad_())
         yield
-        start = _now(like)
+        start = _now(device)
         _evaluate(model, images[-1])
-        firsts[side] = _now(like) - start
+        firsts[side] = _now(device) - start
         yield
     for done in itertools.count():
         for side, model, image in zip(sides, models, images, strict=True):
             # The other side's evaluation left the packed weights in the order for its size.
             _evaluate(model, image)
             yield
-            before = _now(like)
+            before = _now(device)
             _evaluate(model, image)
-            times[side].append(_now(like) - before)
+            times[side].append(_now(device) - before)
             yield
         if done >= 1 and 2 * sum(map(sum, times.values())) > BUDGET:
             break
@@ -113,10 +113,8 @@ def _measured(settings: Settings, *, tile: int | None) -> Settings:
 
 def _key(encoder: Encoder, settings: Settings) -> str:
     weight = encoder.layers["conv1_1"].weight
-    # As text, since the spec of a file may hold lists.
-    return repr(
-        (encoder.spec, encoder.pool, weight.dtype, weight.device, torch.get_num_threads(), layers_used(settings))
-    )
+    place = weight.dtype, weight.device, torch.get_num_threads()
+    return repr((encoder.architecture, encoder.pool, *place, layers_used(settings)))
 
 
 def _line(small: tuple[int, float], large: tuple[int, float]) -> tuple[float, float]:
@@ -132,9 +130,9 @@ def _evaluate(model: nn.Module, image: Tensor) -> None:
     model.total_loss().backward()
 
 
-def _now(like: Tensor) -> float:
-    if like.device.type == "cuda":
-        torch.cuda.synchronize(like.device)
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
@@ -203,7 +201,7 @@ def _tiles_cost(encoder: Encoder, settings: Settings, tile: int) -> float:
     """The time of an evaluation in two tiles of that size, or of smaller ones where that is long, over its work's."""
     key = f"{_key(encoder, settings)} tile={tile}"
     if key not in _tiles_known:
-        rates, like = evaluation_rates(encoder, settings), encoder.normalize.mean
+        rates, device = evaluation_rates(encoder, settings), encoder.device
 
         def seconds(tile: int) -> float:
             return rates.fixed + rates.pixel * _work(encoder, settings, (tile, 2 * tile), tile) * 2 * tile**2
@@ -211,13 +209,13 @@ def _tiles_cost(encoder: Encoder, settings: Settings, tile: int) -> float:
         # Three evaluations, one of them building the model; tiles cost up to twice their work.
         while tile >= 2 * SMALLEST and 3 * 2 * seconds(tile) > TILES_BUDGET:
             tile //= 2
-        image = torch.rand(1, 3, tile, 2 * tile, generator=torch.Generator().manual_seed(0)).to(like)
+        image = torch.rand(1, 3, tile, 2 * tile, generator=torch.Generator().manual_seed(0)).to(device, encoder.dtype)
         model = build_objective(encoder, image, [image.flip(-1)], _measured(settings, tile=tile))
         image, times = image.requires_grad_(), []
         for _ in range(2):
-            start = _now(like)
+            start = _now(device)
             _evaluate(model, image)
-            times.append(_now(like) - start)
+            times.append(_now(device) - start)
         _tiles_known[key] = max(1.0, (min(times) - rates.fixed) / (seconds(tile) - rates.fixed))
     return _tiles_known[key]
 

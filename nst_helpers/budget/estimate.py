@@ -102,13 +102,13 @@ class Estimate:
 def estimate(content: Picture, style: Pictures, settings: Settings | None = None, **options: Any) -> Estimate:
     """Seconds and bytes that `stylize(content, style, **options)` will take on this machine, without running it.
 
-    Takes a `Settings` or its fields as keywords, as `iterate` does. A picture may be given by its height
-    and width alone. The first call for an encoder measures for about half a second, and for tiles of a new size up to
-    three seconds more; later ones remember. The machine's other work counts as it was while it measured.
+    Takes a `Settings` or its fields as keywords, as `iterate` does. A picture may be given by its height and width
+    alone. The first call for an encoder measures for about half a second, and for tiles of a new size up to three
+    seconds more; later ones remember. The machine's other work counts as it was while it measured.
 
-    >>> from nst_helpers.encoders import Spec
-    >>> one, two = (estimate((n, n), (64, 64), encoder=Encoder(Spec("toy", ((8,), (8,)))), steps=20, device="cpu",
-    ...                      content_layers=["relu2_1"], style_layers=["relu1_1"]) for n in (128, 256))
+    >>> from nst_helpers.encoders import Architecture
+    >>> toy, layers = Encoder(Architecture("toy", ((8,), (8,)))), {"content_layers": (), "style_layers": ("relu1_1",)}
+    >>> one, two = (estimate((n, n), (64, 64), encoder=toy, **layers) for n in (128, 256))
     >>> two.seconds > one.seconds, two.run_bytes > one.run_bytes, one.fits
     (True, True, True)
     """
@@ -149,8 +149,8 @@ def estimate(content: Picture, style: Pictures, settings: Settings | None = None
 def calibrating(settings: Settings) -> Iterator[None]:
     """Measure what `estimate` needs for these settings in short pieces, with room in between to answer others.
 
-    >>> from nst_helpers.encoders import Spec
-    >>> settings = Settings(encoder=Encoder(Spec("toy", ((8,),))), content_layers=[], style_layers=["relu1_1"])
+    >>> from nst_helpers.encoders import Architecture
+    >>> settings = Settings(encoder=Encoder(Architecture("toy", ((8,),))), content_layers=[], style_layers=["relu1_1"])
     >>> sum(1 for _ in calibrating(settings)) > 4, sum(1 for _ in calibrating(settings)) < 4
     (True, True)
     """

@@ -93,8 +93,8 @@ def untiled_bytes(
 ) -> int:
     """What evaluating an image of that size takes at its fullest, with `unit` bytes for a number of a feature map.
 
-    >>> from nst_helpers.encoders import Spec
-    >>> toy = Encoder(Spec("toy", ((8,), (8,))))
+    >>> from nst_helpers.encoders import Architecture
+    >>> toy = Encoder(Architecture("toy", ((8,), (8,))))
     >>> round(untiled_bytes(toy, (200, 200), ["relu2_1"], [], 4) / untiled_bytes(toy, (100, 100), ["relu2_1"], [], 4))
     4
     """

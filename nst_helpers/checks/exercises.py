@@ -132,7 +132,7 @@ __all__ += [check.__name__ for check, _ in CHECKS.values()]
 _PARTS: dict[str, tuple[Callable[..., Any], ...]] = {
     "content_loss": (losses._relative, losses._squares),
     "style_loss": (losses._relative, losses._squares),
-    "convert_style_weight": (conventions.Setting.style_factor,),
+    "convert_style_weight": (conventions.PublishedWeights.style_factor,),
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..encoders import IMAGENET_MEAN, IMAGENET_STD
 from ..losses import content_loss, gram_matrix, style_loss
 
 __all__ = [
@@ -26,9 +27,6 @@ __all__ = [
     "to_tensor",
     "total_loss",
 ]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def to_tensor(array: np.ndarray) -> Tensor:

@@ -20,7 +20,7 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 # Where the package's function chooses among conventions, the one that the lesson teaches.
 _TAUGHT: dict[str, Callable] = {"content_loss": losses._relative, "style_loss": losses._relative}
 # Part of the answer, though public; all else that is public is something the lesson has built before.
-_INLINED = (conventions.get_setting,)
+_INLINED = (conventions.get_published,)
 
 
 def solved(name: str, stub: str) -> str:

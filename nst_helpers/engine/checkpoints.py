@@ -45,7 +45,7 @@ def _word(value: Any) -> str:
     if isinstance(value, Tensor):
         return hashlib.sha256(value.detach().float().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
     if isinstance(value, Encoder):
-        return repr(value.spec.name)
+        return repr(value.architecture.name)
     if isinstance(value, (list, tuple)):
         return repr([_word(v) for v in value])
     if isinstance(value, dict):

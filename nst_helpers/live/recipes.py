@@ -68,8 +68,8 @@ def replay(
 
     Raises RecipeError for a recipe of another version, a picture that is missing or different, or another encoder.
 
-    >>> from nst_helpers.encoders import Spec
-    >>> a, toy = torch.rand(1, 3, 16, 16), Encoder(Spec("toy", ((8,),)))
+    >>> from nst_helpers.encoders import Architecture
+    >>> a, toy = torch.rand(1, 3, 16, 16), Encoder(Architecture("toy", ((8,),)))
     >>> session = StyleSession(a, a.flip(-1), encoder=toy, content_layers=["conv1_1"], style_layers=["relu1_1"])
     >>> _ = session.step(2), session.set(style_weight=3), session.step(2)
     >>> again = replay(session.recipe(), pictures=[a, a.flip(-1)], encoder=toy)
@@ -89,7 +89,7 @@ def replay(
         )
     start = dict(recipe["start"])
     told = recipe["encoders"]
-    known = encoder if encoder is not None and encoder.spec.name == start["encoder"] else start["encoder"]
+    known = encoder if encoder is not None and encoder.architecture.name == start["encoder"] else start["encoder"]
     start["encoder"] = known if isinstance(known, Encoder) else _load(known, told[known])
     session = StyleSession(
         _find(recipe["content"], given, "content"),

@@ -42,9 +42,9 @@ class StyleSession:
     any thread: one lock lets them through one after the other, between two steps.
 
     Raises ImageError, LayerError, WeightsError or ValueError in one sentence for what can't be used.
-    >>> from nst_helpers.encoders import Spec
+    >>> from nst_helpers.encoders import Architecture
     >>> picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    >>> session = StyleSession(picture, picture.flip(-1), encoder=Encoder(Spec("toy", ((8,), (8,)))),
+    >>> session = StyleSession(picture, picture.flip(-1), encoder=Encoder(Architecture("toy", ((8,), (8,)))),
     ...                        content_layers=["relu2_1"], style_layers=["relu1_1"])
     >>> first = session.step(2)
     >>> session.set(style_weight=30)
@@ -259,26 +259,25 @@ class StyleSession:
 
     def _build(self, knobs: Knobs, content: Picture, style: Picture) -> StyleModel | TiledModel:
         encoder = self._lens.encoder(knobs.encoder)
-        like = encoder.normalize.mean
-        pictures = (resize(picture.image, knobs.size).to(like) for picture in (content, style))
+        pictures = (resize(picture.image, knobs.size).to(encoder.device, encoder.dtype) for picture in (content, style))
         chosen = Settings(layer_weights=knobs.layer_weights, convention=self._convention, **self._layers)
         return build_objective(encoder, next(pictures), list(pictures), chosen)
 
     def _begin(self, init: str, seed: int) -> None:
         if init not in INITS:
             raise ImageError(f"The init {init!r} is unknown: use one of {', '.join(INITS)}.")
-        like, size = self.model.normalize.mean, self.content.shape[-2:]
-        content, style = self._content.image.to(like), self._style.image.to(like)
+        normalize, size = self.model.normalize, self.content.shape[-2:]
+        content, style = (p.image.to(normalize.device, normalize.dtype) for p in (self._content, self._style))
         first = first_image(content, style, Settings(init=init, seed=seed), size)
         self._way = Way(self.knobs, self._content, self._style, init, seed)
         self._events: list[str] = []
         self._run = self._optimisation(first)
 
     def _optimisation(self, image: Tensor) -> Optimisation:
-        knobs = self.knobs
+        knobs, normalize = self.knobs, self.model.normalize
         return Optimisation(
             self.model,
-            resize(image.detach().clamp(0, 1).to(self.model.normalize.mean), self.content.shape[-2:]),
+            resize(image.detach().clamp(0, 1).to(normalize.device, normalize.dtype), self.content.shape[-2:]),
             optimizer=knobs.optimizer,
             lr=knobs.lr,
             weights=knobs.weights,

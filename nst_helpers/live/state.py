@@ -136,7 +136,7 @@ class Lens:
 
     def add(self, encoder: Encoder) -> str:
         """Take an encoder in; returns the name it goes by."""
-        name = encoder.spec.name
+        name = encoder.architecture.name
         self._prepared[name] = prepare(encoder, device=self.device, precision=self.precision)
         self._sha256[name] = _sha256(encoder.state_dict().values())
         return name

@@ -54,7 +54,7 @@ def cell_key(job: Mapping[str, Any]) -> str:
         if isinstance(value, Tensor):
             seen.update(value.detach().float().cpu().contiguous().numpy().tobytes())
         elif isinstance(value, Encoder):
-            seen.update(repr((value.spec, value.pool)).encode())
+            seen.update(repr((value.architecture, value.pool)).encode())
             for parameter in value.parameters():
                 add(parameter)
         elif isinstance(value, Mapping):

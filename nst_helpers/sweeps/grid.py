@@ -77,8 +77,8 @@ def sweep(
 
     Raises ValueError for an empty grid, and TypeError for an option that `stylize` doesn't have.
 
-    >>> from nst_helpers.encoders import Spec
-    >>> picture, toy = torch.rand(1, 3, 16, 16), Encoder(Spec("toy", ((8,), (8,))))
+    >>> from nst_helpers.encoders import Architecture
+    >>> picture, toy = torch.rand(1, 3, 16, 16), Encoder(Architecture("toy", ((8,), (8,))))
     >>> cells = sweep({"style_weight": [1, 100], "optimizer": ["adam", "best"]}, content=picture, style=picture,
     ...               steps=2, encoder=toy, content_layers=["relu2_1"], style_layers=["relu1_1"], device="cpu")
     >>> for cell in cells:
@@ -145,7 +145,7 @@ def _word(value: Any, key: str, number: int) -> Any:
     if isinstance(value, (bool, int, float)) or value is None:
         return value
     if isinstance(value, Encoder):
-        return value.spec.name
+        return value.architecture.name
     if isinstance(value, Path) or (isinstance(value, str) and key in PICTURES):
         return Path(value).stem[:WORDS]
     if isinstance(value, str):
@@ -161,7 +161,7 @@ def _precision(job: Mapping[str, Any], chosen: dict[Any, str]) -> str:
     if precision != "auto":
         return precision
     # Encoders of one shape take the same time, whatever their weights.
-    key = encoder if isinstance(encoder, str) else (encoder.spec, encoder.pool)
+    key = encoder if isinstance(encoder, str) else (encoder.architecture, encoder.pool)
     if (key := f"{key} {job.get('device')}") not in chosen:
         try:
             encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder

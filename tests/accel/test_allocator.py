@@ -81,7 +81,7 @@ def test_a_run_gives_it_back_however_it_ends(end):
         TOOLS
         + f"""
 from nst_helpers import iterate
-from nst_helpers.encoders import Encoder, Spec
+from nst_helpers.encoders import Encoder, Architecture
 
 def stop(steps):
     try:
@@ -90,7 +90,7 @@ def stop(steps):
         pass
 
 picture = torch.rand(1, 3, 48, 48)
-steps = iterate(picture, picture, encoder=Encoder(Spec("toy", ((8,),))), steps=3, content_layers=["conv1_1"],
+steps = iterate(picture, picture, encoder=Encoder(Architecture("toy", ((8,),))), steps=3, content_layers=["conv1_1"],
                 style_layers=["relu1_1"], device="cpu", precision="float32")
 step = next(steps)
 del step

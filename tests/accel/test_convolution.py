@@ -17,9 +17,9 @@ from nst_helpers.accel import convolution as module
 from nst_helpers.accel.convolution import PackedConv, SplitConv, can_pack, pack
 from nst_helpers.accel.devices import has_bfloat16
 from nst_helpers.accel.tiling import build_tiled_model
-from nst_helpers.encoders import Encoder, Spec
+from nst_helpers.encoders import Architecture, Encoder
 
-WIDE = Spec("wide", ((12, 16), (24,), (16,)), closes=False)
+WIDE = Architecture("wide", ((12, 16), (24,), (16,)), final_pool=False)
 quick = pytest.mark.skipif(not has_bfloat16(), reason="this processor computes in float32")
 
 

@@ -10,11 +10,11 @@ import nst_helpers as nst
 from nst_helpers import build_model, prepare, stylize
 from nst_helpers.accel.devices import to_host
 from nst_helpers.budget.estimate import TooLargeError
-from nst_helpers.encoders import Encoder, Spec
+from nst_helpers.encoders import Architecture, Encoder
 from nst_helpers.engine.guard import Lift
 from nst_helpers.engine.optimisation import Optimisation
 
-TOY = Spec("toy", ((8,), (12,)))
+TOY = Architecture("toy", ((8,), (12,)))
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1"]}
 
 
@@ -111,7 +111,7 @@ def test_float16_gram_of_large_activations_is_finite_and_right():
 def test_an_encoder_packed_for_this_cpu_is_plain_again_elsewhere(monkeypatch):
     """The processor beside a GPU may have bfloat16 instructions of its own, which the GPU has nothing of."""
     monkeypatch.setattr("nst_helpers.accel.devices.has_bfloat16", lambda: True)
-    here = prepare(Encoder(Spec("toy", ((16,), (16,))), seed=1), device="cpu", precision="bfloat16")
+    here = prepare(Encoder(Architecture("toy", ((16,), (16,))), seed=1), device="cpu", precision="bfloat16")
     there = prepare(here, device="meta", precision="bfloat16")
     assert here.layers["conv2_1"].packed is not None
     assert there.layers["conv2_1"].packed is None

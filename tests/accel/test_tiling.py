@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from nst_helpers import CONVENTIONS, ImageError, LayerError, Optimisation, build_model, total_variation
 from nst_helpers.accel.tile_grid import segments_of
 from nst_helpers.accel.tiling import build_tiled_model
-from nst_helpers.encoders import Encoder, Spec
+from nst_helpers.encoders import Architecture, Encoder
 from nst_helpers.losses import Convention
 
-DEEP = Spec("deep", ((6, 6), (8, 8), (8, 8, 8), (10, 10), (6,)), closes=False)
+DEEP = Architecture("deep", ((6, 6), (8, 8), (8, 8, 8), (10, 10), (6,)), final_pool=False)
 LAYERS = {"content_layers": ["relu4_2"], "style_layers": ["relu1_1", "conv2_1", "pool2", "relu3_1", "relu5_1"]}
 
 
@@ -211,11 +211,11 @@ def test_tiles_take_a_fraction_of_the_memory():
 import json, sys, torch
 from nst_helpers import build_model
 from nst_helpers.accel.devices import peak_memory
-from nst_helpers.encoders import Encoder, Spec
+from nst_helpers.encoders import Encoder, Architecture
 from nst_helpers.accel.tiling import build_tiled_model
 build = {"tiled": lambda *a, **k: build_tiled_model(*a, tile=128, **k), "untiled": build_model}[sys.argv[1]]
 layers = {"content_layers": ["relu4_1"], "style_layers": ["relu1_1", "relu4_1"]}
-encoder = Encoder(Spec("wide", ((32, 32), (32, 32), (32, 32), (32,))))
+encoder = Encoder(Architecture("wide", ((32, 32), (32, 32), (32, 32), (32,))))
 def evaluate(size):
     image = torch.rand(1, 3, size, size)
     model, image = build(encoder, image, image, **layers), image.clone().requires_grad_()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from nst_helpers import ContentLoss, Normalization, StyleLoss, gram_matrix, load_image, save_image
 from nst_helpers.checks import lessons
-from nst_helpers.encoders import VGG19, Encoder, Spec
+from nst_helpers.encoders import VGG19, Architecture, Encoder
 
 SIZES = st.tuples(st.integers(1, 7), st.integers(1, 7))
 
@@ -71,7 +71,7 @@ def footprint(encoder: Encoder, layer: str) -> int:
 
 @pytest.mark.parametrize("layer", ["conv1_1", "relu1_2", "pool1", "conv2_1", "pool2", "conv3_2", "relu3_2", "pool3"])
 def test_receptive_field_is_what_the_gradient_reaches(layer):
-    spec = Spec("ones", ((1, 1), (1,), (1, 1)))
+    spec = Architecture("ones", ((1, 1), (1,), (1, 1)))
     ones = {f"{n}.weight": torch.ones(1, 3 if n == "conv1_1" else 1, 3, 3) for n in spec.conv_names}
     encoder = Encoder(spec, weights=ones | {f"{n}.bias": torch.ones(1) for n in spec.conv_names}, pool="avg")
     encoder.normalize = torch.nn.Identity()

@@ -7,10 +7,10 @@ import torch
 from conftest import Reads, noise
 
 from nst_helpers import build_model
-from nst_helpers.encoders import Encoder, Spec
+from nst_helpers.encoders import Architecture, Encoder
 from nst_helpers.engine.optimisation import Optimisation, Weights
 
-ENCODER = Encoder(Spec("toy", ((8,), (12,))), seed=3)
+ENCODER = Encoder(Architecture("toy", ((8,), (12,))), seed=3)
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1"]}
 WAYS = [{"optimizer": "adam"}, {"optimizer": "lbfgs"}, {"optimizer": "lbfgs", "precondition": True}]
 

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nst_helpers import build_model, load_sample, stylize
-from nst_helpers.encoders import Encoder, Spec
+from nst_helpers.encoders import Architecture, Encoder
 from nst_helpers.engine.lbfgs import LBFGS
 from nst_helpers.engine.optimisation import LONGEST_PRECONDITIONED_STEP, Optimisation, Weights
 from nst_helpers.engine.preconditioner import CELL, FURTHEST, Preconditioner
 
 SIZES = st.tuples(st.integers(1, 2), st.integers(1, 19), st.integers(1, 19))
-ENCODER = Encoder(Spec("toy", ((8,), (12,))), seed=3)
+ENCODER = Encoder(Architecture("toy", ((8,), (12,))), seed=3)
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1"]}
 GOOD = torch.tensor(True)
 

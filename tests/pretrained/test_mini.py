@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from nst_helpers import gram_matrix, load_encoder, style_loss
-from nst_helpers.encoders import MINI_FILE, Encoder, Spec
+from nst_helpers.encoders import MINI_FILE, Architecture, Encoder
 from nst_helpers.samples import list_samples, load_sample
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ def test_file_tells_where_it_comes_from():
     assert spec["name"] == "mini"
     assert spec["pool"] == "avg"
     assert not spec["closes"]
-    assert {n: len(c) for n, c in channels.items()} == make_mini.widths_of(load_encoder("mini").spec)
+    assert {n: len(c) for n, c in channels.items()} == make_mini.widths_of(load_encoder("mini").architecture)
     assert all(len(set(c)) == len(c) for c in channels.values())
 
 
@@ -90,7 +90,7 @@ def test_card_agrees_with_the_file():
     assert hashlib.sha256(MINI_FILE.read_bytes()).hexdigest() in text
     assert f"{sum(p.numel() for p in mini.parameters()):,}" in text
     rows = dict(re.findall(r"^\| (conv\d_\d) \| (\d+) \|", text, re.MULTILINE))
-    assert rows == {n: str(mini.layers[n].out_channels) for n in mini.spec.conv_names}
+    assert rows == {n: str(mini.layers[n].out_channels) for n in mini.architecture.conv_names}
     assert CARD.with_name("mini_sheet.jpg").stat().st_size <= 250_000
 
 
@@ -100,7 +100,7 @@ def test_card_agrees_with_the_file():
 def toy_teacher(*, blocks=((12, 10), (14, 8)), ranks=(5, 4, 6, 4), seed=0):
     """A network whose layers are copies: channel c is a multiple of channel c modulo the rank."""
     g = torch.Generator().manual_seed(seed)
-    spec = Spec("toy", blocks, pool="avg", pool_scale=1.3, closes=False)
+    spec = Architecture("toy", blocks, pool="avg", pool_scale=1.3, final_pool=False)
     teacher = Encoder(spec, seed=seed)
     for name, rank in zip(spec.conv_names, ranks, strict=True):
         layer = teacher.layers[name]
@@ -123,7 +123,7 @@ def test_cut_at_the_true_rank_is_exact(blocks):
     widths = [[next(rest) for _ in ws] for ws in blocks]
     mini, picks = make_mini.cut(teacher, widths, toy_images(), per=200)
     unseen = toy_images(2, 32, seed=9)
-    for name in teacher.spec.conv_names:
+    for name in teacher.architecture.conv_names:
         relu = name.replace("conv", "relu")
         theirs = teacher(unseen, [relu])[relu][:, picks[name]]
         assert (mini(unseen, [relu])[relu] - theirs).norm() < 1e-4 * theirs.norm(), name
@@ -141,11 +141,11 @@ def test_cut_below_the_rank_is_not_exact_and_more_channels_do_better():
 
 def test_cuts_blocks_of_four_and_ends_at_conv5_1():
     blocks = ((4,) * 2, (4,) * 2, (5,) * 4, (5,) * 4, (6,) * 4)
-    teacher = Encoder(Spec("toy", blocks, pool="avg"))
+    teacher = Encoder(Architecture("toy", blocks, pool="avg"))
     widths = [ws[:1] if b == 4 else ws for b, ws in enumerate(blocks)]
     mini, picks = make_mini.cut(teacher, widths, toy_images(8, 64), per=100)
     assert mini.layer_names == teacher.layer_names[: teacher.layer_names.index("relu5_1") + 1]
-    assert all(len(picks[n]) == w for n, w in make_mini.widths_of(mini.spec).items())
+    assert all(len(picks[n]) == w for n, w in make_mini.widths_of(mini.architecture).items())
     # All channels are kept, so the mini is the teacher, its channels in another order at most.
     image = toy_images(1, 64, seed=5)
     ours, theirs = (e(image, ["relu3_4"])["relu3_4"] for e in (mini, teacher))
@@ -182,7 +182,7 @@ def test_same_seed_same_file_and_an_interrupted_run_goes_on(tmp_path):
 
 
 def test_scaling_a_layer_leaves_relative_losses_as_they_are():
-    encoder = Encoder(Spec("toy", ((6, 5), (7,)), pool="avg", pool_scale=1.7, closes=False), seed=3)
+    encoder = Encoder(Architecture("toy", ((6, 5), (7,)), pool="avg", pool_scale=1.7, final_pool=False), seed=3)
     images = list(toy_images(4, 20).split(1))
     names = ["relu1_1", "relu1_2", "relu2_1"]
 
@@ -198,10 +198,10 @@ def test_scaling_a_layer_leaves_relative_losses_as_they_are():
 
 
 def test_channel_scales_are_undone_by_the_next_layer():
-    encoder = Encoder(Spec("toy", ((6, 5), (7,)), pool="avg", pool_scale=1.7, closes=False), seed=3)
+    encoder = Encoder(Architecture("toy", ((6, 5), (7,)), pool="avg", pool_scale=1.7, final_pool=False), seed=3)
     image, g = toy_images(1), torch.Generator().manual_seed(0)
     before = encoder(image, encoder.layer_names)
-    scales = {n: torch.rand(w, generator=g) + 0.5 for n, w in make_mini.widths_of(encoder.spec).items()}
+    scales = {n: torch.rand(w, generator=g) + 0.5 for n, w in make_mini.widths_of(encoder.architecture).items()}
     make_mini.scale_channels(encoder, scales)
     after = encoder(image, encoder.layer_names)
     for name in ("relu1_1", "relu1_2", "relu2_1"):
@@ -210,10 +210,10 @@ def test_channel_scales_are_undone_by_the_next_layer():
 
 
 def test_input_of_unit_size_gives_the_same_features():
-    spec = Spec("toy", ((6,),), mean=(0.5, 0.4, 0.3), std=(1 / 255,) * 3, pool="avg", closes=False)
+    spec = Architecture("toy", ((6,),), mean=(0.5, 0.4, 0.3), std=(1 / 255,) * 3, pool="avg", final_pool=False)
     encoder, image = Encoder(spec), toy_images(1)
     folded = make_mini.with_std(encoder)
-    assert folded.spec.std != spec.std
+    assert folded.architecture.std != spec.std
     torch.testing.assert_close(folded(image, ["relu1_1"]), encoder(image, ["relu1_1"]), rtol=1e-4, atol=1e-3)
 
 
@@ -270,12 +270,12 @@ def test_closure_by_hand():
 
 def test_the_teacher_judged_by_itself_has_closure_one_and_is_cached(tmp_path):
     blocks = ((4,), (4,), (4,), (4, 4), (4,))
-    teacher = Encoder(Spec("toy", blocks, pool="avg", pool_scale=1.7, closes=False))
+    teacher = Encoder(Architecture("toy", blocks, pool="avg", pool_scale=1.7, final_pool=False))
     pair = [("photo", toy_images(1, 32), "style", toy_images(1, 32, seed=7) ** 3)]
     row = judge_mini.judge(teacher, teacher, pair, steps=5, cache=tmp_path)[0]
     assert row["closure"] == pytest.approx(1.0)
     assert len(list(tmp_path.iterdir())) == 1
-    changed = Encoder(dataclasses.replace(teacher.spec), seed=1)
+    changed = Encoder(dataclasses.replace(teacher.architecture), seed=1)
     assert judge_mini.fingerprint(changed) != judge_mini.fingerprint(teacher)
     saved = judge_mini.sheet([row], tmp_path / "sheet.png")
     assert saved.stat().st_size > 1000

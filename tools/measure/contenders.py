@@ -242,10 +242,10 @@ def package_run(
 ):
     from nst_helpers import iterate, losses
     from nst_helpers.accel import devices
-    from nst_helpers.encoders import Encoder, Spec
+    from nst_helpers.encoders import Architecture, Encoder
 
     blocks = tuple((w,) * d for w, d in zip(WIDTHS.values(), network.depths, strict=True))
-    encoder = Encoder(Spec("benchmark", blocks, mean=MEAN, std=STD), weights=network.weights)
+    encoder = Encoder(Architecture("benchmark", blocks, mean=MEAN, std=STD), weights=network.weights)
     with (
         lever("losses", "fused_gram", losses.gram_matrix, off=not fused),
         lever("accel.devices", "pack", devices.unpack, off=not packed),

@@ -62,7 +62,7 @@ def fingerprint(*parts: object) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Encoder):
-            digest.update(f"{part.spec.blocks} {part.pool} {part.spec.pool_scale}".encode())
+            digest.update(f"{part.architecture.blocks} {part.pool} {part.architecture.pool_scale}".encode())
             part = list(part.state_dict().values())
         for item in part if isinstance(part, list) else [part]:
             digest.update(item.contiguous().numpy().tobytes() if isinstance(item, Tensor) else repr(item).encode())

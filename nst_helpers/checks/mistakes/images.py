@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...encoders import IMAGENET_MEAN, IMAGENET_STD
 from ..functions import ExerciseSpec
 from ..verdicts import Mistake
 
 __all__ = ["TO_ARRAY", "TO_TENSOR"]
 
-_MEAN, _STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+_MEAN, _STD = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
 
 
 def _bytes(g: torch.Generator, h: int, w: int, low: int = 0, high: int = 256) -> np.ndarray:

@@ -7,12 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ...encoders import IMAGENET_MEAN, IMAGENET_STD
 from ..functions import ExerciseSpec
 from ..verdicts import Mistake
 
 __all__ = ["DENORMALIZE", "NORMALIZE", "RECEPTIVE_FIELD"]
-
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _column(values: tuple[float, ...]) -> Tensor:
@@ -21,12 +20,12 @@ def _column(values: tuple[float, ...]) -> Tensor:
 
 def _affine(turn: Callable[[Tensor, Tensor, Tensor], Tensor], order: int = 1) -> Callable[[Tensor], Tensor]:
     """A formula in the image, the mean and the standard deviation; order -1 takes the two for BGR."""
-    return lambda x: turn(x, _column(_MEAN[::order]), _column(_STD[::order]))
+    return lambda x: turn(x, _column(IMAGENET_MEAN[::order]), _column(IMAGENET_STD[::order]))
 
 
 def _by_channel(turn: Callable[[Tensor, float, float], Tensor]) -> Callable[[Tensor], Tensor]:
     def formula(x: Tensor) -> Tensor:
-        return torch.stack([turn(x[:, c], _MEAN[c], _STD[c]) for c in range(3)], 1)
+        return torch.stack([turn(x[:, c], IMAGENET_MEAN[c], IMAGENET_STD[c]) for c in range(3)], 1)
 
     return formula
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...conventions import PUBLISHED, Setting
+from ...conventions import PUBLISHED, PublishedWeights
 from ..functions import ExerciseSpec
 from ..verdicts import Mistake
 
@@ -161,7 +161,7 @@ TOTAL = ExerciseSpec(
 )
 
 
-def _pull(setting: Setting, channels: int) -> float:
+def _pull(setting: PublishedWeights, channels: int) -> float:
     """How hard a layer's style loss pulls on the features, against its content loss, in one published system."""
     g = torch.Generator().manual_seed(7)
     x, p, s = (torch.randn(channels, 6, generator=g, dtype=torch.float64) for _ in range(3))
@@ -184,7 +184,7 @@ def _by_powers(
 ) -> Callable[[float, str, str, int], float]:
     """The conversion with other powers of the input scale and of the channels than the right ones."""
 
-    def factor(setting: Setting, channels: int) -> float:
+    def factor(setting: PublishedWeights, channels: int) -> float:
         power = divisor * (setting.gram_divisor == "CHW")
         power += reduction * (setting.reduction == "mean") + layer * (setting.layer_weight == "1/C^2")
         return setting.input_scale**scale / channels**power
