@@ -108,7 +108,7 @@ def estimate(content: Picture, style: Pictures, settings: Settings | None = None
 
     >>> from nst_helpers.encoders import Architecture
     >>> toy, layers = Encoder(Architecture("toy", ((8,), (8,)))), {"content_layers": (), "style_layers": ("relu1_1",)}
-    >>> one, two = (estimate((n, n), (64, 64), encoder=toy, **layers) for n in (128, 256))
+    >>> one, two = (estimate((n, n), (64, 64), encoder=toy, device="cpu", **layers) for n in (128, 256))
     >>> two.seconds > one.seconds, two.run_bytes > one.run_bytes, one.fits
     (True, True, True)
     """
