@@ -35,9 +35,10 @@ def build_objective(
     Raises what `build_model` raises.
 
     >>> import torch
-    >>> from nst_helpers.encoders import Spec
+    >>> from nst_helpers.encoders import Architecture
     >>> picture, layers = torch.rand(1, 3, 32, 48), {"content_layers": ["relu2_1"], "style_layers": ["relu1_1"]}
-    >>> model = build_objective(Encoder(Spec("toy", ((4,), (8,)))), picture, [picture], Settings(**layers), (16, 24))
+    >>> encoder = Encoder(Architecture("toy", ((4,), (8,))))
+    >>> model = build_objective(encoder, picture, [picture], Settings(**layers), (16, 24))
     >>> model.content_losses["relu2_1"].target.shape
     torch.Size([1, 8, 8, 12])
     """
@@ -58,7 +59,7 @@ def build_objective(
         tv_kind=settings.tv_kind,
     )
     if settings.compiled and not tiled:
-        model.compile(backend=COMPILER, mode=COMPILER_MODE if encoder.normalize.mean.is_cuda else None)
+        model.compile(backend=COMPILER, mode=COMPILER_MODE if encoder.device.type == "cuda" else None)
     return model
 
 
