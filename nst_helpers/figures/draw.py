@@ -91,7 +91,7 @@ def feature_maps(
     """
     layers = features if isinstance(features, Mapping) else {"": features}
     tiles = {(n, f"channel {c}"): tile for n, maps in layers.items() for c, tile in strongest(maps, count).items()}
-    columns = columns or (count if isinstance(features, Mapping) else None)
+    columns = columns or (count if isinstance(features, Mapping) else columns_for(len(tiles)))
     figure, axes = _grid(tiles, columns, title, size=9)
     for i, (axis, ((name, _), tile)) in enumerate(zip(axes, tiles.items(), strict=True)):
         axis.imshow(tile, cmap="viridis", interpolation="nearest")
@@ -178,7 +178,7 @@ def lines(
         xs, ys = curve if isinstance(curve, tuple) else (range(1, len(curve) + 1), curve)
         xs, ys = np.asarray(xs, float), np.array([float(y) if np.isfinite(float(y)) else np.nan for y in ys])
         k = i % len(looks.COLOURS)
-        style = {"color": looks.COLOURS[k], "linestyle": looks.DASHES[k], "linewidth": 1.8}
+        style: dict[str, Any] = {"color": looks.COLOURS[k], "linestyle": looks.DASHES[k], "linewidth": 1.8}
         style |= {"marker": looks.MARKERS[k], "markersize": 5} if markers else {}
         axis.plot(xs, ys, **style)
         if (finite := np.isfinite(ys).nonzero()[0]).size:

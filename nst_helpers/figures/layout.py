@@ -20,7 +20,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1, 1, 1)), "-")
 HATCHES = ("", "///", "...", "xx", "\\\\\\", "++", "oo")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#666666",
     "grid.color": "#dddddd", "grid.linewidth": 0.7, "xtick.color": "#444444", "ytick.color": "#444444",
     "axes.labelcolor": "#222222", "hatch.linewidth": 0.6,
@@ -59,11 +59,11 @@ def curves_of(history: Any, x: str) -> dict[str, tuple[list[float], list[float]]
             if getattr(history[0], part):
                 values = [float(np.mean(list(getattr(e, part).values()))) for e in history]
                 curves[part] = (curves["total"][0], values)
-    told = {}
+    labelled = {}
     for label, (steps, values) in curves.items():
         broken = [s for s, v in zip(steps, values, strict=True) if not math.isfinite(v)]
-        told[f"{label}: NaN at {broken[0]:g}" if broken else label] = (steps, values)
-    return told
+        labelled[f"{label}: NaN at {broken[0]:g}" if broken else label] = (steps, values)
+    return labelled
 
 
 def columns_for(count: int) -> int:

@@ -7,10 +7,10 @@ and Ito's, which people with any kind of colour vision tell apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..engine.optimisation import Evaluation
-from .state import losses_of
+from .state import summarize_losses
 
 __all__ = ["COLOURS", "draw_chart"]
 
@@ -35,7 +35,7 @@ def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | Non
     shown = list(history[::stride])
     if history and shown[-1] is not history[-1]:
         shown.append(history[-1])
-    values = {name: [(e.step, losses_of(e)[name]) for e in shown] for name in COLOURS}
+    values = {name: [(e.step, summarize_losses(e)[name]) for e in shown] for name in COLOURS}
     values = {name: [(x, y) for x, y in points if math.isfinite(y) and y > FLOOR] for name, points in values.items()}
     drawn = [y for points in values.values() for _, y in points] + list(targets.values())
     high = math.ceil(math.log10(max(drawn, default=1.0)) - 1e-9)
@@ -88,7 +88,7 @@ def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | Non
     )
 
 
-def _axes(decades: range, steps: range, x: object, y: object) -> str:
+def _axes(decades: range, steps: range, x: Callable[[float], float], y: Callable[[float], float]) -> str:
     parts = []
     for power in decades:
         at = y(10.0**power)

@@ -17,14 +17,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..engine.optimisation import Evaluation
 from ..errors import NSTError
 from ..images import load_image, resize
 from ..samples import list_samples
 from .recipes import save_recipe
 from .session import StyleSession
-from .state import Snapshot, as_picture
+from .sources import named_image
+from .state import Snapshot
 from .thumbnails import data_uri, png
-from .view import Face
+from .view import PanelView
 from .widgets import playing_trait, uploaded
 from .words import capital, sentence, summary
 
@@ -53,12 +55,12 @@ def panel(
     """
     while _open:
         _open[-1].close()
-    made = Panel(session, target=target, folder=folder, chunk=chunk)
-    _open.append(made)
-    return made
+    shown = Panel(session, target=target, folder=folder, chunk=chunk)
+    _open.append(shown)
+    return shown
 
 
-def told(handler: Callable[..., None]) -> Callable[..., None]:
+def _reports_errors(handler: Callable[..., None]) -> Callable[..., None]:
     """A handler whose errors become the panel's status sentence: in the log nobody would find them."""
 
     @functools.wraps(handler)
@@ -80,7 +82,7 @@ def told(handler: Callable[..., None]) -> Callable[..., None]:
     return safe
 
 
-class Panel(Face):
+class Panel(PanelView):
     """The widgets of a session and what they do; made by `panel`."""
 
     def __init__(self, session: StyleSession, *, target: Mapping[str, float] | None, folder: str | Path, chunk: float):
@@ -121,12 +123,12 @@ class Panel(Face):
         finally:
             self._busy.release()
 
-    @told
+    @_reports_errors
     def _paint(self) -> None:
-        made = self.session.step(seconds=self.chunk)
-        self.pace.done(len(made))
+        evaluations = self.session.step(seconds=self.chunk)
+        self.pace.done(len(evaluations))
         self.show(chart=time.monotonic() - self._charted > CHART_EVERY)
-        self._comment(made)
+        self._comment(evaluations)
 
     def _echoed(self, change: Mapping[str, Any]) -> None:
         """Measure a little for the estimate, once the panel is shown, and have the page ask for more.
@@ -144,20 +146,20 @@ class Panel(Face):
             else:
                 echo.step += 1
 
-    @told
+    @_reports_errors
     def _step(self, _: Any) -> None:
         with self._busy:
-            made = self.session.step(1)
+            evaluations = self.session.step(1)
         self.show()
         self.say(f"One step: {summary(self.session.losses)}.")
-        self._comment(made)
+        self._comment(evaluations)
 
-    def _comment(self, made: list[Any]) -> None:
+    def _comment(self, evaluations: list[Evaluation]) -> None:
         """Say what a person should know of some evaluations: a blown-up loss, a target reached."""
         if self.session.stuck:
             self.pause()
             self.say("The loss has exploded too often: change a weight or the step size, then press play.", "bad")
-        elif events := [e.event for e in made if "back to the best image" in e.event]:
+        elif events := [e.event for e in evaluations if "back to the best image" in e.event]:
             self.say(f"Guarded: {events[-1]}.", "bad")
         before, self._under = self._under, self.reached()
         if self._under and not before:
@@ -165,7 +167,7 @@ class Panel(Face):
             words = summary(losses, step=False)
             self.say(f"Target reached at step {losses['step']}: {words}. Take a snapshot.", "good")
 
-    @told
+    @_reports_errors
     def _started_or_paused(self, _: Any) -> None:
         self.pace.rest()
         self.show()
@@ -174,25 +176,25 @@ class Panel(Face):
         if self.status.startswith(("Press play", "Paused", "Painting", "Interrupted")):
             self.say("Painting: turn any knob." if self.running else f"Paused: {summary(self.session.losses)}.")
 
-    @told
+    @_reports_errors
     def _turned(self, name: str, change: Mapping[str, Any]) -> None:
-        if self._is_quiet():
+        if self._comes_from_pull():
             return
         if name == "encoder":
             self.say(f"Loading the encoder {change['new']} …")
         self._set(**{name: change["new"]})
 
-    @told
+    @_reports_errors
     def _layer_turned(self, name: str, change: Mapping[str, Any]) -> None:
-        if not self._is_quiet():
+        if not self._comes_from_pull():
             self._set(layer_weights={name: change["new"]})
 
-    @told
+    @_reports_errors
     def _chosen(self, role: str, change: Mapping[str, Any]) -> None:
-        if not self._is_quiet():
-            self._set(**{role: self._mine.get(change["new"], change["new"])})
+        if not self._comes_from_pull():
+            self._set(**{role: self._own_pictures.get(change["new"], change["new"])})
 
-    @told
+    @_reports_errors
     def _uploaded(self, role: str, _: Any) -> None:
         for name, data in uploaded(self.parts.uploads[role]):
             try:
@@ -202,7 +204,7 @@ class Panel(Face):
             if min(image.shape[-2:]) > LARGEST:
                 image = resize(image, LARGEST)
             stem = Path(name).stem
-            self._set(**{role: as_picture(image, f"{stem} (yours)" if stem in list_samples() else stem)})
+            self._set(**{role: named_image(image, f"{stem} (yours)" if stem in list_samples() else stem)})
 
     def _set(self, **changes: Any) -> None:
         words = self.session.set(**changes)
@@ -216,29 +218,29 @@ class Panel(Face):
     def _compared(self, change: Mapping[str, Any]) -> None:
         (self.parts.stage.add_class if change["new"] else self.parts.stage.remove_class)("nst-compare")
 
-    @told
+    @_reports_errors
     def _reset(self, _: Any) -> None:
         words = self.session.reset(self.parts.init.value)
         self.pace.rest()
         self.show()
         self.say(f"{capital(words)}, with the settings as they are.")
 
-    @told
+    @_reports_errors
     def _snapshot(self, _: Any) -> None:
-        kept = self.session.snapshot()
+        snapshot = self.session.snapshot()
         self._fill_strip()
-        self.say(f"Snapshot {kept.number} kept at step {kept.step}: {summary(kept.losses, step=False)}.")
+        self.say(f"Snapshot {snapshot.number} kept at step {snapshot.step}: {summary(snapshot.losses, step=False)}.")
 
-    @told
+    @_reports_errors
     def _undo(self, _: Any) -> None:
         if not self.session.snapshots:
             self.say("There is no snapshot yet to go back to: Snapshot keeps one.")
             return
         self._go_back(self.session.snapshots[-1])
 
-    @told
+    @_reports_errors
     def _back(self, slot: int, _: Any) -> None:
-        self._go_back(self._shown()[slot])
+        self._go_back(self._shown_snapshots()[slot])
 
     def _go_back(self, snapshot: Snapshot) -> None:
         words = self.session.restore(snapshot)
@@ -247,13 +249,13 @@ class Panel(Face):
         self.show()
         self.say(f"{capital(words)}.")
 
-    @told
+    @_reports_errors
     def _save_picture(self, _: Any) -> None:
         data, name = png(self.session.image), self._free_name(".png")
         (self.folder / name).write_bytes(data)
         self._saved(name, data_uri(data, "image/png"))
 
-    @told
+    @_reports_errors
     def _save_recipe(self, _: Any) -> None:
         recipe, name = self.session.recipe(), self._free_name(".json")
         save_recipe(recipe, self.folder / name)

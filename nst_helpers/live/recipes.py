@@ -16,7 +16,8 @@ from ..errors import NSTError
 from ..io.atomic import write_whole
 from ..samples import list_samples
 from .session import StyleSession
-from .state import FORMAT, Picture, Source, as_picture, version
+from .sources import NamedImage, Source, named_image
+from .state import RECIPE_FORMAT, package_version
 
 __all__ = ["RecipeError", "read_recipe", "replay", "save_recipe"]
 
@@ -46,10 +47,10 @@ def read_recipe(recipe: Recipe) -> dict[str, Any]:
     if not isinstance(recipe, Mapping) or not {"recipe", "start", "changes", "steps"} <= set(recipe):
         raise RecipeError("This is no recipe: it lacks the keys that session.recipe() writes.")
     made = recipe.get("nst_helpers")
-    if (recipe["recipe"], made) != (FORMAT, version()):
+    if (recipe["recipe"], made) != (RECIPE_FORMAT, package_version()):
         raise RecipeError(
-            f"The recipe was made by nst_helpers {made} (format {recipe['recipe']}), and this is {version()} "
-            f"(format {FORMAT}): install nst_helpers {made} to replay it."
+            f"The recipe was made by nst_helpers {made} (format {recipe['recipe']}), and this is {package_version()} "
+            f"(format {RECIPE_FORMAT}): install nst_helpers {made} to replay it."
         )
     return dict(recipe)
 
@@ -77,7 +78,7 @@ def replay(
     True
     """
     recipe = read_recipe(recipe)
-    given = {p.sha256: p for p in (as_picture(source, "picture") for source in pictures)}
+    given = {p.sha256: p for p in (named_image(source, "picture") for source in pictures)}
     needed = [
         told[role]["sha256"] for told in (recipe, *recipe["changes"]) for role in ("content", "style") if role in told
     ]
@@ -121,11 +122,11 @@ def _load(name: str, told: Mapping[str, str]) -> Encoder:
         raise RecipeError(f"The recipe's encoder {name!r} can't be had, pass it as encoder=: {error}") from error
 
 
-def _find(told: Mapping[str, Any], given: Mapping[str, Picture], role: str) -> Picture:
+def _find(told: Mapping[str, Any], given: Mapping[str, NamedImage], role: str) -> NamedImage:
     if told["sha256"] in given:
         return replace(given[told["sha256"]], name=told["name"])
     if told["name"] in list_samples():
-        sample = as_picture(told["name"], role)
+        sample = named_image(told["name"], role)
         if sample.sha256 == told["sha256"]:
             return sample
     raise RecipeError(

@@ -1,47 +1,69 @@
 """A running optimisation whose weights, pictures and optimiser may change between steps. No widgets here.
 
-A change costs no restart: the loss layers keep their targets, and the picture goes on from where it is. The session
-notes each change beside the step it came after, so that `recipe()` can tell the way to the picture and `replay` walk
-it again.
+A change needs no restart: the loss layers keep their targets, and the picture goes on from where it is. The session
+logs each change beside the step it came after, so that `replay` can repeat what `recipe()` wrote down.
 """
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..accel.tiling import TiledModel
 from ..encoders import Encoder
-from ..engine.objective import build_objective
-from ..engine.optimisation import LEARNING_RATES, Evaluation, Optimisation
-from ..engine.settings import INITS, Settings, first_image
-from ..errors import ImageError
+from ..engine.optimisation import LEARNING_RATES, Evaluation
+from ..engine.settings import Settings
 from ..images import resize
-from ..model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, Weights
-from .state import Knobs, Lens, Picture, Snapshot, Source, Way, as_picture, losses_of
+from ..losses import Convention
+from ..model import CONTENT_LAYERS, STYLE_LAYERS, Weights
+from .painting import Objective, PaintingBuilder
+from .sources import EncoderCache, NamedImage, Source, named_image
+from .state import LiveSettings, Snapshot, summarize_losses
 
 __all__ = ["Snapshot", "StyleSession"]
 
-NAMES = {"lbfgs": "L-BFGS", "adam": "Adam"}
 LIVE_SIZE = 192  # short side: with the mini encoder, two cores paint more than ten steps a second
+PATIENCE = 1.0  # seconds for which a step loop makes way for other threads
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _between_steps(method: Callable[Concatenate[StyleSession, P], R]) -> Callable[Concatenate[StyleSession, P], R]:
+    """Run a method under the session's lock; a step loop in another thread lets it in after its evaluation."""
+
+    @functools.wraps(method)
+    def locked(self: StyleSession, *args: P.args, **options: P.kwargs) -> R:
+        thread = threading.get_ident()
+        self._waiting.add(thread)
+        try:
+            with self._lock, torch.inference_mode(False):
+                self._waiting.discard(thread)
+                self._undo_half_a_step()
+                return method(self, *args, **options)
+        finally:
+            self._waiting.discard(thread)
+
+    return locked
 
 
 class StyleSession:
     """Paint the content in the manner of the style, and change your mind on the way.
 
-    `content` and `style` are images (1, 3, H, W) in [0, 1], names of samples, or files. Both are scaled to `size`, the
-    length of the short side in pixels; left out, it is the content's own, 192 at most. The weights are those of
-    `stylize`, and `layer_weights` those of the style layers among themselves, 1 each. Every method may be called from
-    any thread: one lock lets them through one after the other, between two steps.
+    `content` and `style` are images (1, 3, H, W) in [0, 1], which are copied, names of samples, or files. Both are
+    scaled to `size`, the length of the short side in pixels; left out, it is the content's own, 192 at most. The
+    weights are those of `stylize`. `layer_weights` gives style layers a weight other than 1; as in `stylize`, it counts
+    for each loss of the layer, so also for the content loss of one that has both. Every method may be called from any
+    thread: one lock lets them through one after the other, between two steps.
 
     Raises ImageError, LayerError, WeightsError or ValueError in one sentence for what can't be used.
+
     >>> from nst_helpers.encoders import Architecture
     >>> picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     >>> session = StyleSession(picture, picture.flip(-1), encoder=Encoder(Architecture("toy", ((8,), (8,)))),
@@ -55,8 +77,8 @@ class StyleSession:
 
     def __init__(
         self,
-        content: Source,
-        style: Source,
+        content: Source | NamedImage,
+        style: Source | NamedImage,
         *,
         encoder: Encoder | str = "mini",
         size: int | None = None,
@@ -70,60 +92,63 @@ class StyleSession:
         seed: int = 0,
         content_layers: Sequence[str] = CONTENT_LAYERS,
         style_layers: Sequence[str] = STYLE_LAYERS,
-        convention: str = "relative",
+        convention: str | Convention = "relative",
         device: torch.device | str | None = None,
         precision: str = "auto",
+        encoders: EncoderCache | None = None,
     ) -> None:
-        self._lock, self._waiting = threading.RLock(), 0
-        self._lens = Lens(encoder, device=device, precision=precision)
-        self._layers = {"content_layers": tuple(content_layers), "style_layers": tuple(style_layers)}
-        self._convention = convention
-        self._content, self._style = as_picture(content, "content"), as_picture(style, "style")
-        knobs = Knobs(
+        self._lock, self._waiting = threading.RLock(), set[int]()
+        self._encoders = encoders or EncoderCache(device=device, precision=precision)
+        self._builder = PaintingBuilder(self._encoders, tuple(content_layers), tuple(style_layers), convention)
+        self.snapshots: list[Snapshot] = []
+        first, second = named_image(content, "content"), named_image(style, "style")
+        settings = LiveSettings(
             content_weight=content_weight,
             style_weight=style_weight,
             tv_weight=tv_weight,
             layer_weights=dict.fromkeys(style_layers, 1.0),
             optimizer=optimizer,
             lr=LEARNING_RATES.get(optimizer, 0.0) if lr is None else lr,
-            size=size or min(LIVE_SIZE, *self._content.image.shape[-2:]),
-            encoder=self._lens.name,
-        )
-        self.knobs = knobs.changed({"layer_weights": dict(layer_weights or {})})
-        self.model = self._build(self.knobs, self._content, self._style)
-        self.snapshots: list[Snapshot] = []
-        self._begin(init, seed)
+            size=min(LIVE_SIZE, *first.image.shape[-2:]) if size is None else size,
+            encoder=self._encoders.add(encoder) if isinstance(encoder, Encoder) else encoder,
+        ).changed({"layer_weights": dict(layer_weights or {})})
+        with torch.inference_mode(False):
+            self._painting = self._builder.start(settings, first, second, init=init, seed=seed)
+
+    @property
+    def settings(self) -> LiveSettings:
+        """The settings as they are now."""
+        return self._painting.settings
 
     @property
     def history(self) -> list[Evaluation]:
         """One record per evaluation since the picture was started, as it was before that evaluation's change."""
-        return self._way.history
+        return self._painting.log.history
+
+    @property
+    def model(self) -> Objective:
+        """The network with the losses in it that is being minimised."""
+        return self._painting.model
 
     @property
     def image(self) -> Tensor:
-        """The picture as it is now, (1, 3, H, W) in [0, 1]."""
-        with self._held():
-            return self._run.image.detach().clamp(0, 1).cpu()
+        """The picture as it is now, (1, 3, H, W) in [0, 1]; a copy."""
+        return self._current_image()
 
     @property
     def content(self) -> Tensor:
-        """The content picture at the size that is being painted, (1, 3, H, W)."""
-        return resize(self._content.image, self.knobs.size)
+        """The content picture at the size that is being painted, (1, 3, H, W); a copy."""
+        return resize(self._painting.content.image, self.settings.size).clone()
 
     @property
     def style(self) -> Tensor:
-        """The style picture as it came, (1, 3, H, W)."""
-        return self._style.image
+        """The style picture as it came, (1, 3, H, W); a copy."""
+        return self._painting.style.image.clone()
 
     @property
-    def pictures(self) -> tuple[Picture, Picture]:
+    def pictures(self) -> tuple[NamedImage, NamedImage]:
         """The content and the style picture as they came, each with its name."""
-        return self._content, self._style
-
-    @property
-    def settings(self) -> Settings:
-        """What `estimate` needs to tell, with the two pictures, what painting on as things are will take."""
-        return self._lens.settings(self.knobs, **self._layers)
+        return self._painting.content, self._painting.style
 
     @property
     def losses(self) -> dict[str, Any]:
@@ -132,12 +157,16 @@ class StyleSession:
         "total" is weighted. The others are not, and "style" is the plain mean of its layers, whatever their weights:
         rulers that stay the same when a weight is turned.
         """
-        return losses_of(self.history[-1]) if self.history else {}
+        return summarize_losses(self.history[-1]) if self.history else {}
 
     @property
     def stuck(self) -> bool:
         """Whether the loss has exploded so often that the session waits for a change of settings."""
-        return self._run.diverged
+        return self._painting.run.diverged
+
+    def run_settings(self, *, steps: int) -> Settings:
+        """What `estimate` needs to tell, with the two pictures, what painting on for so many steps will take."""
+        return self._builder.run_settings(self.settings, steps=steps)
 
     def step(self, n: int | None = None, *, seconds: float | None = None) -> list[Evaluation]:
         """Make n evaluations, or as many as fit into that many seconds and one at least; one if neither is given.
@@ -145,17 +174,18 @@ class StyleSession:
         Returns them, as they are appended to `history`. Other threads' changes are let in between two evaluations.
         """
         n = 1 if n is None and seconds is None else n
-        made, start = [], time.perf_counter()
-        while not self.stuck and (n is None or len(made) < n):
+        evaluations: list[Evaluation] = []
+        start = time.perf_counter()
+        while not self.stuck and (n is None or len(evaluations) < n):
             with self._lock:
-                made.append(self._evaluate())
+                evaluations.append(self._evaluate())
             used = time.perf_counter() - start
-            if seconds is not None and used * (1 + 1 / len(made)) > seconds:
+            if seconds is not None and used * (1 + 1 / len(evaluations)) > seconds:
                 break
-            while self._waiting:
-                time.sleep(0.001)
-        return made
+            self._make_way()
+        return evaluations
 
+    @_between_steps
     def set(self, **changes: Any) -> str:
         """Change anything between two steps; returns in words what changed, and what follows from it.
 
@@ -163,154 +193,77 @@ class StyleSession:
         `encoder`, and the pictures `content` and `style`. After a new style, size or encoder the picture goes on from
         where it is; a new content starts it again. What raises changes nothing.
         """
-        pictures = {key: as_picture(changes.pop(key), key) for key in ("content", "style") if key in changes}
-        with self._held():
-            before, knobs = self.knobs, self.knobs.changed(changes, lens=self._lens)
-            content, style = pictures.get("content", self._content), pictures.get("style", self._style)
-            told = [
-                f"{role} {old.name} to {new.name}"
-                for role, old, new in (("content", self._content, content), ("style", self._style, style))
-                if new.sha256 != old.sha256
-            ]
-            rebuilt = bool(told) or (knobs.size, knobs.encoder) != (before.size, before.encoder)
-            told += knobs.told_since(before)
-            if not told:
-                return ""
-            if rebuilt:
-                self.model = self._build(knobs, content, style)
-            fresh = content.sha256 != self._content.sha256
-            self.knobs, self._content, self._style = knobs, content, style
-            for name, weight in knobs.layer_weights.items():
-                self.model.style_losses[name].weight = weight
-            if fresh:
-                self._begin(self._way.init, self._way.seed)
-                told.append("the picture starts again")
-            else:
-                self._note(knobs.since(before) | {k: p.told() for k, p in pictures.items()})
-                told += self._carry_on(before, rebuilt)
-            words = "; ".join(told)
-            self._events.append(words)
-            return words
+        roles: list[str] = [role for role in ("content", "style") if role in changes]
+        pictures = {role: named_image(changes.pop(role), role) for role in roles}
+        settings = self.settings.changed(changes, encoders=self._encoders)
+        self._painting, words = self._builder.change(self._painting, settings, pictures)
+        return words
 
+    @_between_steps
     def reset(self, init: str | None = None, *, seed: int | None = None) -> str:
         """Start the picture again with the settings as they are, from "content", "style" or "noise"."""
-        with self._held():
-            init = init or self._way.init
-            self._begin(init, self._way.seed if seed is None else seed)
-            words = f"started again from {'' if init == 'noise' else 'the '}{init}"
-            self._events.append(words)
-            return words
+        log = self._painting.log
+        init, seed = init or log.init, log.seed if seed is None else seed
+        words = f"started again from {'' if init == 'noise' else 'the '}{init}"
+        new = self._builder.start(self.settings, *self.pictures, init=init, seed=seed, model=self.model)
+        self._painting = replace(new, events=[words])
+        return words
 
+    @_between_steps
     def snapshot(self) -> Snapshot:
         """Keep the picture as it is now, with its settings and its recipe; also in `snapshots`."""
-        with self._held():
-            kept = Snapshot(
-                number=self.snapshots[-1].number + 1 if self.snapshots else 1,
-                image=self.image,
-                losses=self.losses,
-                knobs=self.knobs,
-                pictures=(self._content, self._style),
-                way=self._way.copy(),
-                recipe=self.recipe(),
-            )
-            self.snapshots.append(kept)
-            return kept
+        snapshot = Snapshot(
+            number=self.snapshots[-1].number + 1 if self.snapshots else 1,
+            image=self.image,
+            losses=self.losses,
+            settings=self.settings,
+            pictures=self.pictures,
+            log=self._painting.log.copy(),
+            recipe=self.recipe(),
+        )
+        self.snapshots.append(snapshot)
+        return snapshot
 
+    @_between_steps
     def restore(self, snapshot: Snapshot) -> str:
         """Go back to a snapshot: its picture, settings, pictures and history, with a fresh optimiser."""
-        with self._held():
-            self.model = self._build(snapshot.knobs, *snapshot.pictures)
-            self.knobs, self._way = snapshot.knobs, snapshot.way.copy()
-            self._content, self._style = snapshot.pictures
-            self._run = self._optimisation(snapshot.image)
-            self._note({"fresh": True})
-            name = NAMES[self.knobs.optimizer]
-            self._events = [f"back to snapshot {snapshot.number}, at step {snapshot.step}; {name} starts afresh"]
-            return self._events[0]
+        self._painting, words = self._builder.resume(snapshot)
+        return words
 
+    @_between_steps
     def refresh(self) -> str:
         """A fresh optimiser on the picture as it is: no curvature, no moments, and the full learning rate."""
-        with self._held():
-            self._run = self._optimisation(self._run.image.detach())
-            self._note({"fresh": True})
-            words = f"{NAMES[self.knobs.optimizer]} starts afresh"
-            self._events.append(words)
-            return words
+        self._painting, words = self._builder.refresh(self._painting, self._painting.run.image)
+        return words
 
+    @_between_steps
     def recipe(self) -> dict[str, Any]:
         """The way to the picture as it is now, fit for JSON: pictures by hash, settings, changes, seed and steps."""
-        with self._held():
-            return self._way.recipe(self._lens, {"convention": self._convention, **self._layers})
+        return self._builder.recipe(self._painting)
 
     # How it is done
 
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """The lock, with a word to a step loop in another thread that somebody waits for it."""
-        self._waiting += 1
-        try:
-            self._lock.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._lock.release()
+    @_between_steps
+    def _current_image(self) -> Tensor:
+        return self._painting.run.image.detach().clamp(0, 1).cpu()
 
-    def _build(self, knobs: Knobs, content: Picture, style: Picture) -> StyleModel | TiledModel:
-        encoder = self._lens.encoder(knobs.encoder)
-        pictures = (resize(picture.image, knobs.size).to(encoder.device, encoder.dtype) for picture in (content, style))
-        chosen = Settings(layer_weights=knobs.layer_weights, convention=self._convention, **self._layers)
-        return build_objective(encoder, next(pictures), list(pictures), chosen)
+    def _make_way(self) -> None:
+        """Sleep while other threads wait for the lock, which isn't fair by itself."""
+        self._waiting.discard(threading.get_ident())
+        end = time.monotonic() + PATIENCE
+        while self._waiting and time.monotonic() < end:
+            time.sleep(0.001)
 
-    def _begin(self, init: str, seed: int) -> None:
-        if init not in INITS:
-            raise ImageError(f"The init {init!r} is unknown: use one of {', '.join(INITS)}.")
-        normalize, size = self.model.normalize, self.content.shape[-2:]
-        content, style = (p.image.to(normalize.device, normalize.dtype) for p in (self._content, self._style))
-        first = first_image(content, style, Settings(init=init, seed=seed), size)
-        self._way = Way(self.knobs, self._content, self._style, init, seed)
-        self._events: list[str] = []
-        self._run = self._optimisation(first)
-
-    def _optimisation(self, image: Tensor) -> Optimisation:
-        knobs, normalize = self.knobs, self.model.normalize
-        return Optimisation(
-            self.model,
-            resize(image.detach().clamp(0, 1).to(normalize.device, normalize.dtype), self.content.shape[-2:]),
-            optimizer=knobs.optimizer,
-            lr=knobs.lr,
-            weights=knobs.weights,
-            done=len(self.history),
-        )
-
-    def _carry_on(self, before: Knobs, rebuilt: bool) -> list[str]:
-        """Tell the optimisation what has changed; returns what the history should say of it."""
-        knobs, old = self.knobs, self._run
-        if rebuilt or knobs.optimizer != before.optimizer or old.diverged:
-            self._run = self._optimisation(old.image)
-            return [f"{NAMES[self.knobs.optimizer]} starts afresh"]
-        old.lr = knobs.lr
-        if (knobs.weights, knobs.layer_weights) == (before.weights, before.layer_weights):
-            return []
-        old.set_weights(knobs.weights)
-        return ["L-BFGS forgets its curvature, which belonged to the old loss"] if knobs.optimizer == "lbfgs" else []
-
-    def _note(self, change: dict[str, Any]) -> None:
-        self._way.changes.append({"after": len(self.history), **change})
+    def _undo_half_a_step(self) -> None:
+        """After an evaluation that was cut short (the stop button): as if it had not been begun."""
+        if self._painting.unfinished:
+            self._painting = self._builder.undone(self._painting)
 
     def _evaluate(self) -> Evaluation:
-        before = self._run.image.detach().clone()
-        try:
-            made = self._run.step()
-        except BaseException:
-            # An evaluation cut short (the stop button) may leave half a change behind: as if it had not been begun.
-            with torch.no_grad():
-                self._run.image.copy_(before)
-            self.refresh()
-            raise
-        if self._events:
-            made = replace(made, event="; ".join([*self._events, *filter(None, [made.event])]))
-            self._events.clear()
-        self.history.append(made)
-        return made
+        with torch.inference_mode(False):
+            self._undo_half_a_step()
+            try:
+                return self._painting.step()
+            except BaseException:
+                self._undo_half_a_step()
+                raise

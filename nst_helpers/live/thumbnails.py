@@ -56,7 +56,6 @@ def sheet(*images: Tensor, height: int = 240) -> bytes:
     >>> Image.open(io.BytesIO(sheet(torch.rand(1, 3, 20, 10), torch.rand(1, 3, 20, 20)))).size
     (372, 240)
     """
-    images = [x.detach().clamp(0, 1) for x in images]
     tiles = [_pillow(resize(x, (height, max(1, round(x.shape[-1] * height / x.shape[-2]))))) for x in images]
     paper = Image.new("RGB", (sum(t.width for t in tiles) + 12 * (len(tiles) - 1), height), "white")
     left = 0

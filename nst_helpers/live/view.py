@@ -1,4 +1,4 @@
-"""The panel's face: a session's picture, numbers and settings brought onto the widgets. What they do is in panel.py."""
+"""The view of a session: its picture, numbers and settings on the widgets. What the widgets do is in panel.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from ..budget.estimate import Estimate, calibrating, estimate
@@ -15,17 +14,18 @@ from ..budget.progress import Pace
 from ..samples import list_samples
 from .chart import draw_chart
 from .session import StyleSession
-from .state import Picture, Snapshot
+from .sources import NamedImage
+from .state import Snapshot
 from .thumbnails import jpeg, sheet, thumbnail
-from .widgets import CARDS, Parts, playing_trait
-from .words import LAP, ahead, card, heading, numbers, sentence, summary
+from .widgets import GALLERY_SIZE, PanelWidgets, playing_trait
+from .words import STEPS_AHEAD, ahead, card, heading, numbers, sentence, summary
 
-__all__ = ["Face"]
+__all__ = ["PanelView"]
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-class Face:
+class PanelView:
     """The widgets of a session, showing it. `status` is the last sentence said."""
 
     def __init__(self, session: StyleSession, *, target: Mapping[str, float] | None) -> None:
@@ -33,13 +33,13 @@ class Face:
         self.target = {name: float(limit) for name, limit in (target or {}).items()}
         if not set(self.target) <= {"content", "style"} or any(limit <= 0 for limit in self.target.values()):
             raise ValueError(f"The target {target!r} came: give limits above 0 for 'content' and 'style'.")
-        self._pulling, self._quiet = threading.RLock(), False
+        self._pulling, self._is_pulling = threading.RLock(), False
         self._charted, self.pace = 0.0, Pace()
         self.estimate: Estimate | None = None
         self._costs: tuple[Any, ...] = ()
         self._calibration: Iterator[None] | None = None
-        self._mine: dict[str, Picture] = {}
-        self.parts = Parts(session.knobs, self.names)
+        self._own_pictures: dict[str, NamedImage] = {}
+        self.parts = PanelWidgets(session.settings, self.names)
         self.pull()
         self.show()
         self._fill_strip()
@@ -78,50 +78,56 @@ class Face:
     def entitle(self) -> None:
         """Bring the heading up to date: the pictures, and what painting takes, as measured or else as estimated."""
         known, step = self.estimate, len(self.session.history)
-        each = self.pace.each or (known and known.seconds_per_evaluation)
-        words = ahead(step, each, known and known.run_bytes, running=self.running)
+        each = self.pace.each or (known.seconds_per_evaluation if known else None)
+        words = ahead(step, each, known.run_bytes if known else None, running=self.running)
         self.parts.head.value = heading(self.session, running=self.running, outlook=words)
 
     def look_ahead(self, seconds: float) -> bool:
         """Measure for so many seconds, and one piece at least, what the estimate needs; returns whether it is known."""
-        costs, settings = self._costs, replace(self.session.settings, steps=LAP)
+        costs, settings = self._costs, self.session.run_settings(steps=STEPS_AHEAD)
         if self._calibration is None:
             self._calibration = calibrating(settings)
         start = time.perf_counter()
         for _ in self._calibration:
             if time.perf_counter() - start > seconds:
                 return False
-        found = estimate(*(picture.image for picture in self.session.pictures), settings)
+        content, style = self.session.pictures
+        found = estimate(content.image, style.image, settings)
         self.estimate = found if costs == self._costs else None  # another thread may have turned a knob meanwhile
         return True
 
     def pull(self) -> None:
         """Set every control to what the session holds, without setting the session."""
-        parts, knobs = self.parts, self.session.knobs
+        parts, settings = self.parts, self.session.settings
         with self._silent():
             for name, slider in (*parts.weights.items(), ("lr", parts.lr)):
-                _put(slider, getattr(knobs, name))
+                _put(slider, getattr(settings, name))
             for name, slider in parts.layers.items():
-                _put(slider, knobs.layer_weights[name])
+                _put(slider, settings.layer_weights[name])
             for name in ("optimizer", "encoder", "size"):
-                _put(getattr(parts, name), getattr(knobs, name))
+                _put(getattr(parts, name), getattr(settings, name))
             for role, picture in zip(("content", "style"), self.session.pictures, strict=True):
                 if picture.name not in list_samples():
-                    self._mine[picture.name] = picture
+                    self._own_pictures[picture.name] = picture
                 _put(parts.choices[role], picture.name)
                 parts.thumbs[role].value = thumbnail(picture.image, f"{role} picture: {picture.name}")
         parts.photo.value = jpeg(self.session.content)
-        costs = (knobs.size, knobs.encoder, knobs.optimizer, *(picture.sha256 for picture in self.session.pictures))
+        costs = (
+            settings.size,
+            settings.encoder,
+            settings.optimizer,
+            *(picture.sha256 for picture in self.session.pictures),
+        )
         if costs != self._costs:
             self._costs, self.estimate, self._calibration = costs, None, None
             self.pace.forget()
             parts.echo.step += 1
 
-    def _shown(self) -> list[Snapshot]:
-        return self.session.snapshots[-CARDS:]
+    def _shown_snapshots(self) -> list[Snapshot]:
+        return self.session.snapshots[-GALLERY_SIZE:]
 
     def _fill_strip(self) -> None:
-        parts, shown = self.parts, self._shown()
+        parts, shown = self.parts, self._shown_snapshots()
         parts.gallery.layout.display = "" if shown else "none"
         for i, slot in enumerate(parts.slots):
             slot.layout.display = "" if i < len(shown) else "none"
@@ -133,16 +139,16 @@ class Face:
     @contextmanager
     def _silent(self) -> Iterator[None]:
         with self._pulling:
-            self._quiet = True
+            self._is_pulling = True
             try:
                 yield
             finally:
-                self._quiet = False
+                self._is_pulling = False
 
-    def _is_quiet(self) -> bool:
+    def _comes_from_pull(self) -> bool:
         # In another thread this waits until the controls are set, so that a person's own move is never taken for one.
         with self._pulling:
-            return self._quiet
+            return self._is_pulling
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         """The widgets for a page with a kernel; for every other, a still picture and a line of text."""

@@ -11,28 +11,28 @@ import ipywidgets as widgets
 from ..engine.optimisation import OPTIMIZERS
 from ..engine.settings import INITS
 from ..samples import list_samples
-from .state import Knobs
+from .painting import OPTIMIZER_NAMES
+from .state import LiveSettings
 
-__all__ = ["CARDS", "Parts", "playing_trait", "uploaded"]
+__all__ = ["GALLERY_SIZE", "PanelWidgets", "playing_trait", "uploaded"]
 
 CSS = Path(__file__).with_name("panel.css")
-CARDS = 6
+GALLERY_SIZE = 6
 SIZES = (96, 128, 192, 256, 384, 512)
 ENCODERS = ("mini", "vgg19", "hed")
 TV_STEPS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
-OPTIMIZER_NAMES = {"lbfgs": "L-BFGS", "adam": "Adam"}
 INIT_NAMES = {"content": "from photo", "style": "from style", "noise": "from noise"}
 
 
-class Parts:
+class PanelWidgets:
     """Every widget of a panel by name, and `box`, which holds them all."""
 
-    def __init__(self, knobs: Knobs, names: tuple[str, str]) -> None:
-        self.made: list[widgets.Widget] = []
+    def __init__(self, settings: LiveSettings, names: tuple[str, str]) -> None:
+        self.all: list[widgets.Widget] = []
         self._stage()
         self._transport()
-        self._weights(knobs)
-        self._engine(knobs)
+        self._weights(settings)
+        self._engine(settings)
         self._sources(names)
         self._gallery()
         self._echo()
@@ -60,8 +60,8 @@ class Parts:
 
     def close(self) -> None:
         """Close every widget with its layout and style, here and in the page."""
-        for made in reversed(self.made):
-            for part in (getattr(made, "style", None), getattr(made, "layout", None), made):
+        for widget in reversed(self.all):
+            for part in (getattr(widget, "style", None), getattr(widget, "layout", None), widget):
                 if isinstance(part, widgets.Widget):
                     part.close()
 
@@ -88,17 +88,17 @@ class Parts:
         second = [self.snapshot, self.undo, self.save_picture, self.save_recipe]
         self.transport = self._box([*first, *second], "nst-bar")
 
-    def _weights(self, knobs: Knobs) -> None:
-        steps = sorted({*TV_STEPS, knobs.tv_weight})
+    def _weights(self, settings: LiveSettings) -> None:
+        steps = sorted({*TV_STEPS, settings.tv_weight})
         options = [("off" if s == 0 else f"{s:g}", float(s)) for s in steps]
         self.weights = {
-            "content_weight": self._log("content", knobs.content_weight, -1, 2, "nst-c"),
-            "style_weight": self._log("style", knobs.style_weight, 0, 4, "nst-s"),
+            "content_weight": self._log("content", settings.content_weight, -1, 2, "nst-c"),
+            "style_weight": self._log("style", settings.style_weight, 0, 4, "nst-s"),
             "tv_weight": self._keep(
-                widgets.SelectionSlider(options=options, value=knobs.tv_weight, description="variation"), "nst-t"
+                widgets.SelectionSlider(options=options, value=settings.tv_weight, description="variation"), "nst-t"
             ),
         }
-        top = max([4.0, *knobs.layer_weights.values()])
+        top = max([4.0, *settings.layer_weights.values()])
         self.layers = {
             name: self._keep(
                 widgets.FloatSlider(
@@ -112,15 +112,15 @@ class Parts:
                 ),
                 "nst-s",
             )
-            for name, weight in knobs.layer_weights.items()
+            for name, weight in settings.layer_weights.items()
         }
         self.faders = self._box(list(self.layers.values()), "nst-faders")
 
-    def _engine(self, knobs: Knobs) -> None:
-        self.optimizer = self._choice("optimiser", [(OPTIMIZER_NAMES[o], o) for o in OPTIMIZERS], knobs.optimizer)
-        self.lr = self._log("step size", knobs.lr, -3, 0.5, "")
-        self.encoder = self._choice("encoder", [*dict.fromkeys([*ENCODERS, knobs.encoder])], knobs.encoder)
-        self.size = self._choice("size", [(f"{s} px", s) for s in sorted({*SIZES, knobs.size})], knobs.size)
+    def _engine(self, settings: LiveSettings) -> None:
+        self.optimizer = self._choice("optimiser", [(OPTIMIZER_NAMES[o], o) for o in OPTIMIZERS], settings.optimizer)
+        self.lr = self._log("step size", settings.lr, -3, 0.5, "")
+        self.encoder = self._choice("encoder", [*dict.fromkeys([*ENCODERS, settings.encoder])], settings.encoder)
+        self.size = self._choice("size", [(f"{s} px", s) for s in sorted({*SIZES, settings.size})], settings.size)
         self.engine = self._box([self._box([self.optimizer, self.encoder, self.size], "nst-engine"), self.lr])
 
     def _sources(self, names: tuple[str, str]) -> None:
@@ -136,7 +136,7 @@ class Parts:
 
     def _gallery(self) -> None:
         self.cards, self.backs, slots = [], [], []
-        for _ in range(CARDS):
+        for _ in range(GALLERY_SIZE):
             self.cards.append(self._html(""))
             self.backs.append(self._button("Go back", "undo", "Go back to this snapshot"))
             slots.append(self._box([self.cards[-1], self.backs[-1]], "nst-card"))
@@ -157,7 +157,7 @@ class Parts:
     def _keep(self, widget: Any, css: str = "") -> Any:
         if css:
             widget.add_class(css)
-        self.made.append(widget)
+        self.all.append(widget)
         return widget
 
     def _box(self, children: Sequence[Any], css: str = "") -> Any:

@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..budget.progress import amount_words, left_words, time_words
-from ..engine.settings import Settings
 from .chart import COLOURS
 from .session import StyleSession
 from .state import Snapshot
 from .thumbnails import thumbnail
 
-__all__ = ["LAP", "ahead", "capital", "card", "digits", "heading", "numbers", "sentence", "summary"]
+__all__ = ["STEPS_AHEAD", "ahead", "capital", "card", "digits", "heading", "numbers", "sentence", "summary"]
 
-LAP = Settings.steps  # The panel has no last step; time is told by as many as `stylize` makes.
+STEPS_AHEAD = 200  # the panel has no last step: it tells the time for as many as `stylize` makes by default
 
 
 def digits(value: float) -> str:
@@ -51,26 +50,28 @@ def summary(losses: Mapping[str, Any], *, step: bool = True) -> str:
 
 
 def ahead(step: int, each: float | None, memory: int | None, *, running: bool) -> str:
-    """What a lap of steps takes, or while it runs how long the rest of this one; "" for what isn't known.
+    """What the next 200 steps take, or while it runs how long it is to the next multiple of 200; "" if unknown.
 
     >>> ahead(0, 0.06, 340 * 2**20, running=False)
     '200 steps: about 12 s and 340 MB on this machine'
     >>> ahead(260, 0.06, None, running=True)
     'about 8 s left to step 400'
     """
-    if each is None or (memory is None and not running):
+    if each is None:
         return ""
     if running:
-        left = LAP - step % LAP
+        left = STEPS_AHEAD - step % STEPS_AHEAD
         return f"{left_words(left * each)} to step {step + left}"
-    return f"{LAP} steps: about {time_words(LAP * each)} and {amount_words(memory)} on this machine"
+    if memory is None:
+        return ""
+    return f"{STEPS_AHEAD} steps: about {time_words(STEPS_AHEAD * each)} and {amount_words(memory)} on this machine"
 
 
 def heading(session: StyleSession, *, running: bool, outlook: str = "") -> str:
     """The names of the pictures, what paints them, whether it does, and what that takes."""
     content, style = (html.escape(picture.name) for picture in session.pictures)
     height, width = session.content.shape[-2:]
-    about = f"{width} × {height} px · {html.escape(session.knobs.encoder)}"
+    about = f"{width} × {height} px · {html.escape(session.settings.encoder)}"
     badge = f'<span class="nst-badge{" nst-on" if running else ""}">{"painting" if running else "paused"}</span>'
     names = f'<h3>{content} × {style}</h3><span class="nst-sub">{about}</span>'
     now = f'<span class="nst-now"><span class="nst-ahead">{outlook}</span>{badge}</span>'
@@ -105,9 +106,9 @@ def sentence(words: str, kind: str = "", *, link: tuple[str, str] | None = None)
 
 def card(snapshot: Snapshot, *, reached: bool) -> str:
     """A snapshot as a figure: the picture, its step, its weights, and its distances."""
-    knobs, losses = snapshot.knobs, snapshot.losses
+    settings, losses = snapshot.settings, snapshot.losses
     text = f"snapshot {snapshot.number}: {summary(losses)}"
-    weights = f"{knobs.content_weight:.3g}:{knobs.style_weight:.3g}:{knobs.tv_weight:.3g}"
+    weights = f"{settings.content_weight:.3g}:{settings.style_weight:.3g}:{settings.tv_weight:.3g}"
     star = '<b class="nst-star">★ target</b>' if reached else ""
     keys = [f'<i class="nst-key" style="background:{COLOURS[n]}"></i>' for n in ("content", "style")]
     distances = f"{keys[0]}c {losses['content']:.2f} {keys[1]}s {losses['style']:.3f}" if losses else "no step yet"

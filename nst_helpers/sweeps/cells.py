@@ -43,18 +43,19 @@ class Cell:
 
     @property
     def ok(self) -> bool:
+        """Whether there is a picture."""
         return self.stopped in ("finished", "diverged")
 
 
 def cell_key(job: Mapping[str, Any]) -> str:
-    """The same for the same run, in any process."""
-    seen = hashlib.sha256()
+    """Twelve hexadecimal digits that are the same for the same run, in any process."""
+    digest = hashlib.sha256()
 
     def add(value: Any) -> None:
         if isinstance(value, Tensor):
-            seen.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
         elif isinstance(value, Encoder):
-            seen.update(repr((value.architecture, value.pool)).encode())
+            digest.update(repr((value.architecture, value.pool)).encode())
             for parameter in value.parameters():
                 add(parameter)
         elif isinstance(value, Mapping):
@@ -65,18 +66,18 @@ def cell_key(job: Mapping[str, Any]) -> str:
             for part in value:
                 add(part)
         elif isinstance(value, Path) or (isinstance(value, str) and Path(value).is_file()):
-            seen.update(Path(value).read_bytes())
+            digest.update(Path(value).read_bytes())
         else:
-            seen.update(repr(value).encode())
-        seen.update(b"\0")
+            digest.update(repr(value).encode())
+        digest.update(b"\0")
 
     add(job)
-    return seen.hexdigest()[:12]
+    return digest.hexdigest()[:12]
 
 
-def run_cell(blob: bytes) -> bytes:
-    """One cell, in whatever process or thread this is: the pickled job to the pickled outcome."""
-    job = pickle.loads(blob)
+def run_cell(pickled_job: bytes) -> bytes:
+    """Run one cell in whatever process or thread this is; takes the pickled job, returns the pickled outcome."""
+    job = pickle.loads(pickled_job)
     threads, before = job.pop("threads"), torch.get_num_threads()
     # A number is the size to read at; "fit" is for stylize to find.
     size = job.pop("size") if isinstance(job["size"], int) else None
@@ -88,15 +89,15 @@ def run_cell(blob: bytes) -> bytes:
         style = [_read(s, size) for s in style] if isinstance(style, (list, tuple)) else _read(style, size)
         result = stylize(content, style, **job)
         best = min(result.history, key=lambda e: (e.size != result.history[-1].size, e.loss), default=None)
-        told: dict[str, Any] = {"stopped": result.stopped, "seconds": result.seconds}
+        record: dict[str, Any] = {"stopped": result.stopped, "seconds": result.seconds}
         if best is not None:
-            told |= {
+            record |= {
                 "loss": best.loss,
                 "content": best.content,
                 "style": best.style,
                 "evaluations": len(result.history),
             }
-        return pickle.dumps((told, result.image.numpy()))
+        return pickle.dumps((record, result.image.numpy()))
     except Exception as error:
         words = str(error) if isinstance(error, (NSTError, ValueError)) else f"{type(error).__name__}: {error}"
         return pickle.dumps(({"stopped": "failed", "error": words}, None))
@@ -113,21 +114,22 @@ def _read(picture: Any, size: int | None) -> Tensor:
 
 
 def finish(cell: Cell, outcome: bytes | BaseException, file: Path | None) -> None:
+    """Put a run's outcome into its cell, and keep its picture and record beside `file`, a path without a suffix."""
     if isinstance(outcome, BaseException):
         words = (
             "the worker died; it may have run out of memory" if isinstance(outcome, BrokenExecutor) else str(outcome)
         )
         cell.stopped, cell.error = "failed", words or type(outcome).__name__
         return
-    told, image = pickle.loads(outcome)
-    for name, value in told.items():
+    record, image = pickle.loads(outcome)
+    for name, value in record.items():
         setattr(cell, name, value)
     cell.image = None if image is None else torch.from_numpy(image)
-    if file is not None and cell.ok:
+    if file is not None and cell.ok and cell.image is not None:
         picture = file.with_suffix(".png")
         save_image(cell.image, picture)
         # The record comes last and whole: where it is, the picture is too.
-        write_whole(file.with_suffix(".json"), json.dumps({"label": cell.label, **told}, indent=1).encode())
+        write_whole(file.with_suffix(".json"), json.dumps({"label": cell.label, **record}, indent=1).encode())
         recall(cell, file)
 
 
@@ -136,14 +138,14 @@ def recall(cell: Cell, file: Path | None) -> bool:
     if file is None:
         return False
     try:
-        # By the run, whatever its place in the grid was then.
-        record = next(file.parent.glob(f"*_{file.name.rpartition('_')[2]}.json"), file)
-        told = json.loads(record.read_text())
-        cell.image = load_image(record.with_suffix(".png"))
+        # By the run's key, whatever the cell's place in the grid was then.
+        kept = next(file.parent.glob(f"*_{file.name.rpartition('_')[2]}.json"), file)
+        record = json.loads(kept.read_text())
+        cell.image = load_image(kept.with_suffix(".png"))
     except (OSError, ValueError):
         return False
-    for name, value in told.items():
+    for name, value in record.items():
         if name != "label":
             setattr(cell, name, value)
-    cell.path = str(record.with_suffix(".png"))
+    cell.path = str(kept.with_suffix(".png"))
     return True

@@ -97,14 +97,15 @@ def sweep(
     workers = executor if isinstance(executor, int) else getattr(executor, "_max_workers", None)
     if threads is None and executor is not None:
         threads = max(1, _cores() // workers) if workers else 1
-    blobs, chosen = {}, {}
+    pickled: dict[int, bytes] = {}
+    chosen: dict[str, str] = {}
     for i in left:
         try:
-            blobs[i] = pickle.dumps(jobs[i] | {"threads": threads, "precision": _precision(jobs[i], chosen)})
+            pickled[i] = pickle.dumps(jobs[i] | {"threads": threads, "precision": _precision(jobs[i], chosen)})
         except Exception as error:
             cells[i].stopped, cells[i].error = "failed", f"its settings can't be sent to a worker: {error}"
     try:
-        for i, outcome in _outcomes(blobs, executor):
+        for i, outcome in _outcomes(pickled, executor):
             finish(cells[i], outcome, files[i])
             if cells[i].stopped == "interrupted":
                 raise KeyboardInterrupt
@@ -155,7 +156,7 @@ def _word(value: Any, key: str, number: int) -> Any:
     return f"no. {number}"
 
 
-def _precision(job: Mapping[str, Any], chosen: dict[Any, str]) -> str:
+def _precision(job: Mapping[str, Any], chosen: dict[str, str]) -> str:
     """The number format of a cell, where it is "auto": measured here and once, so that all cells compute alike."""
     precision, encoder = job.get("precision", "auto"), job.get("encoder", "mini")
     if precision != "auto":
@@ -172,17 +173,17 @@ def _precision(job: Mapping[str, Any], chosen: dict[Any, str]) -> str:
     return chosen[key]
 
 
-def _outcomes(blobs: Mapping[int, bytes], executor: Executor | int | None) -> Iterable[tuple[int, bytes | Exception]]:
+def _outcomes(pickled: Mapping[int, bytes], executor: Executor | int | None) -> Iterable[tuple[int, bytes | Exception]]:
     """Each cell's outcome as it comes."""
     if executor is None:
-        for i, blob in blobs.items():
-            yield i, run_cell(blob)
+        for i, job in pickled.items():
+            yield i, run_cell(job)
     elif not isinstance(executor, int):
-        yield from _submitted(blobs, executor)
+        yield from _submitted(pickled, executor)
     else:
         lost = []
         with _pool(executor) as pool:
-            for i, outcome in _submitted(blobs, pool):
+            for i, outcome in _submitted(pickled, pool):
                 if isinstance(outcome, BrokenExecutor):
                     lost.append(i)
                 else:
@@ -190,7 +191,7 @@ def _outcomes(blobs: Mapping[int, bytes], executor: Executor | int | None) -> It
         # A process that dies takes the pool and all that waits with it. Those cells get a process of their own each.
         for i in sorted(lost):
             with _pool(1) as pool:
-                yield from _submitted({i: blobs[i]}, pool)
+                yield from _submitted({i: pickled[i]}, pool)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
@@ -198,12 +199,12 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
-def _submitted(blobs: Mapping[int, bytes], executor: Executor) -> Iterable[tuple[int, bytes | Exception]]:
+def _submitted(pickled: Mapping[int, bytes], executor: Executor) -> Iterable[tuple[int, bytes | Exception]]:
     futures: dict[Future, int] = {}
     failed: list[tuple[int, Exception]] = []
-    for i, blob in blobs.items():
+    for i, job in pickled.items():
         try:
-            futures[executor.submit(run_cell, blob)] = i
+            futures[executor.submit(run_cell, job)] = i
         except Exception as error:  # a pool that is broken or shut down takes no more
             failed.append((i, error))
     try:

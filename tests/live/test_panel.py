@@ -24,8 +24,8 @@ from nst_helpers.budget.estimate import Estimate
 from nst_helpers.encoders import Encoder
 from nst_helpers.engine.optimisation import Evaluation
 from nst_helpers.live import chart as panel_chart
-from nst_helpers.live import view as panel_face
-from nst_helpers.live import widgets as panel_layout
+from nst_helpers.live import view as panel_view
+from nst_helpers.live import widgets as panel_widgets
 from nst_helpers.live.panel import Panel, _open
 from nst_helpers.live.session import StyleSession
 from nst_helpers.live.widgets import playing_trait
@@ -166,7 +166,7 @@ def test_buttons_step_reset_snapshot_undo(panel, session):
     parts.reset.click()
     assert session.history == []
     assert session.recipe()["start"]["init"] == "noise"
-    assert session.knobs.content_weight == 1.0
+    assert session.settings.content_weight == 1.0
 
 
 def test_the_strip_shows_the_last_six_snapshots_each_with_its_weights_and_way_back(panel, session):
@@ -185,14 +185,14 @@ def test_the_strip_shows_the_last_six_snapshots_each_with_its_weights_and_way_ba
     assert [card.value for card in again.parts.cards] == [card.value for card in parts.cards]
     again.parts.backs[1].click()
     parts = again.parts
-    assert session.knobs.style_weight == 13
+    assert session.settings.style_weight == 13
     assert parts.weights["style_weight"].value == 13
 
 
 def test_optimiser_size_and_pictures(panel, session):
     parts = panel.parts
     parts.optimizer.value = "lbfgs"
-    assert (session.knobs.optimizer, session.knobs.lr, parts.lr.value) == ("lbfgs", 1.0, 1.0)
+    assert (session.settings.optimizer, session.settings.lr, parts.lr.value) == ("lbfgs", 1.0, 1.0)
     parts.size.value = 96
     assert session.image.shape[-2:] == (96, 144)
     parts.choices["style"].value = "mosaic"
@@ -210,7 +210,7 @@ def test_an_encoder_that_cannot_be_had_is_a_sentence_and_the_choice_goes_back(pa
     def none(name, **_):
         raise nst.WeightsError("The weights of vgg19 can't be had: put them there.")
 
-    monkeypatch.setattr("nst_helpers.live.state.load_encoder", none)
+    monkeypatch.setattr("nst_helpers.live.sources.load_encoder", none)
     panel.parts.encoder.value = "vgg19"
     assert panel.status == "The weights of vgg19 can't be had: put them there."
     assert panel.parts.encoder.value == "toy"
@@ -253,10 +253,10 @@ def test_a_value_beyond_a_sliders_end_stays_the_sessions(panel, session):
     session.set(content_weight=1e4, tv_weight=33.0, layer_weights={"relu2_1": 9.0})
     panel.pull()
     assert panel.parts.weights["content_weight"].value == 100
-    assert session.knobs.weights == nst.Weights(1e4, 100, 33)
-    assert session.knobs.layer_weights["relu2_1"] == 9
+    assert session.settings.weights == nst.Weights(1e4, 100, 33)
+    assert session.settings.layer_weights["relu2_1"] == 9
     panel.parts.weights["style_weight"].value = 5.0
-    assert session.knobs.weights == nst.Weights(1e4, 5, 33)
+    assert session.settings.weights == nst.Weights(1e4, 5, 33)
 
 
 def test_compare_is_a_class_and_the_photo_lies_ready(panel):
@@ -347,7 +347,7 @@ def test_an_interrupt_loses_nothing(panel, session, monkeypatch):
 def test_the_guard_speaks_in_the_panel(panel, session):
     tick(panel, 2)
     with torch.no_grad():
-        session._run.image.fill_(float("nan"))
+        session._painting.run.image.fill_(float("nan"))
     tick(panel)
     assert panel.status.startswith("Guarded: the loss became nan")
 
@@ -382,8 +382,8 @@ def measured(monkeypatch):
     def estimate(content, style, settings):
         return Estimate(12.0, ((200, 0.06),), settings.size * 10 * 2**20, 0, 0)
 
-    monkeypatch.setattr(panel_face, "calibrating", calibrating)
-    monkeypatch.setattr(panel_face, "estimate", estimate)
+    monkeypatch.setattr(panel_view, "calibrating", calibrating)
+    monkeypatch.setattr(panel_view, "estimate", estimate)
     return asked
 
 
@@ -414,7 +414,7 @@ def test_the_estimate_comes_piece_by_piece_when_the_page_is_there(measured, pane
     echo(panel)
     assert (len(measured), panel.parts.echo.step) == (1, before)
     assert outlook(panel) == "200 steps: about 12 s and 340 MB on this machine"
-    assert measured[0].encoder is session.settings.encoder
+    assert measured[0].encoder is session.run_settings(steps=1).encoder
     assert measured[0].style_layers == tuple(LAYERS["style_layers"])
 
 
@@ -487,7 +487,7 @@ def test_an_estimate_that_cannot_be_had_is_left_out(panel, session, monkeypatch,
         yield
         raise error
 
-    monkeypatch.setattr(panel_face, "calibrating", broken)
+    monkeypatch.setattr(panel_view, "calibrating", broken)
     before = panel.status
     for _ in range(4):
         echo(panel)
@@ -507,7 +507,7 @@ def test_the_true_estimate_is_shown_and_takes_no_long_breath(panel, session):
         start = time.perf_counter()
         echo(panel)
         breaths.append(time.perf_counter() - start)
-    told = nst.estimate(*(p.image for p in session.pictures), session.settings)
+    told = nst.estimate(*(p.image for p in session.pictures), session.run_settings(steps=200))
     memory = f"{told.run_bytes / 2**20:.0f} MB"
     assert re.fullmatch(rf"200 steps: about [\d.]+ s and {memory} on this machine", outlook(panel))
     assert max(breaths) < 0.4
@@ -599,6 +599,6 @@ def test_the_chart_survives_any_loss(value):
 
 
 def test_the_colours_of_the_sheet_are_those_of_the_chart():
-    css = panel_layout.CSS.read_text()
+    css = panel_widgets.CSS.read_text()
     for name, colour in panel_chart.COLOURS.items():
         assert f"--{name}:{colour}" in css

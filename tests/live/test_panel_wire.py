@@ -255,7 +255,7 @@ def test_messages_on_two_threads_neither_overlap_nor_get_lost(page):
     assert page.value("most") == 1
     noted = [c["style_weight"] for c in page.value("session.recipe()['changes']") if "style_weight" in c]
     assert set(noted) == {20.0 + i for i in range(30)}
-    assert page.value("session.knobs.style_weight") == noted[-1]
+    assert page.value("session.settings.style_weight") == noted[-1]
     assert page.stray == []
     page.run("del session.step")
 

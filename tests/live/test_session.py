@@ -77,21 +77,21 @@ def test_no_target_is_computed_again_for_a_weight(monkeypatch):
 def test_lbfgs_drops_its_curvature_with_the_weights_and_says_so_adam_keeps_its_moments():
     made = session(optimizer="lbfgs")
     made.step(5)
-    kept = made._run.known
+    kept = made._painting.run.known
     assert made.set(lr=0.9) == "step size 1 to 0.9"
-    assert made._run.known is kept
+    assert made._painting.run.known is kept
     words = made.set(style_weight=10)
     assert "style weight 100 to 10" in words
     assert "forgets its curvature" in words
-    assert made._run.known is not kept
     assert "forgets its curvature" in made.step()[0].event
+    assert made._painting.run.known is not kept
     assert made.step()[0].event == ""
     made.set(optimizer="adam")
-    assert made.knobs.lr == optimisation.LEARNING_RATES["adam"]
+    assert made.settings.lr == optimisation.LEARNING_RATES["adam"]
     made.step(3)
-    kept = made._run.adam
+    kept = made._painting.run.adam
     assert "forgets" not in made.set(style_weight=20)
-    assert made._run.adam is kept
+    assert made._painting.run.adam is kept
 
 
 def test_nothing_changed_is_nothing_noted():
@@ -121,13 +121,13 @@ def test_nothing_changed_is_nothing_noted():
 def test_what_cannot_be_set_is_one_sentence_and_changes_nothing(change, words):
     made = session()
     made.step(1)
-    before = made.recipe(), made.image, made.model, made.knobs
+    before = made.recipe(), made.image, made.model, made.settings
     with pytest.raises((nst.NSTError, ValueError), match="(?s)" + words) as caught:
         made.set(**change)
     assert "\n" not in str(caught.value)
     assert made.recipe() == before[0]
     assert torch.equal(made.image, before[1])
-    assert (made.model, made.knobs) == before[2:]
+    assert (made.model, made.settings) == before[2:]
     assert len(made.step(2)) == 2
 
 
@@ -179,9 +179,9 @@ def test_a_snapshot_is_gone_back_to_with_all_its_settings():
     assert "back to snapshot 1, at step 5" in made.restore(kept)
     assert torch.equal(made.image, image)
     assert made.losses == losses
-    assert made.knobs.weights.style == 5
+    assert made.settings.weights.style == 5
     made.step(1)
-    assert (len(made.history), len(kept.way.history)) == (6, 5)
+    assert (len(made.history), len(kept.log.history)) == (6, 5)
     assert torch.equal(kept.image, image)
     assert torch.equal(again(made).image, made.image)
 
@@ -193,12 +193,12 @@ def test_a_loss_that_explodes_goes_back_to_the_best_picture_as_in_stylize(monkey
     made = session()
     made.step(3)
     with torch.no_grad():
-        made._run.image.fill_(math.nan)
+        made._painting.run.image.fill_(math.nan)
     (e,) = made.step()
     assert "back to the best image" in e.event
     assert torch.isfinite(made.image).all()
     assert math.isfinite(made.step(2)[-1].loss)
-    made._run.guard.restarts = made._run.guard.most
+    made._painting.run.guard.restarts = made._painting.run.guard.most
     assert made.stuck
     assert made.step(5) == []
     made.set(style_weight=50)
@@ -275,7 +275,7 @@ def test_an_evaluation_cut_short_leaves_the_picture_as_it_was(monkeypatch):
 
     def stop(self, *a):
         with torch.no_grad():
-            made._run.image.add_(0.2)
+            made._painting.run.image.add_(0.2)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -44,7 +44,7 @@ def noted():
     most = max(most, inside)
     made = evaluate()
     inside -= 1
-    log.write(f"{time.time():.4f} {session.knobs.style_weight:.6g} {most}\\n")
+    log.write(f"{time.time():.4f} {session.settings.style_weight:.6g} {most}\\n")
     return made
 session._evaluate = noted
 pathlib.Path("alone.json").write_text(json.dumps(alone))

@@ -1,0 +1,216 @@
+"""A picture that is being painted, and what makes another one of it when settings or pictures change.
+
+A change makes a new `Painting` and leaves the old one as it is. The session puts the new one in place by one
+assignment, so a change that fails or is interrupted changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from ..accel.tiling import TiledModel
+from ..engine.objective import build_objective
+from ..engine.optimisation import Evaluation, Optimisation
+from ..engine.settings import INITS, Settings, first_image
+from ..errors import ImageError
+from ..images import resize
+from ..losses import ContentLoss, Convention, StyleLoss
+from ..model import StyleModel, Weights
+from .sources import EncoderCache, NamedImage
+from .state import LiveSettings, SessionLog, Snapshot
+
+__all__ = ["Objective", "Painting", "PaintingBuilder"]
+
+Objective = StyleModel | TiledModel
+
+OPTIMIZER_NAMES = {"lbfgs": "L-BFGS", "adam": "Adam"}
+
+
+@dataclass
+class Painting:
+    """The pictures, the network with the losses, the optimisation, and the log of how it got here."""
+
+    settings: LiveSettings
+    content: NamedImage
+    style: NamedImage
+    model: Objective
+    log: SessionLog
+    run: Optimisation
+    events: list[str] = field(default_factory=list)  # what the next evaluation's record will say
+    reweighted: bool = False  # the next evaluation is the first with other weights
+    before: tuple[int, Tensor] | None = None  # while a step is made: the evaluations so far, and the image
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a step was begun and not finished."""
+        return self.before is not None
+
+    def step(self) -> Evaluation:
+        """Make one evaluation and log it. After an error it is `unfinished`."""
+        run, history = self.run, self.log.history
+        self.before = len(history), run.image.detach().clone()
+        run.lr = self.settings.lr
+        if self.reweighted:
+            _weigh_layers(self.model, self.settings.layer_weights)
+            run.set_weights(self.settings.weights)
+        evaluation = run.step()
+        if self.events:
+            events = [*self.events, *filter(None, [evaluation.event])]
+            evaluation = replace(evaluation, event="; ".join(events))
+        history.append(evaluation)
+        self.before, self.reweighted, self.events = None, False, []
+        return evaluation
+
+
+@dataclass(frozen=True)
+class PaintingBuilder:
+    """What stays the same for a whole session, and the ways to a new painting."""
+
+    encoders: EncoderCache
+    content_layers: tuple[str, ...]
+    style_layers: tuple[str, ...]
+    convention: str | Convention
+
+    def start(
+        self,
+        settings: LiveSettings,
+        content: NamedImage,
+        style: NamedImage,
+        *,
+        init: str,
+        seed: int,
+        model: Objective | None = None,
+    ) -> Painting:
+        """A painting before its first step, from "content", "style" or "noise"; `model` if there is one that fits."""
+        if init not in INITS:
+            raise ImageError(f"The init {init!r} is unknown: use one of {', '.join(INITS)}.")
+        model = model or self._model(settings, content, style)
+        whole = self._moved(content.image, settings), self._moved(style.image, settings)
+        first = first_image(*whole, Settings(init=init, seed=seed), _size(content, settings))
+        log = SessionLog(settings, content, style, init, seed)
+        run = self._run(settings, content, model, first, log)
+        return Painting(settings, content, style, model, log, run, reweighted=True)
+
+    def change(self, old: Painting, settings: LiveSettings, pictures: Mapping[str, NamedImage]) -> tuple[Painting, str]:
+        """The painting with other settings and pictures, and in words what is different; "" if nothing is."""
+        content, style = pictures.get("content", old.content), pictures.get("style", old.style)
+        words = [
+            f"{role} {was.name} to {now.name}"
+            for role, was, now in (("content", old.content, content), ("style", old.style, style))
+            if was.sha256 != now.sha256
+        ]
+        before = old.settings
+        rebuilt = bool(words) or (settings.size, settings.encoder) != (before.size, before.encoder)
+        words += settings.words_since(before)
+        if not words:
+            return old, ""
+        model = self._model(settings, content, style) if rebuilt else old.model
+        if content.sha256 != old.content.sha256:
+            new = self.start(settings, content, style, init=old.log.init, seed=old.log.seed, model=model)
+            words.append("the picture starts again")
+        else:
+            log = old.log.copy()
+            log.note(settings.since(before) | {role: picture.describe() for role, picture in pictures.items()})
+            new = replace(old, settings=settings, style=style, model=model, log=log, events=list(old.events))
+            if rebuilt or settings.optimizer != before.optimizer or old.run.diverged:
+                new.run = self._run(settings, content, model, old.run.image, log)
+                words.append(f"{OPTIMIZER_NAMES[settings.optimizer]} starts afresh")
+            if _objective(settings) != _objective(before):
+                new.reweighted = True
+                if new.run is old.run and settings.optimizer == "lbfgs":
+                    words.append("L-BFGS forgets its curvature, which belonged to the old loss")
+        new.events.append("; ".join(words))
+        return new, new.events[-1]
+
+    def resume(self, snapshot: Snapshot) -> tuple[Painting, str]:
+        """The painting of a snapshot, with a fresh optimiser, and that in words."""
+        settings, (content, style), log = snapshot.settings, snapshot.pictures, snapshot.log.copy()
+        log.note({"fresh": True})
+        words = f"back to snapshot {snapshot.number}, at step {snapshot.step}; "
+        words += f"{OPTIMIZER_NAMES[settings.optimizer]} starts afresh"
+        model = self._model(settings, content, style)
+        run = self._run(settings, content, model, snapshot.image, log)
+        return Painting(settings, content, style, model, log, run, [words]), words
+
+    def refresh(self, old: Painting, image: Tensor) -> tuple[Painting, str]:
+        """The painting at an image (1, 3, H, W), with a fresh optimiser, and that in words."""
+        log = old.log.copy()
+        log.note({"fresh": True})
+        words = f"{OPTIMIZER_NAMES[old.settings.optimizer]} starts afresh"
+        run = self._run(old.settings, old.content, old.model, image, log)
+        return replace(old, log=log, run=run, events=[*old.events, words], before=None), words
+
+    def undone(self, old: Painting) -> Painting:
+        """The painting as it was before a step that was cut short; as it is, if the step got as far as the log."""
+        if old.before is None or len(old.log.history) > old.before[0]:
+            return replace(old, before=None)
+        return self.refresh(old, old.before[1])[0]
+
+    def recipe(self, painting: Painting) -> dict[str, Any]:
+        """The recipe of a painting, fit for JSON."""
+        layers = {"content_layers": self.content_layers, "style_layers": self.style_layers}
+        return painting.log.recipe(self.encoders, {"convention": self.convention, **layers})
+
+    def run_settings(self, settings: LiveSettings, *, steps: int) -> Settings:
+        """What `estimate` needs to know of painting on for so many steps."""
+        return Settings(
+            steps=steps,
+            encoder=self.encoders.encoder(settings.encoder),
+            size=settings.size,
+            optimizer=settings.optimizer,
+            device=self.encoders.device,
+            precision=self.encoders.precision,
+            content_layers=self.content_layers,
+            style_layers=self.style_layers,
+        )
+
+    def _model(self, settings: LiveSettings, content: NamedImage, style: NamedImage) -> Objective:
+        fixed = Settings(
+            content_layers=self.content_layers,
+            style_layers=self.style_layers,
+            layer_weights=settings.layer_weights,
+            convention=self.convention,
+        )
+        pictures = [self._moved(resize(picture.image, settings.size), settings) for picture in (content, style)]
+        return build_objective(self.encoders.encoder(settings.encoder), pictures[0], pictures[1:], fixed)
+
+    def _moved(self, image: Tensor, settings: LiveSettings) -> Tensor:
+        """An image where the encoder takes it, in the type that it takes."""
+        encoder = self.encoders.encoder(settings.encoder)
+        return image.to(encoder.device, encoder.dtype)
+
+    def _run(
+        self, settings: LiveSettings, content: NamedImage, model: Objective, image: Tensor, log: SessionLog
+    ) -> Optimisation:
+        """A fresh optimiser on an image (1, 3, H, W), scaled to the size that is being painted."""
+        image = self._moved(image.detach().clamp(0, 1), settings)
+        return Optimisation(
+            model,
+            resize(image, _size(content, settings)),
+            optimizer=settings.optimizer,
+            lr=settings.lr,
+            weights=settings.weights,
+            done=len(log.history),
+        )
+
+
+def _size(content: NamedImage, settings: LiveSettings) -> tuple[int, int]:
+    """Height and width of the picture that is being painted."""
+    height, width = resize(content.image, settings.size).shape[-2:]
+    return height, width
+
+
+def _weigh_layers(model: Objective, weights: Mapping[str, float]) -> None:
+    """Set the weights of layers, each for all the losses that its layer has, as `build_model` does."""
+    losses: list[tuple[str, ContentLoss | StyleLoss]] = [*model.content_losses.items(), *model.style_losses.items()]
+    for name, loss in losses:
+        loss.weight = weights.get(name, 1.0)
+
+
+def _objective(settings: LiveSettings) -> tuple[Weights, dict[str, float]]:
+    """What the loss depends on besides the pictures and the network."""
+    return settings.weights, settings.layer_weights

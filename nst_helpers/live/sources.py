@@ -1,0 +1,125 @@
+"""Where a session's pictures and encoders come from, each known by a name and a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..accel.devices import prepare
+from ..encoders import Encoder, load_encoder
+from ..errors import ImageError
+from ..images import check_image, load_image
+from ..samples import list_samples, load_sample
+
+__all__ = ["EncoderCache", "NamedImage", "Source", "named_image"]
+
+Source = Tensor | str | os.PathLike[str] | bytes
+
+
+@dataclass(frozen=True, eq=False)
+class NamedImage:
+    """An image (1, 3, H, W) in [0, 1] with its name and the hash that a recipe knows it by."""
+
+    image: Tensor
+    name: str
+    sha256: str
+
+    def describe(self) -> dict[str, Any]:
+        """Name, hash, height and width, fit for JSON."""
+        height, width = self.image.shape[-2:]
+        return {"name": self.name, "sha256": self.sha256, "height": height, "width": width}
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether `load_sample` gives this very image under this name."""
+        return self.name in list_samples() and self.sha256 == sha256_of([load_sample(self.name)])
+
+
+def named_image(source: Source | NamedImage, name: str) -> NamedImage:
+    """An image tensor, the name of a sample, a file or its bytes, as an image of the session's own.
+
+    `name` is for sources that have none. Raises ImageError for what is no single picture.
+
+    >>> named_image(torch.zeros(1, 3, 2, 4), "content").describe()["width"]
+    4
+    """
+    if isinstance(source, NamedImage):
+        return source
+    if isinstance(source, Tensor):
+        # A copy: the caller may go on to change the tensor in place.
+        image = check_image(source, name=name).detach().to("cpu", torch.float32, copy=True)
+    elif isinstance(source, str) and source in list_samples():
+        image, name = load_sample(source), source
+    else:
+        image, name = load_image(source), name if isinstance(source, bytes) else Path(source).stem
+    if len(image) != 1:
+        raise ImageError(f"{name} is a batch of {len(image)}, expected one picture: take {name}[:1].")
+    return NamedImage(image, name, sha256_of([image]))
+
+
+class EncoderCache:
+    """The encoders of a session, each prepared once: by the names that `load_encoder` knows, or handed over."""
+
+    def __init__(self, *, device: torch.device | str | None = None, precision: str = "auto") -> None:
+        self.device, self.precision = device, precision
+        self._prepared: dict[str, Encoder] = {}
+        self._sha256: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def add(self, encoder: Encoder, *, name: str | None = None, precision: str | None = None) -> str:
+        """Take an encoder in; returns the name it goes by: its own, with a number if another one has that already."""
+        sha256, base = sha256_of(encoder.state_dict().values()), name or encoder.architecture.name
+        known = {n: (self._sha256[n], e.pool, _dtype(e)) for n, e in self._prepared.items()}
+        prepared = prepare(encoder, device=self.device, precision=precision or self.precision)
+        name, number = base, 1
+        while name in known and known[name] != (sha256, encoder.pool, _dtype(prepared)):
+            number += 1
+            name = f"{base} {number}"
+        if name not in known:
+            self._prepared[name], self._sha256[name] = prepared, sha256
+        return name
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._prepared
+
+    def encoder(self, name: str) -> Encoder:
+        """The prepared encoder of that name, loaded if need be. Raises WeightsError where it can't be had."""
+        if name not in self._prepared:
+            loaded = load_encoder(name)  # outside the lock: a download takes minutes, and others go on meanwhile
+            with self._lock:
+                if name not in self._prepared:
+                    self.add(loaded, name=name)
+        return self._prepared[name]
+
+    def describe(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Of each of these encoders the hash of its weights, its pooling and its number format, fit for JSON."""
+        return {
+            name: {
+                "sha256": self._sha256[name],
+                "pool": self._prepared[name].pool,
+                "precision": _dtype(self._prepared[name]),
+            }
+            for name in names
+        }
+
+
+def sha256_of(tensors: Iterable[Tensor]) -> str:
+    """The hash of shapes and float32 values, the same on every device and in every layout."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _dtype(encoder: Encoder) -> str:
+    """The number format of an encoder's convolutions, such as "float32"."""
+    return str(encoder.get_parameter("layers.conv1_1.weight").dtype).removeprefix("torch.")
