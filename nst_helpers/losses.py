@@ -22,20 +22,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .accel.gram import HALF, fused_gram
-
 __all__ = [
     "CONVENTIONS",
     "ContentLoss",
     "Convention",
     "StyleLoss",
     "TVLoss",
+    "at_least_float32",
     "content_loss",
     "get_convention",
     "gram_matrix",
     "style_loss",
     "total_variation",
 ]
+
+HALF_PRECISION = (torch.bfloat16, torch.float16)
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ def gram_matrix(features: Tensor) -> Tensor:
             f"gram_matrix takes feature maps (B, C, H, W), but the shape {tuple(features.shape)} came: "
             "add the missing axis, for example with features[None]."
         )
-    flat = _full(features).flatten(2)
+    flat = at_least_float32(features).flatten(2)
     return torch.bmm(flat, flat.transpose(1, 2)) / flat.shape[-1]
 
 
@@ -69,7 +70,7 @@ def content_loss(features: Tensor, target: Tensor, *, convention: str | Conventi
     Source: Gatys et al. 2016, eq. 1 (convention="gatys").
     """
     _same_shape(features, target, "content_loss")
-    return get_convention(convention).content(_full(features), _full(target))
+    return get_convention(convention).content(at_least_float32(features), at_least_float32(target))
 
 
 def style_loss(gram: Tensor, target: Tensor, *, convention: str | Convention = "relative") -> Tensor:
@@ -102,7 +103,7 @@ def total_variation(image: Tensor, *, kind: str = "l1") -> Tensor:
         raise ValueError(f"The total variation {kind!r} is unknown: use kind='l1' or kind='l2'.")
     size = torch.abs if kind == "l1" else torch.square
     parts = (image[..., 1:, :] - image[..., :-1, :], image[..., :, 1:] - image[..., :, :-1])
-    return sum((size(part).mean() for part in parts if part.numel()), image.new_zeros(()))
+    return sum((size(part).mean() for part in parts if part.numel()), start=image.new_zeros(()))
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,9 @@ class Convention:
 
     def combine(self, losses: Iterable[Tensor], weights: Iterable[float]) -> Tensor:
         """One loss out of several layers' losses and their weights."""
-        losses, weights = list(losses), list(weights)
-        total = sum(w * loss for w, loss in zip(weights, losses, strict=True))
+        weights = list(weights)
+        first, *others = (w * loss for w, loss in zip(weights, losses, strict=True))
+        total = sum(others, first)
         return total / sum(weights) if self.layers == "mean" else total
 
 
@@ -178,11 +180,12 @@ class ContentLoss(nn.Module):
     def __init__(self, target: Tensor, *, weight: float = 1.0, convention: str | Convention = "relative") -> None:
         super().__init__()
         # Detached: the target is a constant, and its graph must not be kept alive or walked backwards.
-        self.register_buffer("target", _full(target.detach()))
+        self.register_buffer("target", at_least_float32(target.detach()))
         self.weight, self.convention = weight, get_convention(convention)
         self.loss: Tensor | None = None
 
     def forward(self, features: Tensor) -> Tensor:
+        """Keep the content loss of the features (B, C, H, W) in `loss`, and give them back unchanged."""
         self.loss = content_loss(features, self.target, convention=self.convention)
         return features
 
@@ -210,13 +213,13 @@ class StyleLoss(nn.Module):
                 f"StyleLoss takes a Gram matrix (B, C, C), but the shape {tuple(target.shape)} came: "
                 "pass gram_matrix(features), not the features."
             )
-        self.register_buffer("target", _full(target.detach()))
+        self.register_buffer("target", at_least_float32(target.detach()))
         self.weight, self.convention = weight, get_convention(convention)
         self.loss: Tensor | None = None
 
     def forward(self, features: Tensor) -> Tensor:
-        # fused_gram is gram_matrix with a quicker backward pass; a test holds them equal.
-        self.loss = style_loss(fused_gram(features), self.target, convention=self.convention)
+        """Keep the style loss of the features (B, C, H, W) in `loss`, and give them back unchanged."""
+        self.loss = style_loss(gram_matrix(features), self.target, convention=self.convention)
         return features
 
     extra_repr = ContentLoss.extra_repr
@@ -237,6 +240,7 @@ class TVLoss(nn.Module):
         self.loss: Tensor | None = None
 
     def forward(self, image: Tensor) -> Tensor:
+        """Keep the total variation of the image (B, 3, H, W) in `loss`, and give it back unchanged."""
         self.loss = total_variation(image, kind=self.kind)
         return image
 
@@ -244,9 +248,13 @@ class TVLoss(nn.Module):
         return f"kind={self.kind!r}"
 
 
-def _full(x: Tensor) -> Tensor:
-    """float32 for half precision: sums over many positions lose digits there."""
-    return x.float() if x.dtype in HALF else x
+def at_least_float32(x: Tensor) -> Tensor:
+    """The tensor in float32 where it came in half precision: sums over many positions lose digits there.
+
+    >>> at_least_float32(torch.ones(1, dtype=torch.bfloat16)).dtype, at_least_float32(torch.ones(1).double()).dtype
+    (torch.float32, torch.float64)
+    """
+    return x.float() if x.dtype in HALF_PRECISION else x
 
 
 def _same_shape(a: Tensor, b: Tensor, what: str) -> None:

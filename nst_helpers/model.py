@@ -6,15 +6,16 @@ import copy
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from .encoders import Encoder
-from .errors import LayerError
+from .errors import ImageError, LayerError
 from .losses import ContentLoss, Convention, StyleLoss, TVLoss, get_convention, gram_matrix
 
-__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "StyleModel", "Weights", "build_model", "style_targets"]
+__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "Objective", "StyleModel", "Weights", "build_model", "style_targets"]
 
 # After the ReLU, as in the code and the pictures of Gatys et al.; the mini encoder is also cut to match there.
 CONTENT_LAYERS = ("relu4_2",)
@@ -34,34 +35,20 @@ class Weights:
     tv: float = 50.0
 
 
-class StyleModel(nn.Sequential):
-    """An encoder with loss layers in it; after `model(image)` each loss layer's `loss` belongs to that image."""
+class LossTerm(Protocol):
+    """What the total loss needs of a loss layer: its weight, and its loss for the image of the last call."""
 
-    def __init__(
-        self,
-        layers: OrderedDict[str, nn.Module],
-        *,
-        tv_loss: TVLoss,
-        content_losses: dict[str, ContentLoss],
-        style_losses: dict[str, StyleLoss],
-        convention: Convention,
-    ) -> None:
-        super().__init__(layers)
-        # Plain attributes: the layers are registered once, as parts of the sequence.
-        object.__setattr__(self, "tv_loss", tv_loss)
-        self.content_losses, self.style_losses = content_losses, style_losses
-        self.convention = convention
+    weight: float
+    loss: Tensor | None
 
-    def forward(self, image: Tensor) -> Tensor:
-        """The features after the last layer; the losses are then in the loss layers."""
-        x, layers = image, list(self.children())
-        while layers:
-            layer = layers.pop(0)
-            if isinstance(layer, nn.ReLU) and layers and getattr(layers[0], "kind", None) == "max":
-                # The largest of four is the same before ReLU as after it, and leaves ReLU a quarter of the work.
-                x = layers.pop(0)(x)
-            x = layer(x)
-        return x
+
+class Objective:
+    """The total loss of a model with losses in it: what `StyleModel` and its twin in tiles have in common."""
+
+    tv_loss: TVLoss
+    content_losses: Mapping[str, LossTerm]
+    style_losses: Mapping[str, LossTerm]
+    convention: Convention
 
     def content_loss(self) -> Tensor:
         """The content layers' losses as one scalar, by their weights and the convention."""
@@ -80,18 +67,46 @@ class StyleModel(nn.Sequential):
     ) -> Tensor:
         """The scalar to minimise, for the image of the last call.
 
+        Raises LayerError where the model has not been called yet.
+
         Source: Gatys et al. 2016, eq. 7, and a total variation term.
         """
         total = content_weight * self.content_loss() + style_weight * self.style_loss()
-        return total + tv_weight * self.tv_loss.loss if tv_weight else total
+        return total + tv_weight * _loss_of(self.tv_loss) if tv_weight else total
 
-    def _combine(self, layers: Iterable[ContentLoss | StyleLoss]) -> Tensor:
-        layers = [layer for layer in layers if layer.weight]
-        if not layers:
-            return torch.zeros((), device=self.normalize.device)
-        if layers[0].loss is None:
-            raise LayerError("The model has no losses yet: call model(image) first.")
-        return self.convention.combine([layer.loss for layer in layers], [layer.weight for layer in layers])
+    def _combine(self, layers: Iterable[LossTerm]) -> Tensor:
+        used = [layer for layer in layers if layer.weight]
+        if not used:
+            return torch.zeros_like(_loss_of(self.tv_loss))
+        return self.convention.combine([_loss_of(layer) for layer in used], [layer.weight for layer in used])
+
+
+def _loss_of(layer: LossTerm | TVLoss) -> Tensor:
+    if layer.loss is None:
+        raise LayerError("The model has no losses yet: call model(image) first.")
+    return layer.loss
+
+
+class StyleModel(Objective, nn.Sequential):
+    """An encoder with loss layers in it; after `model(image)` each loss layer's `loss` belongs to that image."""
+
+    content_losses: dict[str, ContentLoss]
+    style_losses: dict[str, StyleLoss]
+
+    def __init__(
+        self,
+        layers: OrderedDict[str, nn.Module],
+        *,
+        tv_loss: TVLoss,
+        content_losses: Mapping[str, ContentLoss],
+        style_losses: Mapping[str, StyleLoss],
+        convention: Convention,
+    ) -> None:
+        super().__init__(layers)
+        # Plain attributes: the layers are registered once, as parts of the sequence.
+        object.__setattr__(self, "tv_loss", tv_loss)
+        self.content_losses, self.style_losses = dict(content_losses), dict(style_losses)
+        self.convention = convention
 
 
 def style_targets(
@@ -169,9 +184,12 @@ def build_model(
             f"The weights name {', '.join(stray)}, which have no loss: use only {', '.join(sorted(used))}."
         )
 
-    grams = style_targets(encoder, style, style_layers, mix=style_mix) if style_layers else {}
+    for name, picture, layers_asked in (("content", content, content_layers), ("style", style, style_layers)):
+        if picture is None and layers_asked:
+            raise ImageError(f"There are {name} layers and no {name} picture: give one, or pass {name}_layers=[].")
+    grams = style_targets(encoder, style, style_layers, mix=style_mix) if style is not None and style_layers else {}
     with torch.no_grad():
-        features = encoder(content, content_layers) if content_layers else {}
+        features = encoder(content, content_layers) if content is not None and content_layers else {}
 
     # The copy's parameters are objects of their own over the same memory.
     memo = {id(p): nn.Parameter(p.data, requires_grad=False) for p in encoder.parameters()}

@@ -13,7 +13,7 @@ image, and what the rounding left out. That layer is little work, so nothing is 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ FEWEST_CHANNELS = 8
 AROUND = [1, 1]  # padding, stride and dilation of every convolution of a VGG
 
 
-def can_pack(layer: nn.Module) -> bool:
+def can_pack(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether the layer is a convolution as VGGs have them, and this build of PyTorch has the routines.
 
     >>> can_pack(nn.Conv2d(16, 16, 3)), can_pack(nn.ReLU())
@@ -86,7 +86,9 @@ class PackedConv(nn.Conv2d):
         # Moved to another device or number format, it is a plain convolution.
         before = self.weight.data_ptr()
         super()._apply(fn, recurse)
-        return self if self.weight.data_ptr() == before else unpack(self)
+        if self.weight.data_ptr() != before:
+            self.packed = None
+        return self
 
 
 class SplitConv(nn.Conv2d):

@@ -99,7 +99,9 @@ def _converted(encoder: Encoder, device: torch.device, dtype: torch.dtype) -> En
     for name, layer in encoder.layers.items():
         encoder.layers[name] = pack(layer) if quick else unpack(layer)
     if dtype == torch.bfloat16 and device.type == "cpu":
-        encoder.layers["conv1_1"] = SplitConv(encoder.layers["conv1_1"])
+        first = encoder.layers["conv1_1"]
+        assert isinstance(first, nn.Conv2d)
+        encoder.layers["conv1_1"] = SplitConv(first)
         encoder.normalize.output_dtype = None  # the split is of float32
     else:
         encoder.normalize.output_dtype = dtype

@@ -20,10 +20,11 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 from torch.nn.grad import conv2d_weight
 
-__all__ = ["HALF", "fused_gram", "gram_sum"]
+from ..losses import HALF_PRECISION
+
+__all__ = ["fused_gram", "gram_sum", "rows_of"]
 
 STRETCH, FEWEST_STRETCHES = 256, 64
-HALF = (torch.bfloat16, torch.float16)
 # Below this many multiplications a convolution's start takes longer than the product.
 FEWEST_PRODUCTS = 2**23
 # Whether a GPU's product of half precision may be had in float32: PyTorch knows it since 2.8.
@@ -41,7 +42,7 @@ class _Gram(torch.autograd.Function):
         (features,) = ctx.saved_tensors
         b, c, h, w = features.shape
         both = ((grad + grad.transpose(1, 2)) / (h * w)).to(features.dtype)
-        return _mixed(_rows(features), both).view(b, h, w, c).permute(0, 3, 1, 2)
+        return _mixed(rows_of(features), both).view(b, h, w, c).permute(0, 3, 1, 2)
 
 
 def gram_sum(features: Tensor) -> Tensor:
@@ -50,14 +51,14 @@ def gram_sum(features: Tensor) -> Tensor:
     >>> gram_sum(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])).tolist()
     [[[5.0, 3.0], [3.0, 9.0]]]
     """
-    rows = _rows(features)
-    if rows.dtype in HALF and rows.is_cuda and FULL_SUMS:
+    rows = rows_of(features)
+    if rows.dtype in HALF_PRECISION and rows.is_cuda and FULL_SUMS:
         return torch.bmm(rows.transpose(1, 2), rows, out_dtype=torch.float32)
     if rows.dtype == torch.float16:
         return _product(rows.float())  # the sums over a stretch can be larger than float16 holds
-    count = rows.shape[1] // STRETCH if rows.dtype in HALF else 0
+    count = rows.shape[1] // STRETCH if rows.dtype in HALF_PRECISION else 0
     if count < FEWEST_STRETCHES:
-        return _product(rows.float() if rows.dtype in HALF else rows)
+        return _product(rows.float() if rows.dtype in HALF_PRECISION else rows)
     b, _, c = rows.shape
     most, rest = rows[:, : count * STRETCH], rows[:, count * STRETCH :].float()
     parts = _product(most.reshape(b * count, STRETCH, c)).view(b, count, c, c)
@@ -97,7 +98,7 @@ def _maps(rows: Tensor) -> Tensor:
     return rows.transpose(1, 2).unsqueeze(2)
 
 
-def _rows(features: Tensor) -> Tensor:
+def rows_of(features: Tensor) -> Tensor:
     """(B, C, H, W) as (B, H*W, C): a view where channels come last in memory."""
     return features.permute(0, 2, 3, 1).flatten(1, 2)
 

@@ -11,14 +11,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..encoders import Encoder, Pool
 
-__all__ = ["SMALLEST_TILE", "Box", "Network", "Segment", "edges_of", "segments_of"]
+__all__ = ["SMALLEST_TILE", "Box", "Segment", "SegmentPass", "SegmentedEncoder", "edges_of", "segments_of"]
 
 SMALLEST_TILE = 32
 
@@ -47,6 +47,19 @@ class Box:
         return whole[..., top:bottom, left:right]
 
 
+class LayerMaps(NamedTuple):
+    """A layer's feature maps (B, C, h, w) for a tile; `stride` positions of the segment's input make one of theirs."""
+
+    name: str
+    maps: Tensor
+    stride: int
+
+
+# Both are called with a layer's name, the features of a tile's interior, the tile and the features' stride.
+Visitor = Callable[[str, Tensor, Box, int], None]
+Backward = Callable[[str, Tensor, Box, int], Tensor | None]
+
+
 @dataclass(frozen=True)
 class Segment:
     """A run of layers that is evaluated tile by tile."""
@@ -57,13 +70,13 @@ class Segment:
     numbers: float  # how many numbers a graph keeps for each input position
     work: float  # multiplications for each input position
 
-    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor, int]]:
-        """Each layer's name, its features and their stride."""
+    def walk(self, x: Tensor) -> Iterator[LayerMaps]:
+        """The feature maps of each layer for an input (B, C, H, W)."""
         stride = 1
         for name, layer in self.layers:
             x = layer(x)
             stride *= 2 if isinstance(layer, Pool) else 1
-            yield name, x, stride
+            yield LayerMaps(name, x, stride)
 
     def boxes(self, size: tuple[int, int], edge: int) -> list[Box]:
         """Tiles of about `edge` positions a side for an input of that height and width.
@@ -128,7 +141,16 @@ def edges_of(segments: Sequence[Segment], tile: int) -> list[int]:
     return [max(8, round(tile * math.sqrt(segments[0].numbers / part.numbers))) for part in segments]
 
 
-class Network:
+@dataclass
+class SegmentPass:
+    """What the backward pass needs of a segment: its input, its tiles, and its graph where that was kept."""
+
+    input: Tensor
+    boxes: list[Box]
+    graph: list[LayerMaps]  # empty where the segment has to be run again
+
+
+class SegmentedEncoder:
     """The segments of an encoder, and the two passes over their tiles."""
 
     def __init__(self, encoder: Encoder, names: Sequence[str], tile: int) -> None:
@@ -142,69 +164,73 @@ class Network:
         strides = {n: 2 ** sum(p.startswith("pool") for p in names[: names.index(n) + 1]) for n in self.names}
         return {n: (image.shape[-2] // stride, image.shape[-1] // stride) for n, stride in strides.items()}
 
-    def _boxes(self, i: int, x: Tensor) -> list[Box]:
-        return self.segments[i].boxes(tuple(x.shape[-2:]), self.edges[i])
+    def forward_pass(self, image: Tensor, see: Visitor, *, keep_graphs: bool = False) -> list[SegmentPass]:
+        """Call `see(name, features, box, stride)` for each tile's interior; returns what `backward_pass` needs.
 
-    def first(self, image: Tensor, see: Callable[[str, Tensor, Box, int], None], *, keep: bool = False) -> list[Any]:
-        """Call `see(name, features, box, stride)` for each tile's interior; returns what `second` needs.
-
-        A segment of a single tile keeps its graph, if asked to, and is not run a second time.
+        With `keep_graphs` a segment of a single tile keeps its graph, and is not run a second time.
         """
-        x, kept = image, []
+        x, passes = image, []
         for i, segment in enumerate(self.segments):
-            boxes, whole, last = self._boxes(i, x), None, i + 1 == len(self.segments)
-            graph = keep and len(boxes) == 1
-            x = x.detach().requires_grad_() if graph else x.detach()
-            walked: list[Any] = []
+            boxes, last = segment.boxes((x.shape[-2], x.shape[-1]), self.edges[i]), i + 1 == len(self.segments)
+            with_graph = keep_graphs and len(boxes) == 1
+            x = x.detach().requires_grad_() if with_graph else x.detach()
+            graph: list[LayerMaps] = []
+            output: Tensor | None = None
             for box in boxes:
-                with torch.set_grad_enabled(graph):
-                    for name, y, stride in segment.walk(box.take(x)):
-                        if name in self.names:
-                            see(name, box.crop(y, stride).detach(), box, stride)
-                        if graph and (name in self.names or name == segment.layers[-1][0]):
-                            walked.append((name, y, stride))
+                with torch.set_grad_enabled(with_graph):
+                    for layer in segment.walk(box.take(x)):
+                        if layer.name in self.names:
+                            see(layer.name, box.crop(layer.maps, layer.stride).detach(), box, layer.stride)
+                        if with_graph and (layer.name in self.names or layer.name == segment.layers[-1][0]):
+                            graph.append(layer)
                 if len(boxes) == 1:
-                    whole = y.detach()
+                    output = layer.maps.detach()
                 elif not last:
-                    if whole is None:
+                    if output is None:
                         size = [edge // segment.stride for edge in x.shape[-2:]]
-                        whole = y.new_empty((*y.shape[:2], *size)).contiguous(memory_format=torch.channels_last)
-                    box.place(whole, stride).copy_(box.crop(y, stride))
-                del y
-            kept.append((x, boxes, walked))
-            x = whole
-        return kept
+                        output = layer.maps.new_empty((*layer.maps.shape[:2], *size))
+                        output = output.contiguous(memory_format=torch.channels_last)
+                    box.place(output, layer.stride).copy_(box.crop(layer.maps, layer.stride))
+                del layer
+            passes.append(SegmentPass(x, boxes, graph))
+            if output is not None:
+                x = output
+        return passes
 
-    def second(self, kept: list[Any], gradient: Callable[[str, Tensor, Box, int], Tensor | None]) -> Tensor | None:
-        """The image's gradient, where `gradient(name, features, box, stride)` is that of a tile's interior."""
-        after = None
-        while kept:
-            (x, boxes, walked), segment = kept.pop(), self.segments[len(kept)]
-            total = None
-            for box in boxes:
+    def backward_pass(self, passes: list[SegmentPass], gradient: Backward) -> Tensor | None:
+        """The image's gradient, where `gradient(name, features, box, stride)` is that of a tile's interior.
+
+        Empties `passes` on the way, so that each segment's memory is free for the one before it.
+        """
+        after: Tensor | None = None
+        while passes:
+            done, segment = passes.pop(), self.segments[len(passes)]
+            total: Tensor | None = None
+            for box in done.boxes:
                 with torch.enable_grad():
-                    tile = x if walked else box.take(x).detach().requires_grad_()
-                    steps = walked or segment.walk(tile)
-                    ends: list[Tensor] = []
-                    grads: list[Tensor] = []
-                    for name, y, stride in steps:
-                        inner = box.crop(y, stride)
-                        if name in self.names and (grad := gradient(name, inner.detach(), box, stride)) is not None:
-                            ends.append(inner)
-                            grads.append(grad)
+                    tile = done.input if done.graph else box.take(done.input).detach().requires_grad_()
+                    outputs: list[Tensor] = []
+                    gradients: list[Tensor] = []
+                    for layer in done.graph or segment.walk(tile):
+                        inner = box.crop(layer.maps, layer.stride)
+                        if layer.name not in self.names:
+                            continue
+                        if (found := gradient(layer.name, inner.detach(), box, layer.stride)) is not None:
+                            outputs.append(inner)
+                            gradients.append(found)
                 if after is not None:
-                    ends.append(inner)
-                    grads.append(box.place(after, stride))
-                del y, inner, steps
-                if ends:
-                    (grad,) = torch.autograd.grad(ends, tile, grads)
-                    if len(boxes) == 1:
-                        total = grad
+                    outputs.append(inner)
+                    gradients.append(box.place(after, layer.stride))
+                del layer, inner
+                if outputs:
+                    (part,) = torch.autograd.grad(outputs, tile, gradients)
+                    if len(done.boxes) == 1:
+                        total = part
                     else:
-                        total = torch.zeros_like(x) if total is None else total
-                        box.take(total).add_(grad)
-                    del grad
-                walked = None
-                del ends, grads, tile
+                        total = torch.zeros_like(done.input) if total is None else total
+                        box.take(total).add_(part)
+                    del part
+                done.graph = []
+                del outputs, gradients, tile
             after = total
         return after

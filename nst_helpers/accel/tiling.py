@@ -23,22 +23,23 @@ from torch import Tensor, nn
 
 from ..encoders import Encoder
 from ..errors import LayerError
-from ..losses import Convention, _full, style_loss
-from ..model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, build_model
+from ..losses import Convention, StyleLoss, TVLoss, at_least_float32, style_loss
+from ..model import CONTENT_LAYERS, STYLE_LAYERS, Objective, StyleModel, build_model
 from .allocator import MMAP, give_back
-from .gram import gram_sum
-from .tile_grid import Box, Network
+from .gram import gram_sum, rows_of
+from .tile_grid import Box, SegmentedEncoder, SegmentPass
 
 __all__ = ["TiledModel", "build_tiled_model"]
 
 BAND = 256  # rows of the image whose total variation is taken at a time
 
 
-class _Content:
-    """A content layer's target, in the features' own format, and the loss of the last image."""
+class TiledContentLoss:
+    """A content layer's target (B, C, h, w), in the features' own format, and the loss of the last image."""
 
     def __init__(self, target: Tensor, weight: float, convention: Convention) -> None:
-        self.target, self.weight, self.loss = target, weight, None
+        self.target, self.weight = target, weight
+        self.loss: Tensor | None = None
         norm = torch.stack([_squares(image) for image in target])
         # The sum of squares is all that the tiles add up, so the conventions' constants are needed by themselves.
         if convention.name == "relative":
@@ -49,45 +50,52 @@ class _Content:
             raise LayerError(f"Tiles know the conventions relative, gatys and pytorch, not {convention.name!r}.")
 
 
-class TiledModel(nn.Module):
+class TiledModel(Objective, nn.Module):
     """Like a `StyleModel`: after `model(image)` its losses belong to that image and `total_loss` has its gradient.
 
     An image is (B, 3, H, W) of the content's height and width. Made by `build_tiled_model`.
     """
 
-    content_loss = StyleModel.content_loss
-    style_loss = StyleModel.style_loss
-    total_loss = StyleModel.total_loss
-    _combine = StyleModel._combine
+    content_losses: dict[str, TiledContentLoss]
+    style_losses: dict[str, StyleLoss]
 
     def __init__(
-        self, network: Network, like: StyleModel, contents: Mapping[str, Tensor], size: tuple[int, int] | None
+        self,
+        network: SegmentedEncoder,
+        untiled: StyleModel,
+        targets: Mapping[str, Tensor],
+        size: tuple[int, int] | None,
     ) -> None:
         super().__init__()
         self.size = size  # the content's height and width
-        self.network, self.normalize, self.convention = network, network.encoder.normalize, like.convention
+        self.network, self.normalize, self.convention = network, network.encoder.normalize, untiled.convention
         self.content_losses = {
-            name: _Content(contents[name], layer.weight, like.convention) for name, layer in like.content_losses.items()
+            name: TiledContentLoss(targets[name], layer.weight, untiled.convention)
+            for name, layer in untiled.content_losses.items()
         }
-        self.style_losses, self.tv_loss = like.style_losses, _Variation(like.tv_loss.kind)
+        self.style_losses, self.tv_loss = untiled.style_losses, BandedTVLoss(kind=untiled.tv_loss.kind)
 
     def forward(self, image: Tensor) -> None:
+        """Evaluate the losses of an image (B, 3, H, W). Raises ImageError and ValueError for one that doesn't fit."""
         self.network.encoder.check_image(image, self.network.names)
         if self.size not in (None, tuple(image.shape[-2:])):
             raise ValueError(
                 f"content_loss compares like with like, but an image of {tuple(image.shape[-2:])} came for a "
                 f"content of {self.size}: take the content at the image's own size."
             )
-        for layer in (*self.content_losses.values(), *self.style_losses.values(), self.tv_loss):
-            layer.loss = None  # The last image's graph goes before there is another.
+        # The last image's graph goes before there is another.
+        for content in self.content_losses.values():
+            content.loss = None
+        for style in self.style_losses.values():
+            style.loss = None
         # Total variation comes first, so that its backward pass comes last, when the tiles' memory is free again.
         self.tv_loss(image)
-        sums = _Tiles.apply(image, self.network, self.content_losses, tuple(self.style_losses))
-        contents, grams = sums[: len(self.content_losses)], sums[len(self.content_losses) :]
-        for layer, total in zip(self.content_losses.values(), contents, strict=True):
-            layer.loss = (total * layer.factor).mean()
-        for layer, gram in zip(self.style_losses.values(), grams, strict=True):
-            layer.loss = style_loss(gram, layer.target, convention=self.convention)
+        targets = {name: layer.target for name, layer in self.content_losses.items()}
+        sums = _Tiles.apply(image, self.network, targets, tuple(self.style_losses))
+        for content, total in zip(self.content_losses.values(), sums, strict=False):
+            content.loss = (total * content.factor).mean()
+        for style, gram in zip(self.style_losses.values(), sums[len(targets) :], strict=True):
+            style.loss = style_loss(gram, style.target, convention=self.convention)
 
 
 class _Tiles(torch.autograd.Function):
@@ -95,34 +103,36 @@ class _Tiles(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, image: Tensor, network: Network, contents: Mapping[str, _Content], styles: tuple[str, ...]
+        ctx: Any, image: Tensor, network: SegmentedEncoder, targets: Mapping[str, Tensor], styles: tuple[str, ...]
     ) -> tuple[Tensor, ...]:
         sums: dict[str, Tensor] = {}
 
         def see(name: str, features: Tensor, box: Box, stride: int) -> None:
-            if name in contents:
-                difference = features - box.place(contents[name].target, stride)
+            if name in targets:
+                difference = features - box.place(targets[name], stride)
                 _add(sums, f"content {name}", torch.stack([_squares(d) for d in difference]))
             if name in styles:
                 _add(sums, f"style {name}", gram_sum(features))
 
-        ctx.kept = network.first(image, see, keep=ctx.needs_input_grad[0])
-        ctx.network, ctx.contents, ctx.styles = network, contents, styles
+        ctx.passes = network.forward_pass(image, see, keep_graphs=ctx.needs_input_grad[0])
+        # Targets alone: a loss layer here would hold its loss, whose graph holds this, out of the collector's sight.
+        ctx.network, ctx.targets, ctx.styles = network, targets, styles
         ctx.positions = positions = network.positions(image)
         ctx.save_for_backward(image)
         ctx.set_materialize_grads(False)
         return (
-            *(sums[f"content {n}"] for n in contents),
+            *(sums[f"content {n}"] for n in targets),
             *(sums[f"style {n}"] / math.prod(positions[n]) for n in styles),
         )
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None, None]:
         _ = ctx.saved_tensors  # PyTorch complains here where the image was changed since.
-        if not ctx.kept:
+        passes: list[SegmentPass] = ctx.passes
+        if not passes:
             raise RuntimeError("The tiles' sums have been differentiated once already: call model(image) again.")
-        count = len(ctx.contents)
-        contents = {n: g for n, g in zip(ctx.contents, grads[:count], strict=True) if g is not None}
+        count = len(ctx.targets)
+        contents = {n: g for n, g in zip(ctx.targets, grads[:count], strict=True) if g is not None}
         styles = {
             n: (g + g.transpose(1, 2)) / math.prod(ctx.positions[n])
             for n, g in zip(ctx.styles, grads[count:], strict=True)
@@ -132,16 +142,16 @@ class _Tiles(torch.autograd.Function):
         def gradient(name: str, features: Tensor, box: Box, stride: int) -> Tensor | None:
             total = None
             if name in contents:
-                difference = features - box.place(ctx.contents[name].target, stride)
+                difference = features - box.place(ctx.targets[name], stride)
                 total = difference * (2 * contents[name]).view(-1, 1, 1, 1).to(features.dtype)
             if name in styles:
                 b, c, h, w = features.shape
-                part = torch.bmm(_rows(features), styles[name].to(features.dtype))
+                part = torch.bmm(rows_of(features), styles[name].to(features.dtype))
                 part = part.view(b, h, w, c).permute(0, 3, 1, 2)
                 total = part if total is None else total.add_(part)
             return total
 
-        total = ctx.network.second(ctx.kept, gradient)
+        total = ctx.network.backward_pass(passes, gradient)
         _let_go(total)
         return total, None, None, None
 
@@ -179,15 +189,14 @@ def _band(image: Tensor, kind: str, top: int, whole: Tensor | None = None) -> Te
     return sum((size(part).sum() / count for part, count in parts if part.numel()), image.new_zeros(()))
 
 
-class _Variation:
-    """The total variation of the last image, in `loss`."""
+class BandedTVLoss(TVLoss):
+    """A `TVLoss` that takes the image in bands of rows, with the same loss and gradient."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.loss: Tensor | None = None
-
-    def __call__(self, image: Tensor) -> None:
+    def forward(self, image: Tensor) -> Tensor:
+        """Keep the total variation of the image (B, 3, H, W) in `loss`, and give it back unchanged."""
+        self.loss = None
         self.loss = _Bands.apply(image, self.kind)
+        return image
 
 
 def build_tiled_model(
@@ -216,13 +225,13 @@ def build_tiled_model(
     >>> model(image); round(model.total_loss(tv_weight=0).item(), 6)
     0.0
     """
-    styles = [style] if isinstance(style, Tensor) or style is None else list(style)
+    styles = [] if style is None else [style] if isinstance(style, Tensor) else list(style)
     # The untiled model of a tiny picture checks all that came, and knows layers, weights and conventions.
     tiny = torch.zeros(1, 3, 64, 64).to(encoder.device, encoder.dtype)
-    like = build_model(
+    untiled = build_model(
         encoder,
         None if content is None else tiny,
-        [tiny for _ in styles],
+        None if style is None else [tiny for _ in styles],
         content_layers=content_layers,
         style_layers=style_layers,
         layer_weights=layer_weights,
@@ -230,32 +239,34 @@ def build_tiled_model(
         convention=convention,
         tv_kind=tv_kind,
     )
-    if names := list(like.style_losses):
-        network, mix = Network(encoder, names, tile), style_mix or [1.0] * len(styles)
+    if names := list(untiled.style_losses):
+        network, mix = SegmentedEncoder(encoder, names, tile), style_mix or [1.0] * len(styles)
         grams: dict[str, Tensor] = {}
         for picture, weight in zip(styles, mix, strict=True):
             for name, gram in _grams(network, picture).items():
                 _add(grams, name, gram * (weight / sum(mix)))
-        for name, layer in like.style_losses.items():
+        for name, layer in untiled.style_losses.items():
             layer.target = grams[name]
-    names = list(like.content_losses)
-    contents = _features(Network(encoder, names, tile), content) if names else {}
-    network = Network(encoder, [*contents, *like.style_losses], tile)
+    targets: dict[str, Tensor] = {}
+    size: tuple[int, int] | None = None
+    if content is not None and (names := list(untiled.content_losses)):
+        targets, size = _features(SegmentedEncoder(encoder, names, tile), content), (*content.shape[-2:],)
+    network = SegmentedEncoder(encoder, [*targets, *untiled.style_losses], tile)
     _let_go(content)
-    return TiledModel(network, like, contents, tuple(content.shape[-2:]) if names else None)
+    return TiledModel(network, untiled, targets, size)
 
 
 @torch.no_grad()
-def _grams(network: Network, image: Tensor) -> dict[str, Tensor]:
+def _grams(network: SegmentedEncoder, image: Tensor) -> dict[str, Tensor]:
     sums: dict[str, Tensor] = {}
     network.encoder.check_image(image, network.names)
-    network.first(image, lambda name, features, box, stride: _add(sums, name, gram_sum(features)))
+    network.forward_pass(image, lambda name, features, box, stride: _add(sums, name, gram_sum(features)))
     positions = network.positions(image)
     return {name: total / math.prod(positions[name]) for name, total in sums.items()}
 
 
 @torch.no_grad()
-def _features(network: Network, image: Tensor) -> dict[str, Tensor]:
+def _features(network: SegmentedEncoder, image: Tensor) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     network.encoder.check_image(image, network.names)
     positions = network.positions(image)
@@ -266,7 +277,7 @@ def _features(network: Network, image: Tensor) -> dict[str, Tensor]:
             found[name] = features.new_empty(shape).contiguous(memory_format=torch.channels_last)
         box.place(found[name], stride).copy_(features)
 
-    network.first(image, see)
+    network.forward_pass(image, see)
     return found
 
 
@@ -274,19 +285,15 @@ def _add(sums: dict[str, Tensor], name: str, part: Tensor) -> None:
     sums[name] = sums[name].add_(part) if name in sums else part
 
 
-def _let_go(like: Tensor | None) -> None:
+def _let_go(content: Tensor | None) -> None:
     """Hand the tiles' memory to the system, so that an optimiser's large vectors don't come on top of it.
 
     Tiles are small enough to stay with the process when they are done; whole images from 32 MB on are not, and beside
     an evaluation of one, fetching the memory again takes no time.
     """
-    if like is not None and like.device.type == "cpu" and like.nbytes >= MMAP:
+    if content is not None and content.device.type == "cpu" and content.nbytes >= MMAP:
         give_back()
 
 
-def _rows(features: Tensor) -> Tensor:
-    return features.permute(0, 2, 3, 1).flatten(1, 2)
-
-
 def _squares(x: Tensor) -> Tensor:
-    return _full(x).square().sum()
+    return at_least_float32(x).square().sum()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..accel.allocator import MMAP, kept_memory
-from ..accel.tile_grid import Network
+from ..accel.tile_grid import SegmentedEncoder
 from ..encoders import Encoder
 from ..engine.objective import build_objective
 from ..engine.optimisation import Optimisation
@@ -222,7 +222,7 @@ def _tiles_cost(encoder: Encoder, settings: Settings, tile: int) -> float:
 
 def _work(encoder: Encoder, settings: Settings, size: tuple[int, int], tile: int) -> float:
     """How many times the untiled evaluation's work the tiled one does: halos, and a third pass through each tile."""
-    network = Network(encoder, layers_used(settings), tile)
+    network = SegmentedEncoder(encoder, layers_used(settings), tile)
     done = whole = 0.0
     for segment, edge in zip(network.segments, network.edges, strict=True):
         boxes = segment.boxes(size, edge)

@@ -18,7 +18,7 @@ from torch import nn
 from ..accel.allocator import MMAP, keeps_memory
 from ..accel.devices import has_bfloat16
 from ..accel.gram import FEWEST_STRETCHES, STRETCH
-from ..accel.tile_grid import Network
+from ..accel.tile_grid import SegmentedEncoder
 from ..encoders import Encoder, Pool
 from ..engine.lbfgs import COMPACT_FROM
 
@@ -108,7 +108,7 @@ def tiled_bytes(
     encoder: Encoder, size: tuple[int, int], contents: Sequence[str], styles: Sequence[str], unit: int, tile: int
 ) -> int:
     """The same for a `TiledModel`: the largest tile at work, and what is kept whole between the two passes."""
-    network = Network(encoder, [*contents, *styles], tile)
+    network = SegmentedEncoder(encoder, [*contents, *styles], tile)
     layers = list(layers_of(encoder, size, [*contents, *styles]))
     targets = sum(unit * layer.numbers for layer in layers if layer.name in contents)
     inputs, works = [0], []  # the image itself is counted among the optimiser's

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
+from ..accel.accelerate import accelerate
 from ..accel.tiling import TiledModel, build_tiled_model
 from ..encoders import Encoder
 from ..images import resize
@@ -30,7 +31,7 @@ def build_objective(
 
     `content` (1, 3, H, W) is brought to `size`, a height and width, and each style picture is scaled by the same
     factor; without a size both stay as they are. This is the one place where a run, a live session and the
-    calibration build what they evaluate.
+    calibration build what they evaluate, and where `accelerate` puts the quicker twins of the layers in.
 
     Raises what `build_model` raises.
 
@@ -45,20 +46,18 @@ def build_objective(
     if size is not None:
         factor = size[0] / content.shape[-2]
         content, styles = resize(content, size), [_scaled(style, factor) for style in styles]
-    tiled = settings.in_tiles((content.shape[-2], content.shape[-1]))
-    build = functools.partial(build_tiled_model, tile=settings.tile) if tiled else build_model
-    model = build(
-        encoder,
-        content,
-        list(styles),
-        content_layers=settings.content_layers,
-        style_layers=settings.style_layers,
-        layer_weights=settings.layer_weights,
-        style_mix=settings.style_mix,
-        convention=settings.convention,
-        tv_kind=settings.tv_kind,
-    )
-    if settings.compiled and not tiled:
+    losses: dict[str, Any] = {
+        "content_layers": settings.content_layers,
+        "style_layers": settings.style_layers,
+        "layer_weights": settings.layer_weights,
+        "style_mix": settings.style_mix,
+        "convention": settings.convention,
+        "tv_kind": settings.tv_kind,
+    }
+    if settings.tile and settings.in_tiles((content.shape[-2], content.shape[-1])):
+        return build_tiled_model(encoder, content, list(styles), tile=settings.tile, **losses)
+    model = accelerate(build_model(encoder, content, list(styles), **losses))
+    if settings.compiled:
         model.compile(backend=COMPILER, mode=COMPILER_MODE if encoder.device.type == "cuda" else None)
     return model
 

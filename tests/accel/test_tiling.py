@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -250,3 +252,16 @@ def test_tiles_of_a_large_image_hand_their_memory_back_before_the_optimiser_move
         model.total_loss().backward()
         seen.append(len(told))
         assert seen == expected
+
+
+def test_nothing_of_a_tiled_model_stays_when_it_is_let_go_of(toy):
+    """The loss's graph holds what the tiles' function was given, and the collector can't look into a graph."""
+    layers = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu3_1"]}
+    model = build_tiled_model(toy, picture(70, 90), picture(50, 60, 1), tile=32, **layers)
+    image = picture(70, 90, 2).requires_grad_()
+    model(image)
+    model.total_loss().backward()
+    kept = [weakref.ref(part) for part in (model, *model.content_losses.values(), *model.style_losses.values())]
+    del model, image
+    gc.collect()
+    assert [ref() for ref in kept] == [None] * len(kept)

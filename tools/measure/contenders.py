@@ -247,7 +247,7 @@ def package_run(
     blocks = tuple((w,) * d for w, d in zip(WIDTHS.values(), network.depths, strict=True))
     encoder = Encoder(Architecture("benchmark", blocks, mean=MEAN, std=STD), weights=network.weights)
     with (
-        lever("losses", "fused_gram", losses.gram_matrix, off=not fused),
+        lever("accel.accelerate", "fused_gram", losses.gram_matrix, off=not fused),
         lever("accel.devices", "pack", devices.unpack, off=not packed),
         lever("engine.lbfgs", "FURTHER", 0.0, off=not reach),
         without_channels_last(off=not last),
