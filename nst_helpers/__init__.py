@@ -11,30 +11,42 @@ will cost), `io` and `pretrained` (files and weights), `live` (session and panel
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import os
+import sys
+from typing import TYPE_CHECKING, Any
 
-from .accel.devices import choose_device, prepare
-from .encoders import Encoder, Normalization, load_encoder
-from .engine.checkpoints import CheckpointError
-from .engine.optimisation import Evaluation, Optimisation
-from .engine.settings import Settings
-from .errors import ImageError, LayerError, NSTError, WeightsError
-from .images import check_image, check_output, load_image, resize, save_image
-from .losses import (
-    CONVENTIONS,
-    ContentLoss,
-    Convention,
-    StyleLoss,
-    TVLoss,
-    content_loss,
-    get_convention,
-    gram_matrix,
-    style_loss,
-    total_variation,
-)
-from .model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, Weights, build_model, style_targets
-from .optimize import Result, Step, iterate, stylize
-from .samples import list_samples, load_sample, sample_info
+if TYPE_CHECKING:
+    from . import checks, conventions, figures
+    from .accel.devices import choose_device, prepare
+    from .accel.tiling import build_tiled_model
+    from .budget.estimate import check_fits, estimate, largest_size
+    from .checks import lessons, show_solution
+    from .conventions import convert_style_weight
+    from .encoders import Encoder, Normalization, load_encoder
+    from .engine.checkpoints import CheckpointError
+    from .engine.optimisation import Evaluation, Optimisation
+    from .engine.settings import Settings
+    from .errors import ImageError, LayerError, NSTError, WeightsError
+    from .images import check_image, check_output, load_image, resize, save_image
+    from .live.panel import panel
+    from .live.recipes import RecipeError, replay, save_recipe
+    from .live.session import StyleSession
+    from .losses import (
+        CONVENTIONS,
+        ContentLoss,
+        Convention,
+        StyleLoss,
+        TVLoss,
+        content_loss,
+        get_convention,
+        gram_matrix,
+        style_loss,
+        total_variation,
+    )
+    from .model import CONTENT_LAYERS, STYLE_LAYERS, StyleModel, Weights, build_model, style_targets
+    from .optimize import Result, Step, iterate, stylize
+    from .samples import list_samples, load_sample, sample_info
+    from .sweeps.grid import sweep
 
 __version__ = "0.1.0"
 
@@ -98,30 +110,84 @@ __all__ = [
     "total_variation",
 ]
 
-# Loaded when first asked for: a run needs neither matplotlib nor the exercises' checks.
-_MODULES = {"checks": "checks", "conventions": "conventions", "figures": "figures", "lessons": "checks.lessons"}
-_LAZY = {
-    "RecipeError": "live.recipes",
-    "StyleSession": "live.session",
+# Everything is loaded when it is first asked for: `--help` doesn't wait for PyTorch, a run not for matplotlib. The
+# imports above say the same to type checkers and editors; a test holds the two equal.
+_HOMES = {
+    "choose_device": "accel.devices",
+    "prepare": "accel.devices",
     "build_tiled_model": "accel.tiling",
     "check_fits": "budget.estimate",
-    "convert_style_weight": "conventions",
     "estimate": "budget.estimate",
     "largest_size": "budget.estimate",
+    "show_solution": "checks",
+    "convert_style_weight": "conventions",
+    "Encoder": "encoders",
+    "Normalization": "encoders",
+    "load_encoder": "encoders",
+    "CheckpointError": "engine.checkpoints",
+    "Evaluation": "engine.optimisation",
+    "Optimisation": "engine.optimisation",
+    "Settings": "engine.settings",
+    "ImageError": "errors",
+    "LayerError": "errors",
+    "NSTError": "errors",
+    "WeightsError": "errors",
+    "check_image": "images",
+    "check_output": "images",
+    "load_image": "images",
+    "resize": "images",
+    "save_image": "images",
     "panel": "live.panel",
+    "RecipeError": "live.recipes",
     "replay": "live.recipes",
     "save_recipe": "live.recipes",
-    "show_solution": "checks",
+    "StyleSession": "live.session",
+    "CONVENTIONS": "losses",
+    "ContentLoss": "losses",
+    "Convention": "losses",
+    "StyleLoss": "losses",
+    "TVLoss": "losses",
+    "content_loss": "losses",
+    "get_convention": "losses",
+    "gram_matrix": "losses",
+    "style_loss": "losses",
+    "total_variation": "losses",
+    "CONTENT_LAYERS": "model",
+    "STYLE_LAYERS": "model",
+    "StyleModel": "model",
+    "Weights": "model",
+    "build_model": "model",
+    "style_targets": "model",
+    "Result": "optimize",
+    "Step": "optimize",
+    "iterate": "optimize",
+    "stylize": "optimize",
+    "list_samples": "samples",
+    "load_sample": "samples",
+    "sample_info": "samples",
     "sweep": "sweeps.grid",
 }
+_MODULES = {"lessons": "checks.lessons"}
+_FOLDERS_AND_FILES = (
+    "accel", "budget", "checks", "conventions", "encoders", "engine", "errors", "figures", "images", "io", "live",
+    "losses", "model", "optimize", "pretrained", "samples", "sweeps",
+)  # fmt: skip
+
+# OpenMP's threads would spin while they wait, and take the processor from other programs (docs: engine/threads.py).
+# The library reads this once, when PyTorch loads it.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f".{_MODULES[name]}", __name__)
-    if name in _LAZY:
-        return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _HOMES:
+        found = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    elif name in _MODULES or name in _FOLDERS_AND_FILES:
+        found = importlib.import_module(f".{_MODULES.get(name, name)}", __name__)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

@@ -10,9 +10,7 @@ from pathlib import Path
 
 from .budget.estimate import Estimate, estimate
 from .budget.progress import Pace, left_words
-from .engine.guard import SCHEDULES
-from .engine.optimisation import OPTIMIZERS
-from .engine.settings import INITS, Settings
+from .engine.settings import INITS, OPTIMIZERS, SCHEDULES, Settings
 from .errors import NSTError
 from .images import check_output, load_image, save_image
 from .optimize import Step, stylize

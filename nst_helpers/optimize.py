@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from .encoders import Encoder, load_encoder
 from .engine.checkpoints import fingerprint, read_checkpoint, write_checkpoint
 from .engine.objective import build_objective
 from .engine.optimisation import HISTORY_SIZE, Evaluation, Optimisation
-from .engine.settings import Settings, first_image, plan
+from .engine.plan import first_image, plan
+from .engine.settings import Settings
 from .images import check_image, resize, save_image
 from .losses import Convention
 from .model import CONTENT_LAYERS, STYLE_LAYERS, Weights
@@ -138,8 +139,32 @@ def stylize(
 
     Source: Gatys et al. 2016 (CVPR), section 2.3.
     """
-    given = locals()
-    settings = Settings(**{f.name: given[f.name] for f in fields(Settings)})
+    settings = Settings(
+        encoder=encoder,
+        steps=steps,
+        optimizer=optimizer,
+        lr=lr,
+        lr_schedule=lr_schedule,
+        content_weight=content_weight,
+        style_weight=style_weight,
+        tv_weight=tv_weight,
+        tv_kind=tv_kind,
+        content_layers=content_layers,
+        style_layers=style_layers,
+        layer_weights=layer_weights,
+        style_mix=style_mix,
+        convention=convention,
+        init=init,
+        seed=seed,
+        scales=scales,
+        device=device,
+        precision=precision,
+        compiled=compiled,
+        precondition=precondition,
+        history_size=history_size,
+        tile=tile,
+        size=size,
+    )
     if save_every < 0 or (save_every and save_to is None and checkpoint is None):
         raise ValueError("save_every needs to be 0 or more, with a path in save_to or checkpoint to save to.")
     styles = _list(style)
@@ -218,7 +243,7 @@ def _steps(
         content, *styles = (resize(image, size) for image, size in zip([content, *styles], sizes, strict=True))
     encoder = prepare(encoder, device=settings.device, precision=settings.precision)
     content, *styles = (image.to(encoder.device, encoder.dtype) for image in [content, *styles])
-    stages, started, image = plan(content, settings), time.perf_counter(), None
+    stages, started, image = plan(tuple(content.shape[-2:]), settings), time.perf_counter(), None
     # Who asks for tiles asks for less memory, and a heap that keeps large images has large holes.
     keeps = has_room(need, content.device) and not settings.in_tiles(stages[-1][0])
     with kept_memory() if keeps else contextlib.nullcontext():

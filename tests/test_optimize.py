@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 import itertools
 import json
 import math
 import subprocess
 import sys
-from dataclasses import fields
 
 import pytest
 import torch
@@ -231,8 +229,10 @@ def test_a_run_that_cannot_be_saved_ends_as_diverged(monkeypatch):
 
 
 def test_nan_at_the_first_evaluation_is_an_error():
+    broken = Encoder(TOY, seed=1)
+    broken.layers["conv1_1"].weight.data.fill_(math.nan)
     with pytest.raises(ValueError, match="first evaluation.*check the weights"):
-        run(style_weight=math.inf)
+        run(encoder=broken)
 
 
 @pytest.mark.parametrize("when", [1, 5])
@@ -334,7 +334,7 @@ def test_init_from_an_image_and_bad_input():
     start = noise(1, 3, 24, 28, seed=4)
     first = next(iter(iterate(CONTENT, STYLE, **_options("adam", init=start, lr=1e-9))))
     torch.testing.assert_close(first.image, start)
-    with pytest.raises(ImageError, match="'random' is unknown.*content, style, noise"):
+    with pytest.raises(ValueError, match="'random', which is unknown.*content, style, noise"):
         run(init="random")
     with pytest.raises(ImageError, match="content has shape"):
         run(CONTENT[0])
@@ -351,12 +351,6 @@ def test_init_from_an_image_and_bad_input():
 def test_float64_encoder_runs_in_float64():
     first = next(iter(iterate(CONTENT, STYLE, **_options("lbfgs", encoder=Encoder(TOY).double()))))
     assert first.optimisation.image.dtype == torch.float64
-
-
-def test_stylize_and_settings_agree_on_the_defaults():
-    parameters = inspect.signature(stylize).parameters
-    for f in fields(Settings):
-        assert parameters[f.name].default == getattr(Settings(), f.name), f.name
 
 
 @pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16 matrix instructions")
@@ -421,7 +415,7 @@ def test_fit_takes_the_largest_size_that_fits(monkeypatch):
 
 def test_a_size_scales_all_pictures():
     assert run(picture(40, 64), size=20, steps=1).image.shape[-2:] == (20, 32)
-    with pytest.raises(ValueError, match="is no number of pixels"):
+    with pytest.raises(ValueError, match="expected a number of pixels"):
         run(size="huge", steps=1)
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..accel.devices import choose_device, choose_precision, peak_memory, prepare
 from ..encoders import Encoder, load_encoder
-from ..engine.settings import Settings, plan
+from ..engine.plan import plan
+from ..engine.settings import Settings
 from ..errors import NSTError
 from .calibration import evaluation_rates, fresh_rate, layers_used, measuring, optimiser_rate, tiles_ratio, unit_of
 from .memory import (
@@ -118,7 +119,7 @@ def estimate(content: Picture, style: Pictures, settings: Settings | None = None
     prepared = prepare(encoder, device=device, precision=settings.precision)
     seconds = time.perf_counter() - start
     need = run_bytes(size, styles, settings, tile=tile, encoder=prepared)
-    stages = plan(torch.empty(1, 3, *size, device="meta"), settings)
+    stages = plan(size, settings)
     kept = has_room(need, device) and not settings.in_tiles(stages[-1][0])
     need = round(KEPT * need) if kept else need
     rates, move, scales = evaluation_rates(prepared, settings), optimiser_rate(settings, device), []
@@ -174,8 +175,6 @@ def sizes_of(content: Picture, style: Pictures, settings: Settings) -> list[Size
         return given
     if short == "fit":
         short = fit_size(content, style, settings)
-    elif not isinstance(short, int):
-        raise ValueError(f'The size {short!r} is no number of pixels: give the short side, or "fit", or None.')
     return [tuple(round(n * short / min(size)) for n in size) for size in given]
 
 
@@ -195,7 +194,7 @@ def run_bytes(
         unit = 8 if double else dtype.itemsize
     else:
         unit = unit_of(encoder)
-    size = plan(torch.empty(1, 3, *_size(content), device="meta"), settings)[-1][0]
+    size = plan(_size(content), settings)[-1][0]
     layers = (settings.content_layers, settings.style_layers)
     shrink = size[0] / _size(content)[0]
     # Taking a style's Gram matrices keeps no graph: about half of what evaluating a picture of its size takes.
@@ -275,7 +274,7 @@ def check_fits(
     content, *style = sizes_of(content, style, settings)
     if (need := run_bytes(content, style, settings, tile=tile)) <= available:
         return need
-    height, width = plan(torch.empty(1, 3, *content, device="meta"), settings)[-1][0]
+    height, width = plan(content, settings)[-1][0]
     short = largest_size(content, style, settings, available=available, tile=tile)
     advice = ""
     if not tile:
@@ -293,7 +292,7 @@ def ran_out(content: Picture, style: Pictures, settings: Settings) -> TooLargeEr
     if device.type == "cuda":
         torch.cuda.empty_cache()
     content, *style = sizes_of(content, style, settings)
-    height, width = plan(torch.empty(1, 3, *content, device="meta"), settings)[-1][0]
+    height, width = plan(content, settings)[-1][0]
     # The count was too low for this size, so it names nothing near it.
     short = min(largest_size(content, style, settings), 4 * min(height, width) // 5)
     return TooLargeError(

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["SCHEDULES", "Guard", "Lift", "lr_factor"]
-
-SCHEDULES = ("constant", "step", "cosine")
+__all__ = ["Guard", "Lift", "lr_factor"]
 
 # The largest entry of the image's gradient is lifted to this, and the first loss to that. Between the layers it is 30
 # to 400 times smaller, and its rms there 10 to 50 times smaller still: float16 has room for both, 6e-5 to 65504.

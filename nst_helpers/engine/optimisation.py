@@ -18,14 +18,12 @@ from torch import Tensor
 
 from ..accel.devices import peak_memory, to_host
 from ..model import StyleModel, Weights
-from .guard import SCHEDULES, Guard, Lift, lr_factor
+from .guard import Guard, Lift, lr_factor
 from .lbfgs import LBFGS
 from .preconditioner import Preconditioner
+from .settings import LEARNING_RATES, OPTIMIZERS, SCHEDULES
 
-__all__ = ["LEARNING_RATES", "OPTIMIZERS", "Evaluation", "Optimisation"]
-
-LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
-OPTIMIZERS = tuple(LEARNING_RATES)
+__all__ = ["Evaluation", "Optimisation"]
 
 # PyTorch's L-BFGS begins with a step of total length 1 over all pixels, too short to tell the curvature from rounding,
 # and neither it nor ours keeps a curvature where step times change of gradient is under 1e-10. So the first step moves

@@ -1,57 +1,166 @@
-"""What a run depends on besides the pictures, and what follows from it: sizes, steps and the first image."""
+"""What a run depends on besides the pictures: every option with its default, its rule and its line of help.
+
+`Settings` is the one source. The command line's options are made from it; the signatures of `stylize` and others are
+held equal to it by a test. It loads without PyTorch, so that `--help` answers at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from .values import check_value
 
-from ..encoders import Encoder
-from ..errors import ImageError
-from ..images import check_image, resize
-from ..losses import Convention
-from ..model import CONTENT_LAYERS, STYLE_LAYERS, Weights
-from .optimisation import HISTORY_SIZE
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
-__all__ = ["INITS", "Settings", "first_image", "plan"]
+    from ..encoders import Encoder
+    from ..losses import Convention
+    from ..model import Weights
 
+__all__ = ["INITS", "LEARNING_RATES", "OPTIMIZERS", "SCHEDULES", "Option", "Settings", "options"]
+
+LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
+OPTIMIZERS = tuple(LEARNING_RATES)
+SCHEDULES = ("constant", "step", "cosine")
 INITS = ("content", "style", "noise")
+# What the modules named here define, for those who can't wait for PyTorch; a test holds them equal.
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")  # accel.devices
+CONVENTIONS = ("relative", "gatys", "pytorch")  # losses
+VARIATIONS = ("l1", "l2")  # losses.total_variation
+CONTENT_LAYERS = ("relu4_2",)  # model
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")  # model
+CONTENT_WEIGHT, STYLE_WEIGHT, TV_WEIGHT = 1.0, 100.0, 50.0  # model.Weights
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a run: `kind` names its rule in `values`, `choices` are the words it may be."""
+
+    name: str
+    default: Any
+    kind: str
+    help: str
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: Any, label: str | None = None) -> Any:
+        """The value in its proper type, or a ValueError in one sentence that calls it by the label."""
+        return check_value(self.kind, label or self.name, value, self.choices)
+
+
+def _rule(kind: str, help: str, choices: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"kind": kind, "help": help, "choices": choices}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All that a run depends on besides the pictures; see `stylize` for what each field means."""
+    """All that a run depends on besides the pictures; see `stylize` for more on each field.
 
-    encoder: Encoder | str = "mini"
-    steps: int | Sequence[int] = 200
-    optimizer: str = "lbfgs"
-    lr: float | None = None
-    lr_schedule: str = "constant"
-    content_weight: float = Weights.content
-    style_weight: float = Weights.style
-    tv_weight: float = Weights.tv
-    tv_kind: str = "l2"
-    content_layers: Sequence[str] = CONTENT_LAYERS
-    style_layers: Sequence[str] = STYLE_LAYERS
-    layer_weights: Mapping[str, float] | None = None
-    style_mix: Sequence[float] | None = None
-    convention: str | Convention = "relative"
-    init: str | Tensor = "content"
-    seed: int = 0
-    scales: Sequence[int] | None = None
-    device: torch.device | str | None = None
-    precision: str = "auto"
-    compiled: bool = False
-    precondition: bool = False
-    history_size: int = HISTORY_SIZE
-    tile: int | None = None
-    size: int | str | None = None
+    Settings that exist are valid: numbers come in their proper types, whatever they were given as.
+
+    Raises ValueError in one sentence for a value that can't be used.
+
+    >>> Settings(steps=1e2, style_weight=7).steps, Settings(style_weight=7) == Settings(style_weight=7.0)
+    (100, True)
+    >>> Settings(lr=-1)
+    Traceback (most recent call last):
+    ValueError: lr is -1, expected a number above 0, or None.
+    """
+
+    encoder: Encoder | str = field(
+        default="mini",
+        metadata=_rule("encoder", "the network: mini (in the package), vgg19, hed, or an encoder's file"),
+    )
+    steps: int | Sequence[int] = field(
+        default=200,
+        metadata=_rule("counts", "evaluations: shared out evenly among the scales, or a number for each of them"),
+    )
+    optimizer: str = field(default="lbfgs", metadata=_rule("choice", "who makes the steps", OPTIMIZERS))
+    lr: float | None = field(
+        default=None, metadata=_rule("rate", "learning rate: 1 for lbfgs and 0.03 for adam where it is left out")
+    )
+    lr_schedule: str = field(
+        default="constant", metadata=_rule("choice", "how the learning rate falls during the run", SCHEDULES)
+    )
+    content_weight: float = field(default=CONTENT_WEIGHT, metadata=_rule("weight", "how much the content counts"))
+    style_weight: float = field(default=STYLE_WEIGHT, metadata=_rule("weight", "how much the style counts"))
+    tv_weight: float = field(
+        default=TV_WEIGHT, metadata=_rule("weight", "how much total variation counts, which takes out fine noise")
+    )
+    tv_kind: str = field(
+        default="l2", metadata=_rule("choice", "total variation of absolute or of squared differences", VARIATIONS)
+    )
+    content_layers: Sequence[str] = field(
+        default=CONTENT_LAYERS, metadata=_rule("layers", "layers whose features hold the content")
+    )
+    style_layers: Sequence[str] = field(
+        default=STYLE_LAYERS, metadata=_rule("layers", "layers whose Gram matrices hold the style")
+    )
+    layer_weights: Mapping[str, float] | None = field(
+        default=None,
+        metadata=_rule("layer weights", "weights of single layers among their kind, 1 where none is given"),
+    )
+    style_mix: Sequence[float] | None = field(
+        default=None, metadata=_rule("weights", "one weight for each style picture; equal where it is left out")
+    )
+    convention: str | Convention = field(
+        default="relative", metadata=_rule("choice or object", "which constants the losses are divided by", CONVENTIONS)
+    )
+    init: str | Tensor = field(default="content", metadata=_rule("choice or object", "the image to start from", INITS))
+    seed: int = field(default=0, metadata=_rule("seed", "for the noise, where the run starts from it"))
+    scales: Sequence[int] | None = field(
+        default=None, metadata=_rule("scales", "short sides in pixels, from coarse to fine")
+    )
+    device: torch.device | str | None = field(
+        default=None, metadata=_rule("device", "cpu, cuda or mps; the fastest there is where it is left out")
+    )
+    precision: str = field(default="auto", metadata=_rule("choice", "number format of the convolutions", PRECISIONS))
+    compiled: bool = field(
+        default=False, metadata=_rule("flag", "compile the evaluation first: for long runs on a GPU")
+    )
+    precondition: bool = field(
+        default=False, metadata=_rule("flag", "let L-BFGS learn how far to go in each band of frequencies: fewer steps")
+    )
+    history_size: int = field(default=10, metadata=_rule("count", "steps that L-BFGS keeps; fewer take less memory"))
+    tile: int | None = field(
+        default=None,
+        metadata=_rule("tile", "evaluate larger images in tiles of so many pixels: less memory, half as long again"),
+    )
+    size: int | str | None = field(
+        default=None,
+        metadata=_rule("size", "short side of all pictures in pixels, or fit for the largest that the memory holds"),
+    )
+
+    def __post_init__(self) -> None:
+        for option in options().values():
+            object.__setattr__(self, option.name, option.check(getattr(self, option.name)))
+        if self.precondition and self.optimizer != "lbfgs":
+            raise ValueError(f"precondition is made for lbfgs, not for {self.optimizer}: leave it out.")
+        if not (self._counts(self.content_layers, self.content_weight) or self.tv_weight) and not (
+            self._counts(self.style_layers, self.style_weight)
+        ):
+            raise ValueError(
+                f"content_weight, style_weight and tv_weight are {self.content_weight:g}, {self.style_weight:g} and "
+                f"{self.tv_weight:g}, expected one above 0 that has layers: nothing would be optimised."
+            )
+
+    def _counts(self, layers: Sequence[str], weight: float) -> bool:
+        """Whether a part of the loss can be more than 0."""
+        return weight > 0 and any((self.layer_weights or {}).get(layer, 1.0) > 0 for layer in layers)
 
     @property
     def weights(self) -> Weights:
+        """The weights of the three parts of the loss."""
+        from ..model import Weights
+
         return Weights(self.content_weight, self.style_weight, self.tv_weight)
+
+    @property
+    def learning_rate(self) -> float:
+        """`lr`, or the optimiser's own where that is None."""
+        return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
 
     def in_tiles(self, size: tuple[int, int]) -> bool:
         """Whether an image of that height and width is evaluated in tiles.
@@ -59,48 +168,17 @@ class Settings:
         >>> [Settings(tile=tile).in_tiles((48, 80)) for tile in (64, 80, 0, None)]
         [True, False, False, False]
         """
-        return bool(self.tile) and max(size) > self.tile
+        return self.tile is not None and max(size) > self.tile
 
 
-def plan(content: Tensor, settings: Settings) -> list[tuple[tuple[int, int], int]]:
-    """The sizes (height, width) from coarse to fine, each with its number of steps.
+def options() -> dict[str, Option]:
+    """Every option of a run by its name, in the order of `Settings`.
 
-    >>> plan(torch.rand(1, 3, 100, 200), Settings(scales=[25, 50], steps=30))
-    [((25, 50), 15), ((50, 100), 15)]
+    >>> options()["optimizer"].choices, options()["seed"].check("7", "--seed")
+    Traceback (most recent call last):
+    ValueError: --seed is '7', expected a whole number.
     """
-    h, w = content.shape[-2:]
-    if settings.scales is None:
-        sizes = [(h, w)]
-    else:
-        sizes = [(round(h * s / min(h, w)), round(w * s / min(h, w))) for s in settings.scales]
-        if not sizes or [min(s) for s in sizes] != sorted({min(s) for s in sizes}) or min(sizes[0]) < 1:
-            raise ValueError(
-                f"The scales {list(settings.scales)} came: give short sides in rising order, as [64, 128]."
-            )
-    if isinstance(settings.steps, int):
-        each, rest = divmod(settings.steps, len(sizes))
-        steps = [each + (i < rest) for i in range(len(sizes))]
-    else:
-        steps = [int(n) for n in settings.steps]
-    if len(steps) != len(sizes) or min(steps) < 0 or sum(steps) < 1:
-        raise ValueError(
-            f"steps={settings.steps!r} doesn't fit {len(sizes)} scale(s): give one number of at least 1, "
-            "or one for each scale."
-        )
-    return list(zip(sizes, steps, strict=True))
+    return _OPTIONS
 
 
-def first_image(content: Tensor, style: Tensor, settings: Settings, size: tuple[int, int]) -> Tensor:
-    """The image (1, 3, H, W) that the optimisation starts from; noise is the same for a seed on every device."""
-    init = settings.init
-    if isinstance(init, Tensor):
-        check_image(init, name="init")
-        return resize(init.to(content.device, content.dtype), size)
-    if init == "content":
-        return resize(content, size)
-    if init == "style":
-        return resize(style, size, crop=True)
-    if init == "noise":
-        generator = torch.Generator().manual_seed(settings.seed)
-        return torch.rand(1, 3, *size, generator=generator).to(content.device, content.dtype)
-    raise ImageError(f"The init {init!r} is unknown: use one of {', '.join(INITS)}, or an image (1, 3, H, W).")
+_OPTIONS = {f.name: Option(f.name, f.default, **f.metadata) for f in fields(Settings)}

@@ -15,7 +15,8 @@ from torch import Tensor
 from ..accel.tiling import TiledModel
 from ..engine.objective import build_objective
 from ..engine.optimisation import Evaluation, Optimisation
-from ..engine.settings import INITS, Settings, first_image
+from ..engine.plan import first_image
+from ..engine.settings import INITS, Settings
 from ..errors import ImageError
 from ..images import resize
 from ..losses import ContentLoss, Convention, StyleLoss

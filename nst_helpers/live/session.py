@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..encoders import Encoder
-from ..engine.optimisation import LEARNING_RATES, Evaluation
-from ..engine.settings import Settings
+from ..engine.optimisation import Evaluation
+from ..engine.settings import LEARNING_RATES, Settings
 from ..images import resize
 from ..losses import Convention
 from ..model import CONTENT_LAYERS, STYLE_LAYERS, Weights

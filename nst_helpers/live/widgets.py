@@ -8,8 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..engine.optimisation import OPTIMIZERS
-from ..engine.settings import INITS
+from ..engine.settings import INITS, OPTIMIZERS
 from ..samples import list_samples
 from .painting import OPTIMIZER_NAMES
 from .state import LiveSettings

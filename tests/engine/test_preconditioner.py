@@ -162,5 +162,5 @@ def test_it_is_refused_for_adam():
 
 def test_at_least_one_step_of_history_is_kept():
     picture = noise(1, 3, 16, 16).float()
-    with pytest.raises(ValueError, match="at least 1 step"):
+    with pytest.raises(ValueError, match="history_size is 0, expected a whole number of 1 or more"):
         stylize(picture, picture, encoder=ENCODER, history_size=0, steps=1, **LAYERS)

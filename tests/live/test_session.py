@@ -15,7 +15,7 @@ from conftest import TOY, noise, picture
 
 import nst_helpers as nst
 from nst_helpers.encoders import Encoder
-from nst_helpers.engine import optimisation
+from nst_helpers.engine.settings import LEARNING_RATES
 from nst_helpers.live.recipes import RecipeError, read_recipe, replay, save_recipe
 from nst_helpers.live.session import StyleSession
 
@@ -87,7 +87,7 @@ def test_lbfgs_drops_its_curvature_with_the_weights_and_says_so_adam_keeps_its_m
     assert made._painting.run.known is not kept
     assert made.step()[0].event == ""
     made.set(optimizer="adam")
-    assert made.settings.lr == optimisation.LEARNING_RATES["adam"]
+    assert made.settings.lr == LEARNING_RATES["adam"]
     made.step(3)
     kept = made._painting.run.adam
     assert "forgets" not in made.set(style_weight=20)
