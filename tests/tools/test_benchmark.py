@@ -9,6 +9,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "measure"))
 
 import benchmark
 import contenders
+import levers
+import torch
 
 
 def test_trained_weights_that_are_not_installed_leave_a_row_out_and_say_how_to_get_them(monkeypatch):
@@ -26,8 +28,7 @@ def test_a_figure_is_named_by_its_network_whichever_are_measured(which, tmp_path
 
 def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monkeypatch):
     """Seen from the inside: which layout, which Gram matrix, which number format and which convolution really ran."""
-    from nst_helpers import losses
-    from nst_helpers.accel import convolution, devices
+    from nst_helpers.accel import accelerate, convolution, devices
     from nst_helpers.engine import lbfgs, optimisation
     from nst_helpers.engine.preconditioner import Preconditioner
 
@@ -41,7 +42,7 @@ def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monk
             return lambda *a, **k: (seen.add(what), function(*a, **k))[1]
 
         with monkeypatch.context() as watched:
-            watched.setattr(losses, "fused_gram", note("fused Gram", losses.fused_gram))
+            watched.setattr(accelerate, "fused_gram", note("fused Gram", accelerate.fused_gram))
             watched.setattr(convolution, "_run", note("packed weights", convolution._run))
             watched.setattr(convolution, "_split", note("bfloat16", convolution._split))
             watched.setattr(optimisation, "Preconditioner", note("preconditioner", Preconditioner))
@@ -52,3 +53,52 @@ def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monk
     levers = ["channels last", "fused Gram", "bfloat16", "packed weights", "further reach", "preconditioner"]
     assert list(found) == ["package, plain", *(f"+ {lever}" for lever in levers)]
     assert list(found.values()) == [set(levers[:n]) for n in range(len(levers) + 1)]
+
+
+@pytest.mark.parametrize("name", list(levers.levers()))
+def test_a_side_without_a_lever_runs_without_it_and_leaves_the_package_as_it_was(name, monkeypatch):
+    """Seen from the inside, as above; and afterwards everything is on again."""
+    from nst_helpers import optimize
+    from nst_helpers.accel import accelerate, allocator, convolution, devices
+    from nst_helpers.engine import lbfgs
+
+    monkeypatch.setattr(devices, "has_bfloat16", lambda: True)
+    watched = (accelerate, convolution, devices, allocator, lbfgs, optimize)
+    before = {(m, key): value for m in watched for key, value in vars(m).items()}
+    network, shown = contenders.NETWORKS["random"](), contenders.pictures(32)
+    side = levers.Side(network, *shown, (name,))
+    assert side.turn() > 0
+    with side.running():
+        step = next(side.steps)
+        off = {
+            "channels last": _weight(step).is_contiguous(),
+            "fused Gram": accelerate.fused_gram is not before[accelerate, "fused_gram"],
+            "pooling before ReLU": _order(step) == ["relu1_2", "pool1"],
+            "packed weights": not isinstance(_layer(step, "conv2_1"), convolution.PackedConv),
+            "kept memory": allocator._runs == 0,
+            "bfloat16": _weight(step).dtype == torch.float32,
+            "further reach": lbfgs.FURTHER == 0,
+            "preconditioner": not step.optimisation.precondition,
+        }
+    expected = {name} | ({"packed weights"} if name == "bfloat16" else set())
+    assert {what for what, is_off in off.items() if is_off} == expected
+    assert {(m, key): vars(m).get(key) for m, key in before} == {**before, (allocator, "_runs"): 0}
+
+
+def _layer(step, name):
+    return step.optimisation.model.get_submodule(name)
+
+
+def _weight(step):
+    return _layer(step, "conv2_1").weight
+
+
+def _order(step):
+    return [n for n, _ in step.optimisation.model.named_children() if n in ("relu1_2", "pool1")]
+
+
+def test_ratios_are_of_pairs_that_follow_each_other_and_who_begins_changes():
+    log = []
+    one, two = (lambda n=n, s=s: (log.append(n), s)[1] for n, s in (("a", 2.0), ("b", 3.0)))
+    assert levers.ratios(one, two, 3) == [1.5] * 3
+    assert "".join(log) == "abbaab"

@@ -1,6 +1,7 @@
 """Measure this package against the textbook loop and pystiche on the same work: time, loss and memory in one run.
 
     python tools/measure/benchmark.py [--size 256] [--evaluations 300] [--json FILE] [--figures FOLDER] [--only ...]
+    python tools/measure/benchmark.py --leave-one-out [--sizes 256 512] [--rounds 8] [--levers ...]
 
 All sides optimise the same loss over the same network with the same weights and pictures on two threads; see
 tools/measure/contenders.py. The network is VGG-19 with random weights; the time to a common loss is also measured
@@ -24,6 +25,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import levers  # noqa: E402
 import torch  # noqa: E402
 from contenders import GPU_RUNS, NETWORKS, RUNS, Absent, pictures, textbook_loss, textbook_model  # noqa: E402
 
@@ -181,6 +183,31 @@ def _label(name):
     return f"package, {names[name]}" if name in names else name
 
 
+# What changes an evaluation's time; the other levers change how many it takes.
+PER_EVALUATION = ("channels last", "fused Gram", "pooling before ReLU", "packed weights", "kept memory", "bfloat16")
+
+
+def leave_one_out(options):
+    """Print, and return, by how much everything takes longer without each lever."""
+    report = {}
+    names = [name for name in options.levers if name in PER_EVALUATION]
+    for size, mini in itertools.product(options.sizes, (False, True)):
+        what = f"{'mini' if mini else 'VGG-19'}, {size} px"
+        print(f"\nAn evaluation without the lever over one with everything on: {what}, by pairs", flush=True)
+        for name in names:
+            found = levers.worth_per_evaluation(size, options.rounds, [name], mini=mini)[name]
+            report[f"{what}, {name}"] = found
+            print(f"  {name:20} {levers.verdict(found)}", flush=True)
+    if "loss" in options.only:
+        print(f"\nThe way to the textbook's loss without the lever, VGG-16 with trained weights, {options.size} px")
+        rounds = max(2, options.rounds // 3)
+        for name in options.levers:
+            worth = levers.worth_to_the_textbooks_loss(options.size, options.evaluations, rounds, [name])
+            report[f"to the textbook's loss, {name}"] = worth[name]
+            print(f"  {name:20} {levers.verdict(worth[name])}", flush=True)
+    return {"leave_one_out": report}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=256)
@@ -191,6 +218,9 @@ def main():
     parser.add_argument("--memory-evaluations", type=int, default=110)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     parser.add_argument("--weights", choices=list(NETWORKS), nargs="+", default=list(NETWORKS))
+    parser.add_argument("--leave-one-out", action="store_true", help="what each lever is worth, by pairs, and no more")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="for --leave-one-out")
+    parser.add_argument("--levers", nargs="+", choices=list(levers.levers()), default=list(levers.levers()))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figures", type=Path)
@@ -198,6 +228,9 @@ def main():
     torch.set_num_threads(2)
     report = {"torch": torch.__version__, "threads": torch.get_num_threads(), "size": options.size}
 
+    if options.leave_one_out:
+        report |= leave_one_out(options)
+        options.only = ()
     if "limit" in options.only:
         report["tflops"] = {str(d).removeprefix("torch."): limit(d) for d in (torch.float32, torch.bfloat16)}
         print("\nThe best this machine gave:", *(f"{k} {v:.2f} TFLOP/s" for k, v in report["tflops"].items()))
