@@ -79,8 +79,9 @@ STYLES = {
     ),
     "ink_wash": Style(
         ink.ink_wash,
-        "Peaks in mist",
-        "Mountains and pines in black ink fade into mist on warm paper under a vermilion sun.",
+        "Maple above the gorge",
+        "Ink peaks fade into mist under a vermilion sun, behind a bent maple with rust red leaves.",
+        seed=3,
     ),
     "linocut": Style(
         linocut.linocut,
@@ -89,8 +90,9 @@ STYLES = {
     ),
     "crayon": Style(
         marks.crayon,
-        "Hill town",
-        "Wax crayon hatching in bright colours shows small houses on green and orange hills under a huge sun.",
+        "Fields at sundown",
+        "Wax crayon furrows stripe a patchwork of violet, red, gold and green fields under a low sun and a burning sky.",
+        seed=4,
     ),
     "marbling": Style(
         paper.marbling,

@@ -6,171 +6,132 @@ import math
 
 import numpy as np
 
-from .canvas import Array, Paint, axes, bezier, light, mix, noise, rgb, step
+from .canvas import Array, Paint, axes, bezier, blur, follow, mix, noise, rgb, sample, scatter, step
+from .scenery import bend, look, read, slopes
+
+
+def peaks(rng: np.random.Generator, side: int) -> Array:
+    """A height map of steep, folded peaks on either side of an open valley. `(side, side)`."""
+    u, v = axes(side, side)
+    base = np.zeros_like(u)
+    bow = 0.025 * noise(rng, u, 0.1, 3), 0.025 * noise(rng, u, 0.1, 3)
+    for _ in range(90):
+        a, b = rng.uniform(-0.05, 1.05), rng.uniform(0.0, 1)
+        aside = abs(a - 0.52 - 0.13 * math.sin(6 * b)) / (0.13 + 0.13 * b)
+        if aside < 0.6 + 0.4 * rng.random():
+            continue
+        reach = rng.uniform(0.04, 0.10) * (0.5 + 0.75 * b)
+        away = np.hypot(u - a + bow[0], v - b + bow[1]) / reach
+        tall = rng.uniform(0.35, 1) * (0.16 + 0.95 * b) * min(1, 0.35 + 0.5 * aside)
+        base = np.maximum(base, tall * np.exp(-(away**1.35)))
+    fold = np.zeros_like(u)
+    for cell, weight in ((0.10, 0.5), (0.045, 0.3), (0.022, 0.16), (0.011, 0.07)):
+        fold += weight * (1 - 2 * np.abs(noise(rng, u, cell)))
+    return base * (0.72 + 0.55 * fold) + 0.02 * noise(rng, u, 0.08, 3)
+
+
+def maple(paint: Paint, rng: np.random.Generator, right: float) -> None:
+    """A bent tree that reaches in from the right: branches first, then leaves about their tips."""
+    tips: list[tuple[float, float, float]] = []
+
+    def grow(px: float, py: float, came: float, way: float, reach: float, thick: float) -> None:
+        lead = (px + 0.4 * reach * math.cos(came), py + 0.4 * reach * math.sin(came))
+        way += rng.normal(0, 0.16)
+        end = (lead[0] + 0.6 * reach * math.cos(way), lead[1] + 0.6 * reach * math.sin(way))
+        knee = (lead[0] + rng.normal(0, 0.07) * reach, lead[1] + rng.normal(0, 0.07) * reach)
+        path = bezier((px, py), lead, knee, end, count=9)
+        bark = rgb("6b5a48")[0]
+        dry = 0.3 if thick > 0.008 else 0.1
+        paint.stroke(path, thick, rgb("15151a")[0], second=bark, streak=0.7, dry=dry, taper=0.12, bristles=12)
+        if thick < 0.006:
+            tips.extend((*point, way) for point in (path[4], path[8]))
+        if thick < 0.0024:
+            return
+        for side in rng.permutation([-1, 1])[: 2 if rng.random() < 0.9 else 1]:
+            turn = way + side * rng.uniform(0.2, 0.7)
+            grow(*end, way, turn, reach * rng.uniform(0.68, 0.9), thick * rng.uniform(0.6, 0.78))
+
+    for foot, way, thick in ((0.80, math.pi + 0.35, 0.036), (0.60, math.pi + 0.1, 0.021)):
+        grow(right + 0.02, foot, way, way, 0.19, thick)
+    hues = rgb("e39a48 dd6f33 cc4a2b a8321f 7d2f20 3a2624 1d1c20")  # from the lit side of a spray to its shade
+    for px, py, way in tips:
+        for _ in range(int(rng.integers(5, 11))):
+            aside, below = rng.normal(0, 0.022), rng.normal(0, 0.016)
+            a, b = px + aside, py + below
+            hue = hues[int(np.clip(2.6 + 50 * aside + 75 * below + rng.normal(0, 1.2), 0, 6))]
+            lean, reach = way + rng.normal(0, 0.9), rng.uniform(0.006, 0.015)
+            leaf = [(a, b), (a + reach * math.cos(lean), b + reach * math.sin(lean))]
+            paint.stroke(leaf, rng.uniform(0.004, 0.009), hue, taper=0.6, opacity=rng.uniform(0.55, 0.95), bristles=4)
 
 
 def ink_wash(rng: np.random.Generator, width: int, height: int) -> Array:
-    """Ink on warm paper: ranges in mist, pines on rocks, a vermilion sun."""
+    """Ink on warm paper: folded peaks in mist, a maple over the gorge, a vermilion sun."""
+    land, tree, brush = rng.spawn(3)
     x, y = axes(width, height)
-    right = width / min(width, height)
+    unit = min(width, height)
+    right = width / unit
     fibre = noise(rng, x, (0.05, 0.004)) + noise(rng, x, (0.004, 0.04)) + noise(rng, x, 0.004)
-    paper = rgb("ecdfc2")[0] * (1 + 0.022 * fibre + 0.05 * noise(rng, x, 0.35, 2))[..., None]
-    bleed = 0.006 * noise(rng, x, 0.018, 3)
-    sun = np.hypot(x - 0.70 * right, y - 0.2) - 0.085 + bleed
-    red = step(-sun, 0.006) * (0.75 + 0.25 * noise(rng, x, 0.03, 2)) + 0.25 * np.exp(-((sun / 0.02) ** 2))
-    picture = paper * (1 - np.clip(red, 0, 1)[..., None] * (1 - rgb("cf4427")[0]))
-    wash = 0.10 * np.clip(noise(rng, x, (0.6, 0.12), 3) + 0.1, 0, 1) + 0.10 * np.clip(0.3 - y, 0, 1)
-    picture = picture * np.exp(-wash[..., None] * rgb("c0a890")[0] * 2.0)
+    tooth = noise(rng, x, 0.0045, 2)
+    paper = rgb("efe1c3")[0] * (1 + 0.018 * fibre + 0.03 * noise(rng, x, 0.35, 2))[..., None]
+    wet = [noise(rng, x, 0.05, 4), noise(rng, x, 0.05, 4)]
 
-    paint = Paint(picture, rng, tooth=0.5 + 0.45 * noise(rng, x, 0.004, 2))
-    across = np.linspace(-0.05, right + 0.05, 600)
-    for _ in range(46):  # wind and cloud: a broad brush, nearly dry
-        sx, sy, reach = rng.uniform(-0.1, right), rng.beta(1.2, 2) * 0.5, rng.uniform(0.15, 0.45)
-        path = bezier(
-            (sx, sy), (sx + 0.3 * reach, sy - 0.05), (sx + 0.7 * reach, sy + 0.06), (sx + reach, sy - 0.01), count=10
-        )
-        tone = rgb("4a5058 8a7a62 5f6f7a")[rng.integers(3)]
-        paint.stroke(
-            path,
-            rng.uniform(0.008, 0.045),
-            tone,
-            dry=rng.uniform(0.5, 1.0),
-            opacity=rng.uniform(0.12, 0.42),
-            taper=0.4,
-            bristles=16,
-        )
-    picture = paint.rgb.copy()
+    ground = peaks(land, 512)
+    tall = 0.62
+    seen = look(x, y, ground, horizon=0.33, eye=0.40, tall=tall, near=0.30)
+    across, away = (read(f, seen.u, seen.v) for f in slopes(ground, tall))
+    steep = np.hypot(across, away)
+    lit = (0.75 + across - 0.35 * away) / np.sqrt(1 + steep**2)
+    level = read(ground, seen.u, seen.v)
+    far = np.clip(seen.depth - 0.2, 0, 1)
+    mist = seen.land * np.exp(-1.2 * far) * step(level - 0.05 - 0.13 * seen.depth + 0.035 * wet[0], 0.13)
+    shade = np.clip(1.05 - lit, 0, 1.7)
 
-    def crests(level: float, tall: float, peaks: int, rough: float) -> Array:
-        line = np.full_like(across, level)
-        for _ in range(peaks):
-            cx, w, h = rng.uniform(-0.05, right), rng.uniform(0.05, 0.16), tall * rng.uniform(0.4, 1)
-            line = np.minimum(line, level - h * np.exp(-(np.abs((across - cx) / w) ** 1.5)))
-        for k in range(1, 8):
-            line += rough / k * np.sin(across * 17 * k + rng.uniform(0, 6))
-        return line
+    jump = np.zeros_like(x)
+    jump[1:] = np.clip(seen.depth[:-1] - seen.depth[1:] - 0.015, 0, 0.1) * 10
+    ridge = np.clip(blur(jump, 0.0012 * unit) * 7, 0, 1) * np.clip(0.6 + 0.9 * wet[1], 0, 1)
+    body = bend(shade * mist, 0.008 * wet[0], 0.008 * wet[1])
+    body = 0.6 * body + 0.4 * blur(body, 0.008 * unit)
+    pool = np.clip(body - blur(body, 0.010 * unit), 0, 1)
+    grain = 1 + 0.15 * tooth * np.clip(body * 3, 0, 1) + 0.25 * wet[1]
+    cool = (0.95 * body**1.25 + 0.8 * pool) * grain + 0.7 * ridge * mist
+    warm = bend(np.clip(lit - 0.2, 0, 1) * mist * np.clip(1.3 * steep, 0, 1), 0.010 * wet[1], 0.010 * wet[0])
+    sky = np.clip(0.55 * noise(rng, x, (0.55, 0.10), 3) + 0.30 - 0.5 * y + 0.2 * wet[0], 0, 1) * (1 - seen.land)
+    sky = 0.9 * bend(sky, 0.02 * wet[0], 0.02 * wet[1]) + 1.5 * np.clip(sky - blur(sky, 0.02 * unit), 0, 1)
+    river = np.clip(noise(rng, x, (0.5, 0.02), 2) + 0.5 * noise(rng, x, (0.16, 0.008)) - 0.35, 0, 1) * (1 - mist)
+    river = river * np.clip((y - 0.5) * 2.5, 0, 1)
 
-    for layer, (level, tall, peaks, dark) in enumerate(
-        ((0.46, 0.29, 5, 0.5), (0.62, 0.32, 5, 0.9), (0.80, 0.30, 4, 1.5), (1.0, 0.24, 4, 2.6))
-    ):
-        line = crests(level, tall, peaks, 0.006 + 0.002 * layer)
-        top = np.interp(x[0], across, line)
-        below = y - top + bleed
-        tint = rgb("6f8fa0 56707a 6a6650 2a2a2c")[layer]
-        density = step(below, 0.003) * (
-            np.exp(-np.clip(below, 0, 2) / (0.085 + 0.025 * layer)) * (0.8 + 0.35 * noise(rng, x, 0.05, 3)) + 0.05
-        )
-        density += 0.35 * np.exp(-((below / 0.004) ** 2))
-        veil = step(below, 0.003) * np.clip(0.25 + below / 0.16, 0, 0.97)
-        paint.rgb = mix(paint.rgb, picture * 1.02, veil) * np.exp(-(density * dark)[..., None] * (1.15 - tint))
-        for _ in range((160, 320, 460, 420)[layer]):
-            sx = rng.uniform(-0.02, right + 0.02)
-            ridge = float(np.interp(sx, across, line))
-            slope = float(np.interp(sx + 0.02, across, line) - np.interp(sx - 0.02, across, line)) / 0.04
-            sy = ridge + abs(rng.normal(0, 0.055 + 0.015 * layer))
-            reach = rng.uniform(0.03, 0.10)
-            fall = math.copysign(math.atan2(1, 0.25), slope) if abs(slope) > 0.25 else 0.4
-            heading = fall if fall > 0 else math.pi + fall
-            path = [
-                (sx + reach * s * math.cos(heading + 0.5 * s), sy + reach * s * math.sin(heading + 0.5 * s))
-                for s in np.linspace(0, 1, 6)
-            ]
-            ink = 0.12 + 0.3 * rng.random() * (3 - layer) / 3
+    def stain(density: Array, tint: str, strength: float) -> None:
+        nonlocal picture
+        picture = picture * np.exp(-density[..., None] * strength * (1.05 - rgb(tint)[0]))
+
+    picture = paper
+    stain(sky * grain, "7f93a3", 0.75)
+    stain(river * grain, "6f8a96", 0.95)
+    sun = np.hypot(x - 0.585 * right, y - 0.185) - 0.082 + 0.004 * wet[1]
+    red = step(-sun, 0.004) * (0.80 + 0.22 * wet[0]) + 0.35 * np.exp(-((sun / 0.006) ** 2))
+    stain((red + 0.20 * np.exp(-np.clip(sun, 0, 1) / 0.07)) * (1 - seen.land), "dc5330", 1.55)
+    stain(warm * grain, "c98d4e", 1.0)
+    stain(cool * far, "3f5f7f", 2.3)
+    stain(cool * (1 - far), "3a3634", 1.5)
+
+    fall = np.arctan2(0.35 + steep**2, -across).astype(np.float32)
+    paint = Paint(picture, brush, tooth=0.45 + 0.45 * tooth)
+    for spacing, breadth, length in ((0.015, 0.014, 0.06), (0.009, 0.0075, 0.042), (0.0066, 0.0040, 0.026)):
+        for px, py in scatter(rng, width, height, spacing):
+            dark = float(sample(body, px, py))
+            if rng.random() > 1.1 * dark - 0.25:
+                continue
+            path = follow(fall, px, py, length * rng.uniform(0.5, 1.2) * (0.5 + dark), 6)
             paint.stroke(
                 path,
-                rng.uniform(0.006, 0.024),
-                np.full(3, ink, np.float32) + rgb("00040a")[0],
-                dry=rng.uniform(0.4, 1.0),
-                opacity=float(np.clip(0.35 + 0.2 * layer, 0, 0.9) * np.exp(-(sy - ridge) / 0.15)),
+                breadth * rng.uniform(0.6, 1.3),
+                rgb("20242c 2b2a2b 33291f")[rng.integers(3)],
+                dry=rng.uniform(0.3, 0.9),
+                opacity=float(np.clip(0.75 * dark - 0.1, 0.08, 0.7)),
                 taper=0.5,
-                bristles=12,
+                bristles=10,
             )
 
-    def pine(foot: tuple[float, float], tall: float, lean: float) -> None:
-        spine = bezier(
-            foot,
-            (foot[0] + lean, foot[1] - 0.4 * tall),
-            (foot[0] - lean, foot[1] - 0.7 * tall),
-            (foot[0] + 0.6 * lean, foot[1] - tall),
-            count=10,
-        )
-        paint.stroke(
-            spine,
-            0.05 * tall + 0.004,
-            rgb("17161a")[0],
-            second=rgb("8a7a62")[0],
-            streak=0.9,
-            dry=0.55,
-            taper=0.3,
-            bristles=14,
-        )
-        for s in np.linspace(0.35, 1, 9):
-            bx, by = spine[int(s * 9)]
-            side = rng.choice([-1, 1])
-            span = tall * rng.uniform(0.18, 0.36) * (1.25 - 0.6 * s)
-            tip = (bx + side * span, by - span * rng.uniform(-0.05, 0.3))
-            paint.stroke(
-                [(bx, by), ((bx + tip[0]) / 2, (by + tip[1]) / 2 + 0.1 * span), tip],
-                0.02 * tall + 0.003,
-                rgb("1a191c")[0],
-                taper=0.6,
-            )
-            for _ in range(13):
-                q = rng.uniform(0.3, 1.1)
-                cx, cy = bx + (tip[0] - bx) * q, by + (tip[1] - by) * q - rng.uniform(0, 0.05) * tall
-                hue = rgb("1a2420 16181c 2f4038")[rng.integers(3)]
-                for spread in np.linspace(-2.9, -0.25, 9):
-                    reach = 0.075 * tall * rng.uniform(0.7, 1.2)
-                    end = (cx + reach * math.cos(spread), cy + reach * math.sin(spread))
-                    paint.stroke([(cx, cy), end], 0.0034, hue, opacity=0.85, taper=0.6, bristles=3)
-
-    for foot, tall, lean in (
-        ((0.16 * right, 0.93), 0.46, 0.06),
-        ((0.27 * right, 0.96), 0.30, -0.05),
-        ((0.86 * right, 0.97), 0.33, -0.07),
-        ((0.55 * right, 0.78), 0.12, 0.02),
-        ((0.62 * right, 0.79), 0.09, -0.01),
-    ):
-        pine(foot, tall, lean)
-    for k in range(6):
-        bx, by, wing = right * (0.36 + 0.05 * k), 0.20 + 0.03 * abs(k - 2) + rng.normal(0, 0.008), 0.017
-        for side in (-1, 1):
-            paint.stroke(
-                [(bx, by), (bx + side * wing * 0.5, by - 0.7 * wing), (bx + side * wing, by - 0.2 * wing)],
-                0.004,
-                rgb("222226")[0],
-                taper=0.5,
-            )
-    for _ in range(150):  # drops shaken off the brush fall in clusters, along the way it moved
-        sx, sy = right * rng.random(), rng.random()
-        if rng.random() < 0.6:
-            sx, sy = right * (0.30 + 0.2 * rng.normal()), 0.60 + 0.16 * rng.normal()
-        r = min(rng.exponential(0.0012) + 0.0006, 0.005)
-        paint.stroke(
-            [(sx, sy), (sx + 2.5 * r, sy - 1.2 * r)],
-            2 * r,
-            rgb("26262a")[0],
-            opacity=rng.uniform(0.4, 0.9),
-            taper=0.5,
-            bristles=2,
-        )
-    sx, sy = 0.93 * right, 0.065
-    for k in range(5):  # a red seal, cut with a few strokes
-        paint.stroke(
-            [(sx - 0.019, sy - 0.024 + 0.012 * k), (sx + 0.019, sy - 0.024 + 0.012 * k)],
-            0.016,
-            rgb("b8301f")[0],
-            taper=0.0,
-        )
-    for a, b, c, d in (
-        (-1, -1.6, 1, -1.6),
-        (0, -1.6, 0, 0),
-        (-1, -0.4, 1, -0.4),
-        (-1, 0.6, -0.2, 1.7),
-        (0.1, 0.5, 0.2, 1.8),
-        (1, 0.5, 0.9, 1.7),
-    ):
-        paint.stroke(
-            [(sx + 0.013 * a, sy + 0.014 * b), (sx + 0.013 * c, sy + 0.014 * d)], 0.0045, rgb("ecdfc2")[0], taper=0.1
-        )
-    return light(paint.rgb, fibre, 0.02)
+    paint.tooth = 0.75 + 0.3 * tooth
+    maple(paint, tree, right)
+    return np.clip(paint.rgb * (1 + 0.05 * tooth * (1 - paint.rgb.mean(-1)))[..., None] + 0.006 * fibre[..., None], 0, 1)

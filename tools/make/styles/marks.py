@@ -7,7 +7,8 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .canvas import Array, Paint, axes, bezier, blur, light, mix, noise, ramp, rgb, sample, scatter, shift_hue, step
+from .canvas import Array, Paint, axes, blur, follow, light, mix, noise, ramp, rgb, sample, scatter, shift_hue, step
+from .scenery import look, read, slopes
 
 
 def pointillism(rng: np.random.Generator, width: int, height: int) -> Array:
@@ -65,62 +66,114 @@ def pointillism(rng: np.random.Generator, width: int, height: int) -> Array:
 
 
 def crayon(rng: np.random.Generator, width: int, height: int) -> Array:
-    """Wax crayon hatched on rough paper: a hill town under a hot sun."""
+    """Wax crayon on plum paper: a patchwork of fields under a low sun, hedges with long shadows."""
+    land, layout, hand = rng.spawn(3)
     x, y = axes(width, height)
-    region = np.zeros(x.shape, int)
-    palettes = [rgb("2f8fd0 6cc0e8 3a62c4 8fd3d0"), rgb("f6a821 f9d13c ef6f2f fbe57a")]
-    slants = [0.35, 0.0]
-    angle = np.full_like(x, 0.35) + 0.3 * noise(rng, x, 0.4)
+    unit = min(width, height)
+    right = width / unit
+    u, v = axes(384, 384)
+    ground = 0.5 * noise(land, u, 0.45) + 0.25 * noise(land, u, 0.2) + 0.9 * v**2 * (0.6 + 0.4 * noise(land, u, 0.35))
+    tall, horizon, eye, near = 0.17, 0.33, 0.215, 0.13
+    seen = look(x, y, ground, horizon=horizon, eye=eye, tall=tall, near=near)
+    across, away = (read(f, seen.u, seen.v) for f in slopes(ground, tall))
+    lit = (0.40 + 1.5 * across - 0.35 * away) / np.sqrt(1 + across**2 + away**2)
 
-    def area(mask: Array, codes: str, slant: float) -> None:
-        palettes.append(rgb(codes))
-        slants.append(slant)
-        region[mask] = len(palettes) - 1
-        angle[mask] = slant
+    fields = layout.uniform(0, 1, (70, 2))
+    turn = layout.uniform(0, math.pi, 70)
+    cell, gap, next_gap = np.zeros(x.shape, int), np.full(x.shape, 9.0, np.float32), np.full(x.shape, 9.0, np.float32)
+    bow = 0.012 * np.sin(17 * seen.v + 5 * seen.u)
+    for k, (a, b) in enumerate(fields):
+        far = np.hypot(seen.u + bow - a, (seen.v - b) * 0.8)
+        next_gap = np.minimum(next_gap, np.maximum(gap, far))
+        cell, gap = np.where(far < gap, k, cell), np.minimum(gap, far)
+    rows = np.cos(turn)[cell] * seen.u + np.sin(turn)[cell] * seen.v
+    palettes = [rgb(codes) for codes in (
+        "5a2f5e b0602e f0a32c ffd75a", "17385a 1f7a52 6fb03a e0d84a", "4f1f5a b0304a ee5a34 ffae52",
+        "1c3f70 2a8f86 8fcf7a f4ec92", "5f2f66 c8742c f7b93a fff09a", "33297a 6f55b0 c07fb8 ffc09a",
+    )]  # fmt: skip
+    kind = layout.permutation(np.arange(70) % 6)
+    furrow = np.sin(rows * 300) * np.exp(-1.6 * seen.depth)
+    tone = 0.20 + 0.95 * lit + 0.30 * furrow + 0.10 * noise(rng, x, 0.06, 2)
+    scene = np.zeros((*x.shape, 3), np.float32)
+    for k, palette in enumerate(palettes):
+        mine = kind[cell] == k
+        scene[mine] = ramp(palette, tone[mine])
+    haze = np.clip(1.5 * seen.depth - 0.95, 0, 0.5)
+    scene = mix(scene, ramp(rgb("f3b25f c98a8f 7a78a8"), x / right), haze)
+    gy, gx = np.gradient(blur(np.where(seen.land > 0, rows, 0), 1))
+    angle = np.arctan2(gx, -gy).astype(np.float32)
+    region = cell + 1
 
-    sun = np.hypot(x - 0.73, y - 0.2)
-    region[sun < 0.24 + 0.03 * np.sin(14 * np.arctan2(y - 0.2, x - 0.73))] = 1
-    rays = sun < 0.3
-    angle[rays] = (np.arctan2(y - 0.2, x - 0.73) + math.pi / 2 * (sun < 0.12))[rays]
-    area(sun < 0.11, "e8402a f2702c f9a03c d92f4a", 0.8)
-    for row, (level, codes) in enumerate((
-        (0.44, "7f5fb8 b07fc8 4f58b0 d88fb8"), (0.58, "2f9f5a 7fc04a 1f7a6a c9d84a"),
-        (0.80, "e0552f f0903a c03a5a f6c04a")
-    )):  # fmt: skip
-        edge = level + 0.055 * np.sin((4 + row) * x + 2.2 * row) + 0.02 * np.sin(13 * x + row)
-        area(y > edge, codes, (-0.5, 0.55, -0.25)[row])
-    walls = ("f6e7c0 f2c9a0 f9f0dd e8b890", "e8a0a8 f6c8b8 d8788f f9ded0", "f2cf5a f9e59a e0a83a fbf0c8")
-    for k in range(13):
-        cx, foot = (k + 0.5) / 13 + rng.normal(0, 0.012), 0.66 + 0.1 * math.sin(4 * k) + rng.uniform(-0.02, 0.06)
-        w, h = rng.uniform(0.045, 0.075), rng.uniform(0.09, 0.19)
-        area((np.abs(x - cx) < w) & (y < foot) & (y > foot - h), walls[k % 3], 1.4)
-        roof = (y < foot - h + 0.004) & (y > foot - h - 0.07 + 0.07 * np.abs(x - cx) / w)
-        area(roof & (np.abs(x - cx) < w * 1.15), "c8352a e0552f 9a2440 f07a3a", -0.8)
-        for side in (-0.45, 0.45):
-            pane = (np.abs(x - cx - side * w) < w * 0.2) & (np.abs(y - foot + h * 0.6) < h * 0.13)
-            area(pane, "24407f 2f6fb0 1a2a5a 3f90c0", 1.5)
-    for k in range(11):
-        cx, cy, r = rng.uniform(0, 1), rng.uniform(0.80, 0.98), rng.uniform(0.02, 0.05)
-        area(
-            np.hypot(x - cx, (y - cy) * 0.9) < r,
-            ("1f6a4a 4fa04a 12503f 8fc04a", "5a3f9a 8f6fc8 3f2f7a c08fd0")[k % 2],
-            2.2,
-        )
+    sx, sy = 0.20 * right, horizon - 0.085
+    glow = np.hypot((x - sx) * 0.8, y - sy)
+    clouds = noise(rng, x, (0.50, 0.09), 3) + 0.35 * noise(rng, x, (0.12, 0.04), 2)
+    sky = ramp(rgb("fff0b0 fbd06a f2a05a d9808a 8f7fb4 4f83b8 2f6aa8 27508f"), glow * 1.15 + 0.06 * clouds)
+    bank = step(clouds - 0.28 + 0.35 * np.abs(y - 0.2), 0.22)
+    under = np.clip(blur(clouds, 0.02 * unit) - clouds + 0.55, 0, 1)
+    sky = mix(sky, ramp(rgb("6a5a94 b0708f f0a878 ffe6ae"), 1.25 * under - 0.55 * glow), 0.85 * bank)
+    disc = np.hypot(x - sx, y - sy) < 0.048
+    sky[disc] = rgb("fff2b4")[0]
+    above = seen.land < 0.5
+    disc &= above
+    scene[above] = sky[above]
+    region[above] = 0
+    stream = y + 0.5 * x * (y - 0.5) + 0.05 * clouds + 0.13 * np.exp(-((glow / 0.16) ** 2))
+    gy, gx = np.gradient(stream)
+    angle = np.where(above, np.arctan2(-gx, gy), angle).astype(np.float32)
+    angle[disc], region[disc] = (np.arctan2(y - sy, x - sx) + math.pi / 2)[disc], -1
+
+    ruffle = 0.22 * noise(rng, x, 0.014, 2)
+    trees = []
+    for _ in range(330):
+        a, b = layout.uniform(0.02, 0.98), layout.uniform(0.03, 0.95) ** 1.3
+        order = np.sort(np.hypot(fields[:, 0] - a, (fields[:, 1] - b) * 0.8))
+        if order[1] - order[0] < 0.03:
+            trees.append((b + near, a, float(read(ground, np.array(a), np.array(b))), layout.uniform(0.7, 1.3)))
+    for distance, a, level, size in sorted(trees, reverse=True):
+        px = (a - 0.5) * (near + 1) * right / 0.98 / distance + right / 2
+        py = horizon + (eye - tall * level) / distance
+        r = 0.0135 * size / distance
+        if not (-0.1 < px < right + 0.1 and py < 1.05):
+            continue
+        cast = np.exp(-((np.clip(np.abs(x - px - 2.0 * r) / (2.6 * r), 0, 9)) ** 4) - ((y - py - 0.16 * r) / (0.22 * r)) ** 2)
+        scene = mix(scene, scene * rgb("4a3f86")[0] * 1.2, 0.75 * cast * (seen.land > 0.5))
+        lumps = [
+            (px + r * layout.normal(0, 0.55), py - r * layout.triangular(0.1, 0.9, 2.0), r * layout.uniform(0.25, 0.5))
+            for _ in range(12)
+        ]
+        crown, face = np.full_like(x, -1), np.zeros_like(x)
+        i0, i1 = (int(np.clip(q * unit, 0, height)) for q in (py - 3 * r, py + r))
+        j0, j1 = (int(np.clip(q * unit, 0, width)) for q in (px - 3 * r, px + 3 * r))
+        box = (slice(i0, i1), slice(j0, j1))
+        for cx, cy, size in lumps:
+            dx, dy = (x[box] - cx) / size, (y[box] - cy) / size
+            inside = 1 - dx**2 - dy**2
+            front = inside > crown[box]
+            crown[box] = np.where(front, inside, crown[box])
+            face[box] = np.where(front, 0.5 - 0.55 * dx - 0.30 * dy, face[box])
+        mine = crown > 0
+        leaf = ramp(rgb("2a2350 2b4a58 4f7a45 b0a840 f5d060"), face + ruffle)
+        scene[mine] = mix(leaf, scene, float(np.clip(0.9 * (distance - 0.5), 0, 0.5)))[mine]
+        region[mine] = 100 + len(trees)
+        angle[mine] = 1.2
 
     tooth = 0.6 * noise(rng, x, 0.0045, 2) + 0.3 * noise(rng, x, (0.02, 0.004))
-    paint = Paint(np.ones((*x.shape, 3), np.float32) * rgb("f7f1e3")[0], rng, tooth=tooth + 0.34)
-    for turn, spacing, breadth in ((0.0, 0.0135, 0.013), (1.15, 0.017, 0.011), (-0.25, 0.015, 0.009)):
-        for px, py in scatter(rng, width, height, spacing):
-            k = int(sample(region, px, py))
-            colour = palettes[k][rng.choice(4, p=(0.4, 0.3, 0.18, 0.12))] + rng.normal(0, 0.02, 3)
-            tilt = float(sample(angle, px, py)) + turn + rng.normal(0, 0.09)
-            for reach in (0.075, 0.04, 0.02):
-                reach = reach * rng.uniform(0.7, 1.1)
-                ends = [(px + s * reach * math.cos(tilt), py + s * reach * math.sin(tilt)) for s in (-0.5, 0.5)]
-                if all(int(sample(region, *end)) == k for end in ends):
-                    break
-            bow = rng.normal(0, 0.08) * reach
-            pull = (px - 2 * bow * math.sin(tilt), py + 2 * bow * math.cos(tilt))
-            path = bezier(ends[0], pull, ends[1], count=4)
-            paint.stroke(path, breadth * rng.uniform(0.7, 1.2), colour, opacity=0.88, taper=0.05, bristles=5)
-    return light(paint.rgb, paint.height * 0.5 + tooth * 0.25, 0.3)
+    paint = Paint(mix(0.62 * scene, rgb("6a2f52")[0], 0.35), hand, tooth=tooth + 0.36)
+    for spacing, breadth, reach, turn, spread in (
+        (0.0140, 0.0150, 0.080, 0.0, 0.05), (0.0100, 0.0092, 0.055, 0.22, 0.08), (0.0082, 0.0062, 0.038, -0.08, 0.10)
+    ):  # fmt: skip
+        for px, py in scatter(hand, width, height, spacing):
+            home = int(sample(region, px, py))
+            deep = float(sample(seen.depth, px, py)) if home > 0 else 0.0
+            tree = home > 100
+            scale = hand.uniform(0.6, 1.15) * (1 - 0.5 * deep) * (0.8 if home > 0 else 1)
+            colour = sample(scene, px, py) * hand.choice((0.88, 1.0, 1.0, 1.12)) + hand.normal(0, 0.022, 3)
+            colour = shift_hue(colour, float(hand.normal(0, 0.13)))
+            lean = turn * (home < 1) + float(hand.normal(0, 0.7 if tree else spread))
+            path = follow(angle, px, py, reach * scale * (0.3 if tree else 1), 5)
+            c, s = math.cos(lean), math.sin(lean)
+            path = (path - path[0]) @ np.array([[c, s], [-s, c]]) + path[0]
+            kept = [int(sample(region, *p)) == home for p in path]
+            path = path[: max(2, kept.index(False))] if False in kept else path
+            paint.stroke(path, breadth * scale, colour, second=colour * 0.85, streak=0.6, opacity=0.92, taper=0.06, bristles=6)
+    return light(paint.rgb, paint.height * 0.5 + tooth * 0.25, 0.34)

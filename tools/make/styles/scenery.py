@@ -1,0 +1,86 @@
+"""Scenes to paint from: a landscape seen in perspective, rounded foliage, and pictures bent by a field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .canvas import Array, noise
+
+
+def bend(field: Array, dx: Array, dy: Array) -> Array:
+    """Read a `(H, W, ...)` field at a distance (short sides) from each pixel, between pixels, the edge outside."""
+    height, width = field.shape[:2]
+    unit = min(height, width)
+    rows, cols = np.mgrid[0:height, 0:width].astype(np.float32)
+    rows, cols = np.clip(rows + dy * unit, 0, height - 1.001), np.clip(cols + dx * unit, 0, width - 1.001)
+    i, j = rows.astype(int), cols.astype(int)
+    down, over = rows - i, cols - j
+    if field.ndim == 3:
+        down, over = down[..., None], over[..., None]
+    i1, j1 = np.minimum(i + 1, height - 1), np.minimum(j + 1, width - 1)
+    top = field[i, j] * (1 - over) + field[i, j1] * over
+    low = field[i1, j] * (1 - over) + field[i1, j1] * over
+    return (top * (1 - down) + low * down).astype(np.float32)
+
+
+def read(table: Array, u: Array, v: Array) -> Array:
+    """A square table `(N, N)` read between its entries at u, v in [0, 1]."""
+    side = len(table) - 1
+    a, b = np.clip(v, 0, 1) * (side - 0.001), np.clip(u, 0, 1) * (side - 0.001)
+    i, j = a.astype(int), b.astype(int)
+    a, b = a - i, b - j
+    top = table[i, j] * (1 - b) + table[i, j + 1] * b
+    low = table[i + 1, j] * (1 - b) + table[i + 1, j + 1] * b
+    return (top * (1 - a) + low * a).astype(np.float32)
+
+
+@dataclass
+class View:
+    """What each pixel sees of a landscape: place (u, v) on its map, depth (0 near, 1 far), and where there is land."""
+
+    u: Array
+    v: Array
+    depth: Array
+    land: Array
+
+
+def look(x: Array, y: Array, ground: Array, *, horizon: float, eye: float, tall: float, near: float = 0.25) -> View:
+    """See a height map `(N, N)` in perspective, from its row 0 towards its last row.
+
+    `horizon` is the screen height of the eye (short sides), `eye` the height of the eye and `tall` that of a
+    height of 1, in widths of the map; `near` is the distance of the nearest row, in lengths of the map.
+    """
+    rows, cols = x.shape
+    unit = min(rows, cols)
+    middle = cols / unit / 2
+    screen = x[0] - middle
+    far = near + 1
+    steps = 2 * len(ground)
+    lowest = np.full(cols, 10.0, np.float32)
+    seen = View(np.zeros_like(x), np.zeros_like(x), np.ones_like(x), np.zeros_like(x))
+    line = (np.arange(rows, dtype=np.float32) + 0.5)[:, None] / unit
+    for s in np.linspace(0, 1, steps):
+        distance = 1 / (1 / near + s * (1 / far - 1 / near))
+        v = np.full(cols, (distance - near), np.float32)
+        u = 0.5 + screen * distance / (far * 2 * middle) * 0.98
+        level = horizon + (eye - tall * read(ground, u, v)) / distance
+        top, end = level.min(), lowest.max()
+        i0, i1 = max(int(top * unit) - 1, 0), min(int(end * unit) + 2, rows)
+        if i1 > i0:
+            hit = (line[i0:i1] >= level) & (line[i0:i1] < lowest)
+            part = (slice(i0, i1), slice(None))
+            seen.u[part] = np.where(hit, u, seen.u[part])
+            seen.v[part] = np.where(hit, v, seen.v[part])
+            seen.depth[part] = np.where(hit, s, seen.depth[part])
+            seen.land[part] = np.maximum(seen.land[part], hit)
+        lowest = np.minimum(lowest, level)
+    return seen
+
+
+def slopes(ground: Array, tall: float) -> tuple[Array, Array]:
+    """The surface's slope to the right and away from the viewer, on the map."""
+    gv, gu = np.gradient(ground * tall * len(ground))
+    return gu.astype(np.float32), gv.astype(np.float32)
