@@ -59,7 +59,8 @@ STYLES = {
     "pointillism": Style(
         marks.pointillism,
         "Sails in the evening",
-        "Dots of pure colour make trees, a meadow and white sails on a river in evening light.",
+        "Dots of pure colour make white sails on a lilac river between sunlit trees and a lawn with blue shadows.",
+        seed=3,
     ),
     "stained_glass": Style(
         pieces.stained_glass,

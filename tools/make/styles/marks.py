@@ -8,61 +8,116 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .canvas import Array, Paint, axes, blur, follow, light, mix, noise, ramp, rgb, sample, scatter, shift_hue, step
-from .scenery import look, read, slopes
+from .scenery import bend, foliage, look, read, slopes
 
 
 def pointillism(rng: np.random.Generator, width: int, height: int) -> Array:
-    """Dots of pure colour: trees and sails by a river in evening light."""
+    """Dots of pure colour: sails on a river between trees, in evening light from the left."""
+    layout, hand = rng.spawn(2)
     x, y = axes(width, height)
-    sky = ramp(rgb("5f86c9 8fb0dc d6c3d8 f7d2a4 fbe08c"), y / 0.5 + 0.06 * noise(rng, x, (0.3, 0.06)))
-    sun = np.hypot(x - 0.66, y - 0.36)
-    scene = mix(sky, rgb("fff3b0")[0], np.exp(-((sun / 0.12) ** 2)))
-    far = step(y - (0.45 + 0.03 * np.sin(7 * x) + 0.012 * noise(rng, x, 0.05)), 0.004)
-    scene = mix(scene, ramp(rgb("7b74b8 6b9a8c"), x), far)
-    water = ramp(rgb("f3cf8e 88b3d1 3f78b5 2b4f94"), (y - 0.5) / 0.32 + 0.12 * noise(rng, x, (0.2, 0.015)))
-    shine = np.exp(-(((x - 0.66) / (0.04 + 0.25 * np.clip(y - 0.5, 0, 1))) ** 2))
-    scene = mix(scene, mix(water, rgb("ffdf8a")[0], 0.8 * shine), step(y - 0.5, 0.003))
-    for cx, base, size, hue in (
-        (0.47, 0.60, 0.15, "fffbe8"),
-        (0.83, 0.55, 0.09, "fbe6c4"),
-        (0.60, 0.53, 0.06, "f3c8a0"),
-    ):
-        up = (base - y) / size
-        sail = (up > 0) & (up < 1) & (x - cx > -0.05 * size) & (x - cx < 0.5 * size * (1 - up))
-        jib = (up > 0.05) & (up < 0.8) & (x - cx < -0.08 * size) & (x - cx > -0.33 * size * (1 - up / 0.8))
-        scene[sail | jib] = rgb(hue)[0] - 0.12 * np.clip(up[sail | jib, None], 0, 1) * rgb("204000")[0]
-        hull = (np.abs(x - cx - 0.08 * size) < 0.42 * size) & (y > base) & (y < base + 0.09 * size)
-        scene[hull] = rgb("8c2f2a")[0]
-        mirror = (np.abs(x - cx - 0.1 * size) < 0.2 * size) & (y > base + 0.1 * size) & (y < base + 0.8 * size)
-        scene[mirror] = 0.55 * scene[mirror] + 0.45 * rgb(hue)[0]
-    bank = step(y - (0.80 - 0.16 * np.exp(-((x / 0.35) ** 2)) + 0.05 * np.sin(4 * x + 1)), 0.004)
-    grass = ramp(rgb("e9d95b a9c94a 4f9a4a 2a6a54 2d4a75"), 0.5 + 0.5 * noise(rng, x, (0.3, 0.06), 2))
-    scene = mix(scene, grass, bank)
-    leaf = noise(rng, x, 0.07, 3)
-    for cx, cy, rx, ry in ((0.10, 0.28, 0.24, 0.23), (0.26, 0.16, 0.17, 0.14), (0.97, 0.30, 0.15, 0.21)):
-        inside = 1 - np.hypot((x - cx) / rx, (y - cy) / ry) + 0.22 * leaf
-        side = (x - cx) / rx * 0.5 - (y - cy) / ry * 0.45 + 0.5 * leaf
-        crown = ramp(rgb("1f3f63 24605a 3f8f4c 9cbf3f f2cf4a"), 0.42 + 0.5 * side)
-        trunk = step(0.014 - np.abs(x - cx - 0.02 * np.sin(9 * y)), 0.003) * (y > cy) * (y < cy + 0.52)
-        scene = mix(scene, rgb("4a2f4f")[0], trunk)
-        scene = mix(scene, crown, step(inside, 0.02))
+    unit = min(width, height)
+    right = width / unit
+    shore = 0.52
+    clouds = noise(rng, x, (0.45, 0.10), 3)
+    scene = ramp(rgb("4f7fc4 86a9d8 c9b8d6 f4c4ae fbd98c fff0b4"), y / shore + 0.10 * clouds - 0.18 * (x / right - 0.3))
+    scene = mix(scene, ramp(rgb("c08fb0 f2b08f ffe6b0"), 0.6 - clouds), 0.7 * step(clouds - 0.25, 0.25))
 
-    scale = min(width, height)
-    canvas = Image.fromarray((np.clip(blur(scene, 6) * 0.6 + 0.36, 0, 1) * 255).astype(np.uint8))
+    def mass(lumps: list[tuple[float, float, float]], codes: str, rough: float = 0.16) -> None:
+        """Paint leaf masses with a ramp from shade to light."""
+        nonlocal scene
+        mine, face = foliage(x, y, lumps)
+        mine = bend(mine.astype(np.float32), 0.012 * leaf[0], 0.012 * leaf[1])
+        face = bend(face, 0.016 * leaf[0], 0.016 * leaf[1])
+        scene = mix(scene, ramp(rgb(codes), face + rough * leaf[2]), mine)
+
+    leaf = [noise(rng, x, 0.05, 3), noise(rng, x, 0.05, 3), noise(rng, x, 0.03, 2)]
+    hills = step(y - (0.455 + 0.035 * np.sin(6 * x / right + 0.6) + 0.01 * noise(rng, x, 0.06, 2)), 0.004)
+    scene = mix(scene, ramp(rgb("8a86c0 6f8fb4 88a8a0"), x / right + 0.2 * leaf[0]), hills)
+    bank = []
+    for _ in range(110):
+        a = layout.uniform(-0.05, 1.05) * right
+        tall = 0.035 + 0.05 * (0.5 + 0.5 * math.sin(9 * a + 1)) * layout.random()
+        bank.append((a, shore - tall * layout.uniform(0, 1), layout.uniform(0.012, 0.03)))
+    for k in range(9):
+        a, tall = (0.40 + 0.055 * k + 0.02 * layout.normal()) * right, layout.uniform(0.10, 0.20) * (0.6 + 0.08 * k)
+        for s in np.linspace(0, 1, 12):
+            bank.append((a + 0.004 * layout.normal(), shore - tall * s, 0.017 * math.sin(math.pi * (0.15 + 0.8 * s)) + 0.004))
+    mass(bank, "23406e 2f6f72 6f9a58 d2b850 f8dc80", 0.25)
+    wet = step(y - shore, 0.003)
+    ripple = noise(rng, x, (0.10, 0.010), 2) * np.clip((y - shore) * 4, 0.1, 1)
+    depth = np.clip(y - shore, 0, 1)
+    mirror = bend(scene, 0.05 * ripple, np.where(y > shore, 2 * (shore - y), 0) + 0.03 * ripple)
+    deep = ramp(rgb("6fa8dc 3f78c0 2f4f9c"), depth / 0.35)
+    water = mix(mirror * rgb("e8eaf4")[0], deep, np.clip(0.12 + 1.1 * depth + 0.55 * ripple, 0, 0.9))
+    scene = mix(scene, water, wet)
+
+    def boat(cx: float, foot: float, size: float, down: bool) -> None:
+        """A boat with two sails, or its broken reflection below `foot`."""
+        nonlocal scene
+        away = x - cx * right + (0.10 * ripple if down else 0)
+        up = (y - foot) / (0.8 * size) if down else (foot - y) / size
+        room = np.clip(1 - up, 0, 1)
+        mast = away - 0.10 * size * up
+        main = np.minimum(np.minimum(up, 1 - up), np.minimum(mast / size, 0.50 * room**0.8 * (1 + 0.25 * np.sin(3 * up)) - mast / size))
+        jib = np.minimum(np.minimum(up - 0.06, 0.82 - up), np.minimum(-mast / size - 0.05, 0.40 * (0.82 - up) + mast / size))
+        cloth = ramp(rgb("a99ad0 efc6bf fff0cc fffdf0"), 0.95 - 1.6 * mast / size + 0.12 * leaf[2])
+        scene = mix(scene, cloth, step(np.maximum(main, jib), 0.02) * (0.55 * (ripple > -0.35) if down else 1))
+        hull = np.minimum(0.45 - 0.8 * np.clip(-up, 0, 1) - np.abs(away / size - 0.08), np.minimum(0.01 - up, up + 0.10))
+        if not down:
+            scene = mix(scene, ramp(rgb("c8504a 5a2348"), away / size + 0.5), step(hull, 0.02))
+
+    for place in ((0.62, 0.615, 0.24), (0.43, 0.56, 0.11), (0.80, 0.545, 0.075)):
+        boat(*place, True)
+        boat(*place, False)
+    spark = step(ripple - 0.40, 0.15) * np.exp(-(((x - 0.36 * right) / (0.08 + 0.6 * depth)) ** 2)) * wet
+    scene = mix(scene, rgb("fff0bc")[0], 0.85 * spark)
+
+    edge = 0.80 - 0.17 * np.exp(-((x / 0.42) ** 2)) + 0.05 * np.sin(3.4 * x / right + 1.4) + 0.012 * leaf[0]
+    lawn = step(y - edge, 0.006)
+    dapple = noise(rng, x, (0.16, 0.035), 3) + 0.9 * np.exp(-((x / right - 0.95) / 0.35) ** 2) - 0.55 * np.exp(-((y - 0.87) / 0.05) ** 2)
+    trunks = ((0.055, 0.845, 0.06, 0.016), (0.20, 0.87, 0.075, -0.012), (0.91, 0.915, 0.05, 0.014))
+    for foot, base, *_ in trunks:
+        along = x - foot * right
+        dapple = dapple + 0.8 * np.exp(-(((y - base - 0.16 * along) / (0.010 + 0.03 * np.abs(along))) ** 2)) * (along > 0)
+    grass = ramp(rgb("ffe6a0 e6cb68 a3b257 528c66 3a6788 454a90"), 0.42 + 0.55 * dapple + 0.10 * leaf[2])
+    scene = mix(scene, grass, lawn)
+    blooms = step(noise(rng, x, 0.012) - 0.62, 0.1) * lawn * (dapple < 0.3)
+    scene = mix(scene, ramp(rgb("e8507a f6c0d0 fff6e0 f29a4a"), 0.5 + 0.5 * leaf[1]), blooms)
+    for foot, base, lean, bow in trunks:
+        trunk = foot * right + lean * (base - y) + bow * np.sin(9 * (base - y)) - x
+        thick = 0.010 + 0.035 * np.exp(-np.clip(base - y, 0, 1) / 0.03) * (y < base) + 0.012 * np.clip(y - 0.4, 0, 1)
+        bark = ramp(rgb("2a2450 40305e 8a5a60 f0b070"), 0.5 + 0.5 * trunk / thick + 0.2 * leaf[2])
+        scene = mix(scene, bark, step(thick - np.abs(trunk), 0.003) * (y < base + 0.006 * leaf[0]) * (y > 0.12))
+    crowns = []
+    for cx, cy, rx, ry, count in ((0.06, 0.20, 0.20, 0.22, 230), (0.24, 0.10, 0.16, 0.12, 130), (0.98, 0.20, 0.13, 0.24, 160)):
+        for _ in range(count):
+            turn, r = layout.uniform(0, 2 * math.pi), layout.random() ** 0.5
+            crowns.append((cx * right + rx * r * math.cos(turn), cy + ry * r * math.sin(turn), layout.uniform(0.014, 0.042)))
+    mass(crowns, "22285e 1f4f74 2a7566 6f9450 d0ae4c ffdf92", 0.30)
+
+    tint = ((0.10, 0.02, -0.14), (-0.12, 0.0, 0.14), (0.02, 0.10, -0.08), (0.08, -0.08, 0.06), (0, 0, 0), (0, 0, 0))
+    canvas = Image.fromarray((np.clip(blur(scene, 0.006 * unit) * 0.8, 0, 1) * 255).astype(np.uint8))
     bump = Image.new("L", canvas.size, 60)
     draw, press = ImageDraw.Draw(canvas), ImageDraw.Draw(bump)
-    shifts = (0.0, 0.0, 0.55, -0.55, 1.0, math.pi)
-    for spacing, size in ((0.0145, 0.0118), (0.0117, 0.0092), (0.0117, 0.0073)):
-        for px, py in scatter(rng, width, height, spacing):
-            colour = sample(scene, px + rng.normal(0, 0.004), py + rng.normal(0, 0.004))
+    shape = blur(scene.mean(-1), 0.008 * unit)
+    gy, gx = np.gradient(shape)
+    angle = np.arctan2(gx, -gy)
+    for spacing, size in ((0.0150, 0.0100), (0.0112, 0.0068), (0.0092, 0.0046)):
+        for px, py in scatter(hand, width, height, spacing):
+            colour = sample(scene, px, py)
             grey = colour.mean()
-            colour = shift_hue(grey + (colour - grey) * 1.35, shifts[rng.integers(6)]) + rng.normal(0, 0.07)
-            fill = tuple(int(255 * c) for c in np.clip(colour, 0, 1))
-            r = size * scale * rng.uniform(0.75, 1.15)
-            box = (px * scale - r, py * scale - r, px * scale + r, py * scale + r)
-            draw.ellipse(box, fill)
-            press.ellipse(box, int(rng.integers(90, 220)))
-    return light(np.asarray(canvas, np.float32) / 255, blur(np.asarray(bump, np.float32) / 255, 2), 0.7)
+            vivid = grey + (colour - grey) * 1.15 + 1.25 * np.array(tint[hand.integers(6)]) + hand.normal(0, 0.03)
+            fill = tuple(int(255 * c) for c in np.clip(vivid, 0, 1))
+            r = size * unit * hand.uniform(0.7, 1.15) * (0.72 + 0.5 * min(max(py, 0), 1))
+            lean = float(sample(angle, px, py)) if py < shore else float(hand.normal(0, 0.25))
+            dx, dy = 0.55 * r * math.cos(lean), 0.55 * r * math.sin(lean)
+            thick = int(hand.integers(90, 220))
+            for s in (-1, -0.33, 0.33, 1):
+                a, b = px * unit + s * dx, py * unit + s * dy
+                box = (a - 0.8 * r, b - 0.8 * r, a + 0.8 * r, b + 0.8 * r)
+                draw.ellipse(box, fill)
+                press.ellipse(box, thick)
+    return light(np.asarray(canvas, np.float32) / 255, blur(np.asarray(bump, np.float32) / 255, 0.002 * unit), 0.8)
 
 
 def crayon(rng: np.random.Generator, width: int, height: int) -> Array:
@@ -141,17 +196,7 @@ def crayon(rng: np.random.Generator, width: int, height: int) -> Array:
             (px + r * layout.normal(0, 0.55), py - r * layout.triangular(0.1, 0.9, 2.0), r * layout.uniform(0.25, 0.5))
             for _ in range(12)
         ]
-        crown, face = np.full_like(x, -1), np.zeros_like(x)
-        i0, i1 = (int(np.clip(q * unit, 0, height)) for q in (py - 3 * r, py + r))
-        j0, j1 = (int(np.clip(q * unit, 0, width)) for q in (px - 3 * r, px + 3 * r))
-        box = (slice(i0, i1), slice(j0, j1))
-        for cx, cy, size in lumps:
-            dx, dy = (x[box] - cx) / size, (y[box] - cy) / size
-            inside = 1 - dx**2 - dy**2
-            front = inside > crown[box]
-            crown[box] = np.where(front, inside, crown[box])
-            face[box] = np.where(front, 0.5 - 0.55 * dx - 0.30 * dy, face[box])
-        mine = crown > 0
+        mine, face = foliage(x, y, lumps)
         leaf = ramp(rgb("2a2350 2b4a58 4f7a45 b0a840 f5d060"), face + ruffle)
         scene[mine] = mix(leaf, scene, float(np.clip(0.9 * (distance - 0.5), 0, 0.5)))[mine]
         region[mine] = 100 + len(trees)

@@ -84,3 +84,22 @@ def slopes(ground: Array, tall: float) -> tuple[Array, Array]:
     """The surface's slope to the right and away from the viewer, on the map."""
     gv, gu = np.gradient(ground * tall * len(ground))
     return gu.astype(np.float32), gv.astype(np.float32)
+
+
+def foliage(x: Array, y: Array, lumps: Sequence[tuple[float, float, float]]) -> tuple[Array, Array]:
+    """Round leaf masses `(x, y, radius)` seen from the front: where they are, and their light from the upper left.
+
+    Both are `(H, W)`; the light is 1 on the lit side, 0 in the shade, and 0 where there is no leaf.
+    """
+    height, width = x.shape
+    unit = min(height, width)
+    bulge, face = np.zeros_like(x), np.zeros_like(x)
+    for cx, cy, radius in lumps:
+        rows = slice(max(int((cy - radius) * unit), 0), max(int((cy + radius) * unit) + 2, 0))
+        cols = slice(max(int((cx - radius) * unit), 0), max(int((cx + radius) * unit) + 2, 0))
+        dx, dy = (x[rows, cols] - cx) / radius, (y[rows, cols] - cy) / radius
+        rise = (1 - dx**2 - dy**2) * radius
+        front = rise > bulge[rows, cols]
+        bulge[rows, cols] = np.where(front, rise, bulge[rows, cols])
+        face[rows, cols] = np.where(front, np.clip(0.5 - 0.45 * dx - 0.35 * dy, 0, 1), face[rows, cols])
+    return bulge > 0, face
