@@ -74,9 +74,9 @@ STYLES = {
     ),
     "cutouts": Style(
         paper.cutouts,
-        "Leaves and stars",
-        "Fronds, flowers and stars cut from painted paper cast shadows on bright rectangles.",
-        seed=2,
+        "Sea garden",
+        "Coral and sea plants cut from brushed paper crowd below a yellow and red sun on a patchwork of blue and pink.",
+        seed=6,
     ),
     "ink_wash": Style(
         ink.ink_wash,
@@ -103,8 +103,9 @@ STYLES = {
     ),
     "discs": Style(
         oil.discs,
-        "Wheels of colour",
-        "Large wheels of contrasting colour, cut into rings and sectors, are brushed round and round.",
+        "Wheels of light",
+        "Brushed rings of warm, cool and rose paint turn in overlapping wheels that catch light from the upper left.",
+        seed=5,
     ),
 }
 

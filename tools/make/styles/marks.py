@@ -147,12 +147,14 @@ def crayon(rng: np.random.Generator, width: int, height: int) -> Array:
         "1c3f70 2a8f86 8fcf7a f4ec92", "5f2f66 c8742c f7b93a fff09a", "33297a 6f55b0 c07fb8 ffc09a",
     )]  # fmt: skip
     kind = layout.permutation(np.arange(70) % 6)
-    furrow = np.sin(rows * 300) * np.exp(-1.6 * seen.depth)
-    tone = 0.20 + 0.95 * lit + 0.30 * furrow + 0.10 * noise(rng, x, 0.06, 2)
+    furrow = np.sin(rows * 210) * np.exp(-1.6 * seen.depth)
+    tone = 0.20 + 0.95 * lit + 0.36 * furrow + 0.12 * noise(rng, x, 0.06, 2)
     scene = np.zeros((*x.shape, 3), np.float32)
     for k, palette in enumerate(palettes):
         mine = kind[cell] == k
         scene[mine] = ramp(palette, tone[mine])
+    hedge = step(0.0045 * (1.2 - seen.depth) - (next_gap - gap) / 2, 0.002)
+    scene = mix(scene, rgb("2c1f4f")[0], 0.8 * hedge)
     haze = np.clip(1.5 * seen.depth - 0.95, 0, 0.5)
     scene = mix(scene, ramp(rgb("f3b25f c98a8f 7a78a8"), x / right), haze)
     gy, gx = np.gradient(blur(np.where(seen.land > 0, rows, 0), 1))
@@ -165,7 +167,7 @@ def crayon(rng: np.random.Generator, width: int, height: int) -> Array:
     sky = ramp(rgb("fff0b0 fbd06a f2a05a d9808a 8f7fb4 4f83b8 2f6aa8 27508f"), glow * 1.15 + 0.06 * clouds)
     bank = step(clouds - 0.28 + 0.35 * np.abs(y - 0.2), 0.22)
     under = np.clip(blur(clouds, 0.02 * unit) - clouds + 0.55, 0, 1)
-    sky = mix(sky, ramp(rgb("6a5a94 b0708f f0a878 ffe6ae"), 1.25 * under - 0.55 * glow), 0.85 * bank)
+    sky = mix(sky, ramp(rgb("4a3f80 a8587f f2a070 fff0bc"), 1.25 * under - 0.55 * glow), 0.85 * bank)
     disc = np.hypot(x - sx, y - sy) < 0.048
     sky[disc] = rgb("fff2b4")[0]
     above = seen.land < 0.5
@@ -205,20 +207,20 @@ def crayon(rng: np.random.Generator, width: int, height: int) -> Array:
     tooth = 0.6 * noise(rng, x, 0.0045, 2) + 0.3 * noise(rng, x, (0.02, 0.004))
     paint = Paint(mix(0.62 * scene, rgb("6a2f52")[0], 0.35), hand, tooth=tooth + 0.36)
     for spacing, breadth, reach, turn, spread in (
-        (0.0140, 0.0150, 0.080, 0.0, 0.05), (0.0100, 0.0092, 0.055, 0.22, 0.08), (0.0082, 0.0062, 0.038, -0.08, 0.10)
+        (0.0170, 0.0210, 0.100, 0.0, 0.05), (0.0130, 0.0135, 0.075, 0.22, 0.08), (0.0115, 0.0085, 0.055, -0.08, 0.10)
     ):  # fmt: skip
         for px, py in scatter(hand, width, height, spacing):
             home = int(sample(region, px, py))
             deep = float(sample(seen.depth, px, py)) if home > 0 else 0.0
             tree = home > 100
-            scale = hand.uniform(0.6, 1.15) * (1 - 0.5 * deep) * (0.8 if home > 0 else 1)
-            colour = sample(scene, px, py) * hand.choice((0.88, 1.0, 1.0, 1.12)) + hand.normal(0, 0.022, 3)
-            colour = shift_hue(colour, float(hand.normal(0, 0.13)))
+            scale = hand.uniform(0.6, 1.15) * (1 - 0.5 * deep) * (0.75 if tree else 0.85 if home > 0 else 1)
+            colour = sample(scene, px, py) * hand.choice((0.76, 0.96, 1.10, 1.28)) + hand.normal(0, 0.022, 3)
+            colour = shift_hue(colour, float(hand.normal(0, 0.17)))
             lean = turn * (home < 1) + float(hand.normal(0, 0.7 if tree else spread))
-            path = follow(angle, px, py, reach * scale * (0.3 if tree else 1), 5)
+            path = follow(angle, px, py, reach * scale * (0.25 if tree else 1), 5)
             c, s = math.cos(lean), math.sin(lean)
             path = (path - path[0]) @ np.array([[c, s], [-s, c]]) + path[0]
             kept = [int(sample(region, *p)) == home for p in path]
             path = path[: max(2, kept.index(False))] if False in kept else path
-            paint.stroke(path, breadth * scale, colour, second=colour * 0.85, streak=0.6, opacity=0.92, taper=0.06, bristles=6)
+            paint.stroke(path, breadth * scale, colour, second=colour * 0.78, streak=0.7, opacity=0.94, taper=0.06, bristles=6)
     return light(paint.rgb, paint.height * 0.5 + tooth * 0.25, 0.34)

@@ -69,66 +69,52 @@ def night_swirls(rng: np.random.Generator, width: int, height: int) -> Array:
 
 
 def discs(rng: np.random.Generator, width: int, height: int) -> Array:
-    """Wheels of contrasting colour, cut into rings and sectors and brushed round and round."""
+    """Overlapping wheels of light, warm against cool, bright towards the upper left and brushed round and round."""
+    layout, hand = rng.spawn(2)
     x, y = axes(width, height)
     right = width / min(width, height)
-    palette = rgb("d8322a f2762a f9c22e f6ecd2 7fb84a 1f8f6f 2fa8c0 2457a8 3a2f86 8f3f9a e87a9a 1c2340")
-    piece = np.zeros(x.shape, int)
-    angle = np.full_like(x, 0.8) + 0.3 * noise(rng, x, 0.3)
-    shade = np.zeros_like(x)
-    tables = []
+    warm = rgb("2a0f2e 6f1a36 c0352f ea7a2c f8b840 fdeaa8")
+    cool = rgb("0b1436 16357a 2268a8 3fa0b4 8fd0bc e8f2d0")
+    rose = rgb("1f1440 4a2a80 8f3f98 d0688f f0a8a0 fdf0d8")
+    drift = noise(rng, x, 0.4, 2)
+    glow = 0.95 - 0.42 * np.hypot(x / right - 0.1, y - 0.05) + 0.16 * drift
+    shaft = np.sin(9 * (x * 0.55 - y) + 2 * drift)
+    scene = mix(ramp(cool, glow * 0.75 + 0.12 * shaft), ramp(rose, glow * 0.85), step(shaft - 0.1, 0.5) * 0.7)
+    angle = np.full_like(x, 0.95) + 0.35 * drift
 
-    def paint_in(mask: Array, names: Array, dark: Array, heading: Array, bright: float) -> None:
-        """Give every ring sector under the mask a colour far from its neighbour's."""
-        found, index = np.unique(names[mask], return_inverse=True)
-        hue = (found * 5 + found // 64 * 3 + rng.integers(0, 3, len(found)) + rng.integers(12)) % 12
-        piece[mask] = index + sum(len(t) for t in tables)
-        tables.append(np.clip(palette[hue] * bright + rng.normal(0, 0.03, (len(found), 3)), 0, 1))
-        shade[mask], angle[mask] = dark[mask], heading[mask]
+    wheels = [(0.34, 0.36, 0.36), (0.86, 0.80, 0.34), (0.90, 0.18, 0.24), (0.12, 0.86, 0.27), (0.56, 0.70, 0.20)]
+    while len(wheels) < 19:
+        cx, cy, size = layout.uniform(0, 1), layout.uniform(0, 1), layout.uniform(0.035, 0.13)
+        if all(math.hypot((cx - a) * right, cy - b) > 0.55 * (size + c) or size < 0.4 * c for a, b, c in wheels):
+            wheels.append((cx, cy, size))
+    for k, (cx, cy, size) in enumerate(wheels):
+        dx, dy = x - cx * right, y - cy
+        wobble = 1 + 0.03 * noise(rng, x, 0.15, 2)
+        r, turn = np.hypot(dx, dy) / size * wobble, np.arctan2(dy, dx)
+        rings = 3 + round(13 * size)
+        at = np.clip(r, 0, 1) ** 0.9 * rings
+        ring, inner = np.floor(at), at % 1
+        split = layout.uniform(0, 2 * math.pi)
+        half = step(np.sin((turn - split) * (1 + (k % 3 == 0)) + 0.25 * ring), 0.06)
+        facing = 0.5 + 0.5 * np.cos(turn + 2.3)
+        phase = layout.uniform(0, 6)
+        bright = 0.26 + 0.42 * facing * np.clip(0.25 + r, 0, 1) + 0.30 * np.exp(-((r / 0.30) ** 2))
+        bright = bright + 0.17 * np.sin(2.4 * ring + phase) - 0.20 * inner**3 + 0.10 * glow
+        choice = (ring + k) % 3
+        one = np.where((choice == 0)[..., None], ramp(warm, bright), np.where((choice == 1)[..., None], ramp(cool, bright), ramp(rose, bright)))
+        other = np.where((choice == 0)[..., None], ramp(cool, bright), np.where((choice == 1)[..., None], ramp(rose, bright), ramp(warm, bright)))
+        disc = mix(one, other, half)
+        veil = step(1 - r, 0.02 / (size * 10)) * (0.90 - 0.25 * step(noise(rng, x, 0.25) - 0.2, 0.2))
+        under = np.exp(-((np.clip(np.hypot(dx - 0.05 * size, dy - 0.07 * size) / size - 0.9, 0, 9) / 0.12) ** 2))
+        scene = scene * (1 - 0.22 * under * (1 - step(1 - r, 0.02)))[..., None]
+        scene = mix(scene, disc, veil)
+        angle = np.where(r < 1.06, turn + math.pi / 2, angle)
 
-    cuts = [
-        ((x - right * rng.random()) * math.sin(t) - (y - rng.random()) * math.cos(t))
-        for t in (0.5, 1.3, 2.1, 2.7, 0.9, 1.8)
-    ]
-    names = sum((cut > 0).astype(int) << k for k, cut in enumerate(cuts))
-    paint_in(x > -1, names, np.exp(-np.abs(cuts[0]) / 0.12) + np.exp(-np.abs(cuts[3]) / 0.1), angle.copy(), 0.92)
-    wheels = [
-        (0.30, 0.34, 0.40),
-        (0.80, 0.72, 0.36),
-        (0.88, 0.20, 0.25),
-        (0.16, 0.84, 0.26),
-        (0.53, 0.60, 0.17),
-        (0.56, 0.10, 0.13),
-        (0.50, 0.93, 0.12),
-        (0.06, 0.50, 0.10),
-    ]
-    for cx, cy, size in wheels:
-        r = np.hypot(x - cx * right, y - cy) + 0.003 * noise(rng, x, 0.08)
-        turn = np.arctan2(y - cy, x - cx * right)
-        ring = np.floor(np.clip(r / size, 0, 0.999) ** 0.85 * (3 + round(size * 11))).astype(int)
-        sectors = 4 + 2 * (size > 0.2)
-        part = (turn + rng.uniform(0, 6) + 0.35 * ring * (size < 0.3)) % (2 * math.pi) / (2 * math.pi) * sectors
-        sector = np.floor(part).astype(int)
-        paint_in(r < size, ring * 64 + sector, np.exp(-(part % 1) / 0.22) * 0.8, turn + math.pi / 2, 1.0)
-    table = np.concatenate(tables).astype(np.float32)
-    edge = np.zeros_like(x)
-    edge[1:] += piece[1:] != piece[:-1]
-    edge[:, 1:] += piece[:, 1:] != piece[:, :-1]
-    scene = table[piece] * (1.1 - 0.5 * np.clip(shade, 0, 1))[..., None]
-    angle = np.arctan2(np.sin(angle), np.cos(angle))
-
-    paint = Paint(np.clip(scene * 0.85, 0, 1), rng)
-    for spacing, breadth, length in ((0.017, 0.024, 0.07), (0.012, 0.014, 0.05), (0.011, 0.009, 0.036)):
-        for px, py in scatter(rng, width, height, spacing):
-            colour = sample(scene, px, py) + rng.normal(0, 0.04) + rng.normal(0, 0.025, 3)
-            path = follow(angle, px, py, length * rng.uniform(0.6, 1.2), 5)
-            home = [sample(piece, *p) == sample(piece, px, py) for p in path]
-            path = path[: max(2, home.index(False))] if False in home else path
-            second = colour * rng.choice([0.72, 1.2])
-            paint.stroke(
-                path, breadth * rng.uniform(0.7, 1.15), colour, second=second, streak=0.9, dry=0.25, taper=0.12
-            )
-    seam = np.clip(blur(edge, 0.0018 * min(width, height)) * 2.6 - 0.35, 0, 1) * (
-        0.25 + 0.3 * np.clip(noise(rng, x, 0.1), 0, 1)
-    )
-    return light(mix(paint.rgb, rgb("17141c")[0], seam), paint.height, 0.4)
+    paint = Paint(np.clip(scene * 0.7, 0, 1), hand)
+    for spacing, breadth, length in ((0.0150, 0.0220, 0.085), (0.0115, 0.0130, 0.060), (0.0100, 0.0078, 0.042)):
+        for px, py in scatter(hand, width, height, spacing):
+            colour = sample(scene, px, py) * hand.choice([0.90, 1.0, 1.08]) + hand.normal(0, 0.022, 3)
+            path = follow(angle, px, py, length * hand.uniform(0.5, 1.2), 6)
+            second = colour * hand.choice([0.70, 1.22]) + hand.normal(0, 0.03, 3)
+            paint.stroke(path, breadth * hand.uniform(0.7, 1.2), colour, second=second, streak=0.8, dry=0.3, taper=0.2)
+    return light(paint.rgb, paint.height, 0.5)

@@ -5,120 +5,154 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from .canvas import Array, axes, blur, light, mix, noise, rgb, sample, scatter, step
+from .canvas import Array, axes, blur, light, mix, noise, ramp, rgb, scatter, step
+from .scenery import read
+
+Points = NDArray[np.float64]
 
 
 def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
-    """Leaves, stars and waves cut from painted paper and pinned one over another."""
+    """Sea plants, a sun and scraps cut from brushed paper, laid one over another in raking light."""
+    layout, hand = rng.spawn(2)
     x, y = axes(width, height)
     unit = min(width, height)
     right = width / unit
-    colours = rgb("1a4fa8 e63a2c f8b826 1a8f62 f7f0de ee86a8 5b2d88 1a1a22 35a4cf f5dd6a f2742e 10376e")
+    pairs = [rgb(codes) for codes in (
+        "183690 2f74d4", "cf3a2c f47a40", "e8931c fbd452", "0f5f58 35a878", "ead9b8 fff8e6", "d8708f f8b8b4", "3f1f68 7d4ea6",
+        "1a1830 35305a", "1f86ac 74d0d0", "7f9e30 cdd458", "9a1f44 dc4a60", "0c1c54 22489a",
+    )]  # fmt: skip
 
-    def sheet(colour: Array) -> Array:
-        """Gouache brushed on paper: streaks one way, thin and thick."""
-        tilt = rng.uniform(-0.5, 0.5) + rng.choice([0, math.pi / 2])
+    def brushed(tilt: float) -> tuple[Array, Array]:
+        """Streaks of a broad brush across the paper, and where its paint is thin."""
         along, over = x * math.cos(tilt) + y * math.sin(tilt), y * math.cos(tilt) - x * math.sin(tilt)
-        bars = noise(rng, x, (0.5, 0.005) if abs(tilt) < 0.8 else (0.005, 0.5), 2)
-        wavy = 0.25 * np.sin(over * 130 + 3 * np.sin(along * 5) + 6 * bars) + bars * (0.6 + 0.6 * noise(rng, x, 0.15))
-        return colour * (1 + 0.085 * wavy + 0.05 * noise(rng, x, 0.12, 2))[..., None] + 0.02 * wavy[..., None]
+        wave = over + 0.03 * np.sin(4 * along + 9 * tilt) + 0.012 * noise(rng, x, 0.2, 2)
+        hairs = [read(rng.uniform(-1, 1, (n, 12)), along / 3 + 0.5, wave / 3 + 0.5) for n in (130, 380, 1100)]
+        streak = 0.5 * hairs[0] + 0.35 * hairs[1] + 0.3 * hairs[2]
+        return streak * (0.7 + 0.5 * noise(rng, x, 0.12, 2)), noise(rng, x, 0.16, 3)
 
+    papers = [brushed(t) for t in (0.35, 1.25, 2.2, 2.85)]
     picture = np.zeros((*x.shape, 3), np.float32)
-    height_map = np.zeros_like(x)
+    relief_map = np.zeros_like(x)
 
-    def lay(mask: Array, colour: Array, drop: float = 0.006) -> None:
-        """Pin a piece on top: its shadow below and to the right, its lit edge above."""
-        nonlocal picture, height_map
-        offset = int(drop * unit) + 1
-        shadow = blur(np.roll(mask, (offset, offset), (0, 1)), drop * unit)
-        picture = picture * (1 - 0.5 * np.clip(shadow - mask, 0, 1))[..., None]
-        picture = mix(picture, sheet(colour), mask)
-        height_map = height_map * (1 - mask) + mask * (height_map.max() + 0.02)
+    def lay(points: Points, pair: int) -> None:
+        """Cut a shape from a sheet and lay it down: a narrow shadow, a lifted edge, brushed paint."""
+        m = 0.03
+        low, high = points.min(0) - m, points.max(0) + m
+        i0, i1 = (int(np.clip(v * unit, 0, height)) for v in (low[1], high[1]))
+        j0, j1 = (int(np.clip(v * unit, 0, width)) for v in (low[0], high[0]))
+        if i1 - i0 < 4 or j1 - j0 < 4:
+            return
+        box = (slice(i0, i1), slice(j0, j1))
+        image = Image.new("L", (j1 - j0, i1 - i0))
+        ImageDraw.Draw(image).polygon([(float(a * unit - j0), float(b * unit - i0)) for a, b in points], 255)
+        mask = np.asarray(image, np.float32) / 255
+        drop = max(1, round(0.0032 * unit))
+        moved = np.pad(mask, ((drop, 0), (drop, 0)))[: mask.shape[0], : mask.shape[1]]
+        shadow = np.clip(blur(moved, 0.0028 * unit) - mask, 0, 1)
+        streak, thin = papers[layout.integers(4)]
+        di, dj = int(layout.random() * (height - i1 + i0)), int(layout.random() * (width - j1 + j0))
+        cut = (slice(di, di + i1 - i0), slice(dj, dj + j1 - j0))
+        colour = ramp(pairs[pair], 0.5 + 0.65 * streak[cut] + 0.40 * thin[cut]) * (1 + 0.10 * streak[cut])[..., None]
+        dry = step(streak[cut] * thin[cut] - 0.34, 0.12)
+        colour = mix(colour, 0.6 * colour + 0.4 * rgb("f6ead0")[0], 0.7 * dry)
+        picture[box] = mix(picture[box] * (1 - 0.55 * shadow)[..., None], colour, mask)
+        swell = 0.55 * blur(mask, 0.003 * unit) + 0.45 * blur(mask, 0.012 * unit)
+        relief_map[box] = relief_map[box] * (1 - mask) + mask * (swell + 0.05 * streak[cut])
 
-    def soft(draw_into: Image.Image, radius: float) -> Array:
-        return step(blur(np.asarray(draw_into, np.float32) / 255, radius * unit) - 0.5, 0.06)
+    def snip(corners: list[tuple[float, float]], rounds: int = 3) -> Points:
+        """Round off a polygon's corners as scissors do."""
+        points = np.array(corners, float)
+        for _ in range(rounds):
+            ahead = np.roll(points, -1, 0)
+            points = np.stack([0.76 * points + 0.24 * ahead, 0.24 * points + 0.76 * ahead], 1).reshape(-1, 2)
+        return points
 
-    def disc(draw: ImageDraw.ImageDraw, a: float, b: float, r: float) -> None:
-        draw.ellipse([(a - r) * unit, (b - r) * unit, (a + r) * unit, (b + r) * unit], 255)
+    def plant(a: float, b: float, size: float, heading: float, fingers: int) -> Points:
+        """A sea plant: a bent spine with fingers of uneven length on both sides."""
+        bow = layout.normal(0, 0.7)
+        sides: list[list[tuple[float, float]]] = [[], []]
+        spine = [(a, b)]
+        steps = 40
+        for k in range(steps):
+            way = heading + bow * (k / steps - 0.5)
+            spine.append((spine[-1][0] + size / steps * math.cos(way), spine[-1][1] + size / steps * math.sin(way)))
+        for side, sign in ((0, -1), (1, 1)):
+            for k in range(fingers):
+                s = (k + 0.55 + layout.uniform(-0.12, 0.12)) / fingers
+                px, py = spine[int(s * 0.92 * steps)]
+                way = heading + bow * (s - 0.5)
+                turn = way + sign * (1.25 - 0.75 * s) + layout.normal(0, 0.12)
+                reach = size * (0.36 * math.sin(math.pi * (0.18 + 0.74 * s)) + 0.05) * layout.uniform(0.75, 1.2)
+                thick = size * 0.30 / fingers * layout.uniform(0.8, 1.15)
+                ux, uy, nx, ny = math.cos(turn), math.sin(turn), -math.sin(turn) * sign, math.cos(turn) * sign
+                stem = size * 0.035
+                ox, oy = -math.sin(way) * sign * stem, math.cos(way) * sign * stem
+                hook = layout.normal(0, 0.15) * reach
+                sides[side] += [
+                    (px + ox - 0.9 * thick * math.cos(way), py + oy - 0.9 * thick * math.sin(way)),
+                    (px + 0.75 * reach * ux + thick * nx, py + 0.75 * reach * uy + thick * ny),
+                    (px + reach * ux + 0.7 * thick * nx + hook * nx, py + reach * uy + 0.7 * thick * ny + hook * ny),
+                    (px + reach * ux - 0.7 * thick * nx + hook * nx, py + reach * uy - 0.7 * thick * ny + hook * ny),
+                    (px + 0.75 * reach * ux - thick * nx, py + 0.75 * reach * uy - thick * ny),
+                    (px + ox + 0.9 * thick * math.cos(way), py + oy + 0.9 * thick * math.sin(way)),
+                ]
+        tip = spine[-1]
+        return snip([(a, b), *sides[0], tip, *reversed(sides[1])])
 
-    def frond(a: float, b: float, size: float, heading: float, pairs: int) -> Array:
-        image = Image.new("L", (width, height))
-        draw = ImageDraw.Draw(image)
-        bend = rng.normal(0, 0.25)
-        for s in np.linspace(-0.5, 0.5, 60):
-            way = heading + bend * s
-            px, py = a + size * s * math.cos(way), b + size * s * math.sin(way)
-            disc(draw, px, py, size * (0.045 - 0.03 * s))
-        for k in range(pairs):
-            s = -0.42 + 0.9 * k / pairs
-            way = heading + bend * s
-            px, py = a + size * s * math.cos(way), b + size * s * math.sin(way)
-            reach = size * (0.40 - 0.42 * abs(s + 0.06)) * rng.uniform(0.85, 1.15)
-            for side in (-1, 1):
-                for q in np.linspace(0, 1, 30):
-                    turn = way + side * (1.2 - 0.35 * q)
-                    disc(
-                        draw,
-                        px + reach * q * math.cos(turn),
-                        py + reach * q * math.sin(turn),
-                        size * (0.026 + 0.018 * q * q),
-                    )
-        return soft(image, 0.006)
+    def pebble(a: float, b: float, size: float, corners: int, uneven: float) -> Points:
+        turn = np.linspace(0, 2 * math.pi, corners, endpoint=False) + layout.uniform(0, 6)
+        r = size * layout.uniform(1 - uneven, 1 + uneven, corners)
+        return snip([(a + q * math.cos(t), b + q * math.sin(t)) for q, t in zip(r, turn, strict=True)], 2)
 
-    def burst(a: float, b: float, size: float, points: int) -> Array:
-        swing = np.linspace(0, 2 * math.pi, points * 2, endpoint=False) + rng.uniform(0, 1)
-        radius = np.where(np.arange(points * 2) % 2, 0.42, 1.0) * size * rng.uniform(0.85, 1.1, points * 2)
-        image = Image.new("L", (width, height))
-        ImageDraw.Draw(image).polygon(
-            [
-                (float((a + r * math.cos(t)) * unit), float((b + r * math.sin(t)) * unit))
-                for r, t in zip(radius, swing, strict=True)
-            ],
-            255,
-        )
-        return soft(image, 0.003)
+    def star(a: float, b: float, size: float, points: int) -> Points:
+        turn = np.linspace(0, 2 * math.pi, 2 * points, endpoint=False) + layout.uniform(0, 6)
+        r = np.where(np.arange(2 * points) % 2, 0.45, 1.0) * size * layout.uniform(0.82, 1.18, 2 * points)
+        return snip([(a + q * math.cos(t), b + q * math.sin(t)) for q, t in zip(r, turn, strict=True)], 2)
 
-    def bloom(a: float, b: float, size: float, petals: int) -> Array:
-        r, turn = np.hypot(x - a, y - b) / size, np.arctan2(y - b, x - a) + rng.uniform(0, 6)
-        petal = 0.62 + 0.38 * np.abs(np.sin(turn * petals / 2)) ** 0.7
-        return step(petal - r, 0.012) * step(r - 0.2 - 0.05 * np.sin(turn * petals), 0.012)
+    def against(a: float, b: float, choices: tuple[int, ...]) -> int:
+        """The paper that stands out most from what lies there, among a few drawn from the choices."""
+        patch = picture[int(np.clip(b * unit, 4, height - 5)) - 4 :, int(np.clip(a * unit, 4, width - 5)) - 4 :][:9, :9].mean((0, 1))
+        few = layout.permutation(choices)[:3]
+        return int(max(few, key=lambda c: float(np.abs(pairs[c].mean(0) - patch).sum())))
 
-    def ripple(a: float, b: float, length: float, heading: float) -> Array:
-        along = (x - a) * math.cos(heading) + (y - b) * math.sin(heading)
-        over = (y - b) * math.cos(heading) - (x - a) * math.sin(heading) - 0.032 * np.sin(along * 36)
-        return step(0.021 * np.clip(1.2 - np.abs(along) / length * 1.4, 0, 1) - np.abs(over), 0.0015) * (
-            np.abs(along) < length
-        )
-
-    columns = np.array([0, 0.24, 0.47, 0.76, 1.0]) * right
-    tones = rng.permutation([0, 4, 2, 8, 1, 3, 5, 4, 6, 2, 0, 10, 7, 9, 4, 8])
+    sx, sy = 0.29 * right, 0.25
+    lay(np.array([(-0.1, -0.1), (right + 0.1, -0.1), (right + 0.1, 1.1), (-0.1, 1.1)]), 11)
+    bands = ((2, 4, 5, 2), (8, 0, 3, 8, 0), (11, 6, 0, 3, 11))  # papers of the ground from the sun outwards
+    rows, cols = (0, 0.24, 0.52, 0.77, 1.0), (0, 0.30, 0.62, 1.0)
     for i in range(4):
-        rows = np.concatenate([[0], np.sort(0.25 * np.arange(1, 4) + rng.uniform(-0.07, 0.07, 3)), [1]])
-        for j in range(4):
-            skew = 0.02 * rng.normal()
-            left, up = x - columns[i] + skew * (y - 0.5), y - rows[j] + skew * (x - 0.5)
-            box = np.minimum(
-                np.minimum(left, columns[i + 1] - columns[i] - left + 0.03),
-                np.minimum(up, rows[j + 1] - rows[j] - up + 0.03),
-            )
-            lay(step(box + 0.012, 0.001), colours[tones[4 * i + j]], 0.004)
-    for k in range(34):
-        a, b = right * ((k * 0.618 + 0.1) % 1), (k * 0.382 + 0.137 * k) % 1
-        under = sample(picture, a, b)
-        choice = max(rng.permutation(12)[:5], key=lambda c: float(np.abs(colours[c] - under).sum()))
-        kind = k % 5
-        if kind in (0, 1):
-            piece = frond(a, b, rng.uniform(0.2, 0.4), rng.uniform(0, 2 * math.pi), int(rng.integers(4, 6)))
-        elif kind == 2:
-            piece = burst(a, b, rng.uniform(0.05, 0.1), int(rng.integers(6, 11)))
-        elif kind == 3:
-            piece = bloom(a, b, rng.uniform(0.07, 0.13), int(rng.integers(5, 9)))
-        else:
-            piece = ripple(a, b, rng.uniform(0.1, 0.2), rng.uniform(0, math.pi))
-        lay(piece, colours[choice])
-    return light(picture, blur(height_map, 1.5), 1.3) + 0.015 * noise(rng, x, 0.003)[..., None]
+        for j in range(3):
+            corners = [
+                (cols[c] * right + layout.normal(0, 0.03), rows[r] + layout.normal(0, 0.03))
+                for r, c in ((i, j), (i, j + 1), (i + 1, j + 1), (i + 1, j))
+            ]
+            far = math.hypot(np.mean([c[0] for c in corners]) - sx, np.mean([c[1] for c in corners]) - sy)
+            band = bands[0 if far < 0.26 else 1 if far < 0.62 else 2]
+            lay(snip(corners, 0), int(band[(i + 2 * j) % len(band)]))
+    warm, cool, pale = (1, 2, 5, 10, 5, 1), (8, 3, 9, 0, 4, 6, 11), (4, 2, 8, 5)
+    for count, size, fingers in ((7, 0.52, 6), (12, 0.30, 5), (15, 0.17, 4)):
+        for k in range(count):
+            a, b = right * ((k * 0.618 + 3.7 * size) % 1), (k / count + layout.uniform(-0.12, 0.12)) % 1
+            gap = math.hypot(a - sx, b - sy)
+            if gap < 0.24 + 0.25 * size:
+                a, b = right - a * 0.5, 1 - b * 0.5
+            heading = math.atan2(sy - b, sx - a) + layout.normal(0, 0.45)
+            papers_here = warm if layout.random() < 0.6 else cool
+            foot = (a - 0.5 * size * math.cos(heading), b - 0.5 * size * math.sin(heading))
+            lay(plant(*foot, size, heading, fingers), against(a, b, papers_here))
+        if size > 0.5:
+            lay(pebble(sx, sy, 0.185, 24, 0.05), 2)
+            lay(star(sx, sy, 0.150, 15), 1)
+            lay(pebble(sx, sy, 0.072, 13, 0.08), 10)
+            lay(pebble(sx - 0.008, sy - 0.006, 0.045, 9, 0.12), 4)
+    for _ in range(46):
+        a, b, size = layout.uniform(0, right), layout.uniform(0, 1), layout.uniform(0.006, 0.018)
+        shape = pebble(a, b, size, int(layout.integers(3, 7)), 0.35)
+        lay(shape, against(a, b, pale))
+    fibre = 0.5 * noise(rng, x, 0.004, 2) + 0.3 * noise(rng, x, (0.03, 0.003))
+    return light(picture * (1 + 0.025 * fibre)[..., None], relief_map + 0.012 * fibre, 1.5)
 
 
 def marbling(rng: np.random.Generator, width: int, height: int) -> Array:

@@ -27,9 +27,9 @@ def bend(field: Array, dx: Array, dy: Array) -> Array:
 
 
 def read(table: Array, u: Array, v: Array) -> Array:
-    """A square table `(N, N)` read between its entries at u, v in [0, 1]."""
-    side = len(table) - 1
-    a, b = np.clip(v, 0, 1) * (side - 0.001), np.clip(u, 0, 1) * (side - 0.001)
+    """A table `(M, N)` read between its entries: across at u, down at v, both in [0, 1]."""
+    rows, cols = table.shape
+    a, b = np.clip(v, 0, 1) * (rows - 1.001), np.clip(u, 0, 1) * (cols - 1.001)
     i, j = a.astype(int), b.astype(int)
     a, b = a - i, b - j
     top = table[i, j] * (1 - b) + table[i, j + 1] * b
