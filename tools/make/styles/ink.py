@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from .canvas import Array, Paint, axes, bezier, blur, follow, mix, noise, rgb, sample, scatter, step
-from .scenery import bend, look, read, slopes
+from .canvas import Array, Paint, axes, bezier, blur, follow, noise, rgb, sample, scatter, step
+from .scenery import Camera, bend, read, slopes
 
 
 def peaks(rng: np.random.Generator, side: int) -> Array:
@@ -76,9 +76,9 @@ def ink_wash(rng: np.random.Generator, width: int, height: int) -> Array:
     wet = [noise(rng, x, 0.05, 4), noise(rng, x, 0.05, 4)]
 
     ground = peaks(land, 512)
-    tall = 0.62
-    seen = look(x, y, ground, horizon=0.33, eye=0.40, tall=tall, near=0.30)
-    across, away = (read(f, seen.u, seen.v) for f in slopes(ground, tall))
+    camera = Camera(horizon=0.33, eye=0.40, tall=0.62, near=0.30)
+    seen = camera.look(x, y, ground)
+    across, away = (read(f, seen.u, seen.v) for f in slopes(ground, camera.tall))
     steep = np.hypot(across, away)
     lit = (0.75 + across - 0.35 * away) / np.sqrt(1 + steep**2)
     level = read(ground, seen.u, seen.v)
@@ -134,4 +134,6 @@ def ink_wash(rng: np.random.Generator, width: int, height: int) -> Array:
 
     paint.tooth = 0.75 + 0.3 * tooth
     maple(paint, tree, right)
-    return np.clip(paint.rgb * (1 + 0.05 * tooth * (1 - paint.rgb.mean(-1)))[..., None] + 0.006 * fibre[..., None], 0, 1)
+    return np.clip(
+        paint.rgb * (1 + 0.05 * tooth * (1 - paint.rgb.mean(-1)))[..., None] + 0.006 * fibre[..., None], 0, 1
+    )

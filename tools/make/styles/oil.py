@@ -1,4 +1,4 @@
-"""Thick paint: eddies of starlight, and wheels of colour."""
+"""Thick paint: eddies of starlight, and wheels of light."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .canvas import Array, Paint, axes, blur, follow, light, mix, noise, ramp, rgb, sample, scatter, step
+from .canvas import Array, Paint, axes, follow, light, mix, noise, ramp, rgb, sample, scatter, step
 
 
 def night_swirls(rng: np.random.Generator, width: int, height: int) -> Array:
@@ -100,10 +100,9 @@ def discs(rng: np.random.Generator, width: int, height: int) -> Array:
         phase = layout.uniform(0, 6)
         bright = 0.26 + 0.42 * facing * np.clip(0.25 + r, 0, 1) + 0.30 * np.exp(-((r / 0.30) ** 2))
         bright = bright + 0.17 * np.sin(2.4 * ring + phase) - 0.20 * inner**3 + 0.10 * glow
-        choice = (ring + k) % 3
-        one = np.where((choice == 0)[..., None], ramp(warm, bright), np.where((choice == 1)[..., None], ramp(cool, bright), ramp(rose, bright)))
-        other = np.where((choice == 0)[..., None], ramp(cool, bright), np.where((choice == 1)[..., None], ramp(rose, bright), ramp(warm, bright)))
-        disc = mix(one, other, half)
+        bands = [ramp(colours, bright) for colours in (warm, cool, rose)]
+        choice = ((ring + k) % 3).astype(int)[..., None]
+        disc = mix(np.choose(choice, bands), np.choose((choice + 1) % 3, bands), half)
         veil = step(1 - r, 0.02 / (size * 10)) * (0.90 - 0.25 * step(noise(rng, x, 0.25) - 0.2, 0.2))
         under = np.exp(-((np.clip(np.hypot(dx - 0.05 * size, dy - 0.07 * size) / size - 0.9, 0, 9) / 0.12) ** 2))
         scene = scene * (1 - 0.22 * under * (1 - step(1 - r, 0.02)))[..., None]

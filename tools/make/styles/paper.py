@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from .canvas import Array, axes, blur, light, mix, noise, ramp, rgb, scatter, step
+from .canvas import Array, axes, blur, light, mix, noise, ramp, rgb, sample, scatter, step
 from .scenery import read
 
 Points = NDArray[np.float64]
@@ -16,13 +17,13 @@ Points = NDArray[np.float64]
 
 def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
     """Sea plants, a sun and scraps cut from brushed paper, laid one over another in raking light."""
-    layout, hand = rng.spawn(2)
+    layout = rng.spawn(1)[0]
     x, y = axes(width, height)
     unit = min(width, height)
     right = width / unit
     pairs = [rgb(codes) for codes in (
-        "183690 2f74d4", "cf3a2c f47a40", "e8931c fbd452", "0f5f58 35a878", "ead9b8 fff8e6", "d8708f f8b8b4", "3f1f68 7d4ea6",
-        "1a1830 35305a", "1f86ac 74d0d0", "7f9e30 cdd458", "9a1f44 dc4a60", "0c1c54 22489a",
+        "183690 2f74d4", "cf3a2c f47a40", "e8931c fbd452", "0f5f58 35a878", "ead9b8 fff8e6", "d8708f f8b8b4",
+        "3f1f68 7d4ea6", "1a1830 35305a", "1f86ac 74d0d0", "7f9e30 cdd458", "9a1f44 dc4a60", "0c1c54 22489a",
     )]  # fmt: skip
 
     def brushed(tilt: float) -> tuple[Array, Array]:
@@ -39,11 +40,12 @@ def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
 
     def lay(points: Points, pair: int) -> None:
         """Cut a shape from a sheet and lay it down: a narrow shadow, a lifted edge, brushed paint."""
-        m = 0.03
-        low, high = points.min(0) - m, points.max(0) + m
+        streak, thin = papers[layout.integers(4)]
+        shift = layout.random(2)
+        low, high = points.min(0) - 0.03, points.max(0) + 0.03
         i0, i1 = (int(np.clip(v * unit, 0, height)) for v in (low[1], high[1]))
         j0, j1 = (int(np.clip(v * unit, 0, width)) for v in (low[0], high[0]))
-        if i1 - i0 < 4 or j1 - j0 < 4:
+        if i1 <= i0 or j1 <= j0:
             return
         box = (slice(i0, i1), slice(j0, j1))
         image = Image.new("L", (j1 - j0, i1 - i0))
@@ -52,8 +54,7 @@ def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
         drop = max(1, round(0.0032 * unit))
         moved = np.pad(mask, ((drop, 0), (drop, 0)))[: mask.shape[0], : mask.shape[1]]
         shadow = np.clip(blur(moved, 0.0028 * unit) - mask, 0, 1)
-        streak, thin = papers[layout.integers(4)]
-        di, dj = int(layout.random() * (height - i1 + i0)), int(layout.random() * (width - j1 + j0))
+        di, dj = int(shift[0] * (height - i1 + i0)), int(shift[1] * (width - j1 + j0))
         cut = (slice(di, di + i1 - i0), slice(dj, dj + j1 - j0))
         colour = ramp(pairs[pair], 0.5 + 0.65 * streak[cut] + 0.40 * thin[cut]) * (1 + 0.10 * streak[cut])[..., None]
         dry = step(streak[cut] * thin[cut] - 0.34, 0.12)
@@ -62,7 +63,7 @@ def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
         swell = 0.55 * blur(mask, 0.003 * unit) + 0.45 * blur(mask, 0.012 * unit)
         relief_map[box] = relief_map[box] * (1 - mask) + mask * (swell + 0.05 * streak[cut])
 
-    def snip(corners: list[tuple[float, float]], rounds: int = 3) -> Points:
+    def snip(corners: Sequence[Sequence[float] | Points], rounds: int = 3) -> Points:
         """Round off a polygon's corners as scissors do."""
         points = np.array(corners, float)
         for _ in range(rounds):
@@ -73,7 +74,7 @@ def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
     def plant(a: float, b: float, size: float, heading: float, fingers: int) -> Points:
         """A sea plant: a bent spine with fingers of uneven length on both sides."""
         bow = layout.normal(0, 0.7)
-        sides: list[list[tuple[float, float]]] = [[], []]
+        sides: list[list[Points]] = [[], []]
         spine = [(a, b)]
         steps = 40
         for k in range(steps):
@@ -87,20 +88,19 @@ def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
                 turn = way + sign * (1.25 - 0.75 * s) + layout.normal(0, 0.12)
                 reach = size * (0.36 * math.sin(math.pi * (0.18 + 0.74 * s)) + 0.05) * layout.uniform(0.75, 1.2)
                 thick = size * 0.30 / fingers * layout.uniform(0.8, 1.15)
-                ux, uy, nx, ny = math.cos(turn), math.sin(turn), -math.sin(turn) * sign, math.cos(turn) * sign
-                stem = size * 0.035
-                ox, oy = -math.sin(way) * sign * stem, math.cos(way) * sign * stem
-                hook = layout.normal(0, 0.15) * reach
+                out, over = (
+                    np.array([math.cos(turn), math.sin(turn)]),
+                    np.array([-math.sin(turn), math.cos(turn)]) * sign,
+                )
+                along = 0.9 * thick * np.array([math.cos(way), math.sin(way)])
+                root = np.array([px, py]) + sign * 0.035 * size * np.array([-math.sin(way), math.cos(way)])
+                hook = layout.normal(0, 0.15) * reach * over
+                base, end = np.array([px, py]) + 0.75 * reach * out, np.array([px, py]) + reach * out + hook
                 sides[side] += [
-                    (px + ox - 0.9 * thick * math.cos(way), py + oy - 0.9 * thick * math.sin(way)),
-                    (px + 0.75 * reach * ux + thick * nx, py + 0.75 * reach * uy + thick * ny),
-                    (px + reach * ux + 0.7 * thick * nx + hook * nx, py + reach * uy + 0.7 * thick * ny + hook * ny),
-                    (px + reach * ux - 0.7 * thick * nx + hook * nx, py + reach * uy - 0.7 * thick * ny + hook * ny),
-                    (px + 0.75 * reach * ux - thick * nx, py + 0.75 * reach * uy - thick * ny),
-                    (px + ox + 0.9 * thick * math.cos(way), py + oy + 0.9 * thick * math.sin(way)),
-                ]
-        tip = spine[-1]
-        return snip([(a, b), *sides[0], tip, *reversed(sides[1])])
+                    root - along, base + thick * over, end + 0.7 * thick * over,
+                    end - 0.7 * thick * over, base - thick * over, root + along,
+                ]  # fmt: skip
+        return snip([(a, b), *sides[0], spine[-1], *reversed(sides[1])])
 
     def pebble(a: float, b: float, size: float, corners: int, uneven: float) -> Points:
         turn = np.linspace(0, 2 * math.pi, corners, endpoint=False) + layout.uniform(0, 6)
@@ -114,9 +114,10 @@ def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
 
     def against(a: float, b: float, choices: tuple[int, ...]) -> int:
         """The paper that stands out most from what lies there, among a few drawn from the choices."""
-        patch = picture[int(np.clip(b * unit, 4, height - 5)) - 4 :, int(np.clip(a * unit, 4, width - 5)) - 4 :][:9, :9].mean((0, 1))
+        spots = [(a + da, b + db) for da in (-0.008, 0, 0.008) for db in (-0.008, 0, 0.008)]
+        there = np.mean([sample(picture, *spot) for spot in spots], 0)
         few = layout.permutation(choices)[:3]
-        return int(max(few, key=lambda c: float(np.abs(pairs[c].mean(0) - patch).sum())))
+        return int(max(few, key=lambda c: float(np.abs(pairs[c].mean(0) - there).sum())))
 
     sx, sy = 0.29 * right, 0.25
     lay(np.array([(-0.1, -0.1), (right + 0.1, -0.1), (right + 0.1, 1.1), (-0.1, 1.1)]), 11)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import Array, noise
+from .canvas import Array
 
 
 def bend(field: Array, dx: Array, dy: Array) -> Array:
@@ -39,7 +39,7 @@ def read(table: Array, u: Array, v: Array) -> Array:
 
 @dataclass
 class View:
-    """What each pixel sees of a landscape: place (u, v) on its map, depth (0 near, 1 far), and where there is land."""
+    """What each pixel sees of a landscape: its place on the map, its depth (0 near, 1 far), where there is land."""
 
     u: Array
     v: Array
@@ -47,37 +47,47 @@ class View:
     land: Array
 
 
-def look(x: Array, y: Array, ground: Array, *, horizon: float, eye: float, tall: float, near: float = 0.25) -> View:
-    """See a height map `(N, N)` in perspective, from its row 0 towards its last row.
+@dataclass(frozen=True)
+class Camera:
+    """Looks over a height map `(N, N)`, from its row 0 towards its last row.
 
-    `horizon` is the screen height of the eye (short sides), `eye` the height of the eye and `tall` that of a
+    `horizon` is where the eye's height is seen (short sides), `eye` the height of the eye and `tall` that of a
     height of 1, in widths of the map; `near` is the distance of the nearest row, in lengths of the map.
     """
-    rows, cols = x.shape
-    unit = min(rows, cols)
-    middle = cols / unit / 2
-    screen = x[0] - middle
-    far = near + 1
-    steps = 2 * len(ground)
-    lowest = np.full(cols, 10.0, np.float32)
-    seen = View(np.zeros_like(x), np.zeros_like(x), np.ones_like(x), np.zeros_like(x))
-    line = (np.arange(rows, dtype=np.float32) + 0.5)[:, None] / unit
-    for s in np.linspace(0, 1, steps):
-        distance = 1 / (1 / near + s * (1 / far - 1 / near))
-        v = np.full(cols, (distance - near), np.float32)
-        u = 0.5 + screen * distance / (far * 2 * middle) * 0.98
-        level = horizon + (eye - tall * read(ground, u, v)) / distance
-        top, end = level.min(), lowest.max()
-        i0, i1 = max(int(top * unit) - 1, 0), min(int(end * unit) + 2, rows)
-        if i1 > i0:
-            hit = (line[i0:i1] >= level) & (line[i0:i1] < lowest)
-            part = (slice(i0, i1), slice(None))
-            seen.u[part] = np.where(hit, u, seen.u[part])
-            seen.v[part] = np.where(hit, v, seen.v[part])
-            seen.depth[part] = np.where(hit, s, seen.depth[part])
-            seen.land[part] = np.maximum(seen.land[part], hit)
-        lowest = np.minimum(lowest, level)
-    return seen
+
+    horizon: float
+    eye: float
+    tall: float
+    near: float
+
+    def place(self, u: float, v: float, level: float, right: float) -> tuple[float, float]:
+        """Where a point of the map is seen in a picture `right` short sides wide."""
+        distance = v + self.near
+        x = right / 2 + (u - 0.5) * (self.near + 1) * right / 0.98 / distance
+        return x, self.horizon + (self.eye - self.tall * level) / distance
+
+    def look(self, x: Array, y: Array, ground: Array) -> View:
+        """What each pixel sees: rows from near to far, each hidden where a nearer one stands higher."""
+        rows, cols = x.shape
+        unit = min(rows, cols)
+        right = cols / unit
+        lowest = np.full(cols, 10.0, np.float32)
+        seen = View(np.zeros_like(x), np.zeros_like(x), np.ones_like(x), np.zeros_like(x))
+        for depth in np.linspace(0, 1, 2 * len(ground)):
+            distance = 1 / (1 / self.near + depth * (1 / (self.near + 1) - 1 / self.near))
+            v = np.full(cols, distance - self.near, np.float32)
+            u = 0.5 + 0.98 * (x[0] - right / 2) * distance / ((self.near + 1) * right)
+            level = self.horizon + (self.eye - self.tall * read(ground, u, v)) / distance
+            i0, i1 = max(int(level.min() * unit) - 1, 0), min(int(lowest.max() * unit) + 2, rows)
+            if i1 > i0:
+                part = slice(i0, i1)
+                hit = (y[part] >= level) & (y[part] < lowest)
+                seen.u[part] = np.where(hit, u, seen.u[part])
+                seen.v[part] = np.where(hit, v, seen.v[part])
+                seen.depth[part] = np.where(hit, depth, seen.depth[part])
+                seen.land[part] = np.maximum(seen.land[part], hit)
+            lowest = np.minimum(lowest, level)
+        return seen
 
 
 def slopes(ground: Array, tall: float) -> tuple[Array, Array]:
