@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .accel.tiling import build_tiled_model
     from .budget.estimate import check_fits, estimate, largest_size
     from .checks import lessons, show_solution
+    from .checks.claims import claim
+    from .checks.progress import progress
     from .conventions import convert_style_weight
     from .encoders import Encoder, Normalization, load_encoder
     from .engine.checkpoints import CheckpointError
@@ -81,6 +83,7 @@ __all__ = [
     "check_output",
     "checks",
     "choose_device",
+    "claim",
     "content_loss",
     "conventions",
     "convert_style_weight",
@@ -97,6 +100,7 @@ __all__ = [
     "load_sample",
     "panel",
     "prepare",
+    "progress",
     "replay",
     "resize",
     "sample_info",
@@ -119,6 +123,8 @@ _HOMES = {
     "check_fits": "budget.estimate",
     "estimate": "budget.estimate",
     "largest_size": "budget.estimate",
+    "claim": "checks.claims",
+    "progress": "checks.progress",
     "show_solution": "checks",
     "convert_style_weight": "conventions",
     "Encoder": "encoders",

@@ -17,6 +17,7 @@ TOY = Architecture("toy", ((6, 6), (8,), (8,)), final_pool=False)
 def _own_cache(tmp_path_factory, monkeypatch):
     """No test reads or writes the person's own cache."""
     monkeypatch.setenv("NST_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("NST_PROGRESS", "off")
     for name in ("NST_WEIGHTS", "NST_WEIGHTS_URL"):
         monkeypatch.delenv(name, raising=False)
     assert os.environ["NST_CACHE"]

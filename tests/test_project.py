@@ -42,7 +42,7 @@ def test_imports_point_downwards_only():
 
 
 def test_checks_and_figures_know_the_core_alone():
-    core = {"errors", "conventions", "images", "encoders", "losses", "model", "samples"}
+    core = {"errors", "io", "conventions", "images", "encoders", "losses", "model", "samples"}
     known = arrows()
     assert known["checks"] | known["figures"] <= core
 

@@ -21,13 +21,20 @@ from .mistakes.images import TO_ARRAY, TO_TENSOR
 from .mistakes.losses import CONTENT, GRAM, STYLE
 from .mistakes.network import DENORMALIZE, NORMALIZE, RECEPTIVE_FIELD
 from .mistakes.totals import CONVERT, TOTAL, TV
+from .progress import note
 from .verdicts import Verdict, assess
 
 __all__ = ["CHECKS", "Solution", "Verdict", "checkpoint", "show_solution"]
 
 
 def _by_spec(name: str, function: Any, spec: ExerciseSpec) -> Verdict:
-    return assess(name, function, lambda examination: examine_function(examination, spec), spec.symptoms)
+    return _noted(assess(name, function, lambda examination: examine_function(examination, spec), spec.symptoms))
+
+
+def _noted(verdict: Verdict) -> Verdict:
+    """The verdict, once the learner's progress knows of it."""
+    note(verdict)
+    return verdict
 
 
 def check_to_tensor(function: Callable[..., Any]) -> Verdict:
@@ -80,12 +87,12 @@ def check_style_loss(function: Callable[..., Any]) -> Verdict:
 
 def check_content_loss_layer(layer: Callable[..., Any]) -> Verdict:
     """Check a class with `__init__(self, target)` whose `forward` gives its input back and sets `self.loss`."""
-    return assess("content_loss_layer", layer, examine_content_layer, LAYER_SYMPTOMS)
+    return _noted(assess("content_loss_layer", layer, examine_content_layer, LAYER_SYMPTOMS))
 
 
 def check_style_loss_layer(layer: Callable[..., Any]) -> Verdict:
     """Check a class like `check_content_loss_layer`'s, with `__init__(self, target_features)`."""
-    return assess("style_loss_layer", layer, examine_style_layer, LAYER_SYMPTOMS)
+    return _noted(assess("style_loss_layer", layer, examine_style_layer, LAYER_SYMPTOMS))
 
 
 def check_total_loss(function: Callable[..., Any]) -> Verdict:
@@ -100,7 +107,7 @@ def check_convert_style_weight(function: Callable[..., Any]) -> Verdict:
 
 def check_make_closure(function: Callable[..., Any]) -> Verdict:
     """Check `make_closure(optimizer, image, loss_function)`, which returns the closure."""
-    return assess("make_closure", function, examine_closure, CLOSURE_SYMPTOMS)
+    return _noted(assess("make_closure", function, examine_closure, CLOSURE_SYMPTOMS))
 
 
 def check_total_variation(function: Callable[..., Any]) -> Verdict:

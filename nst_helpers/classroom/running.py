@@ -93,6 +93,7 @@ def _ask(request: dict) -> str | None:
 def _start() -> subprocess.Popen:
     environment = {
         **os.environ,
+        "NST_PROGRESS": "off",
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
         "PYTHONWARNINGS": "ignore", "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }  # fmt: skip
