@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import gate  # before torch, whose threads it counts
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -11,6 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nst_helpers.encoders import Architecture, Encoder
 
 TOY = Architecture("toy", ((6, 6), (8,), (8,)), final_pool=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(gate.Gate())
 
 
 @pytest.fixture(autouse=True)

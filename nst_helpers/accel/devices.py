@@ -20,7 +20,7 @@ from ..errors import NSTError
 from ..pretrained.vgg19 import cache_folder
 from .convolution import SplitConv, pack, unpack
 
-__all__ = ["choose_device", "choose_precision", "has_bfloat16", "peak_memory", "prepare", "to_host"]
+__all__ = ["choose_device", "choose_precision", "has_bfloat16", "peak_memory", "prepare", "processor_name", "to_host"]
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
@@ -34,7 +34,7 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
     if device is not None:
         try:
             device = torch.device(device)
-            torch.empty(1, device=device)
+            torch.zeros(1, device=device).item()  # not from the device "meta", which holds no numbers
         except (RuntimeError, AssertionError):
             raise NSTError(f"The device {str(device)!r} can't be used here: use 'cpu', or leave it out.") from None
         return device
@@ -119,7 +119,7 @@ def _bfloat16_is_faster(key: str, encoder: Encoder) -> bool:
         known = json.loads(memory.read_text())
     except (OSError, ValueError):
         known = {}
-    key = f"{_processor()} {key}"
+    key = f"{processor_name()} {key}"
     if not isinstance(known.get(key), bool):
         known[key] = _measure(key, encoder)
         try:
@@ -152,7 +152,8 @@ def _measure(key: str, encoder: Encoder) -> bool:
 
 
 @functools.cache
-def _processor() -> str:
+def processor_name() -> str:
+    """What this machine's processor calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

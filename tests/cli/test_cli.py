@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
-import torch
 from conftest import noise, picture
 
 from nst_helpers import load_image, save_image
-from nst_helpers.__main__ import build_parser, main
+from nst_helpers.__main__ import main
 
 
 @pytest.fixture
@@ -96,69 +93,6 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(files, capsys, case):
     assert sorted(p.name for p in files.rglob("*")) == before
 
 
-PAIR = ["a.png", "b.png", "-o", "c.png"]
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        [],
-        ["a.png"],
-        ["a.png", "b.png"],
-        [*PAIR, "--steps", "0"],
-        [*PAIR, "--style-weight", "-1"],
-        [*PAIR, "--tv-weight", "nan"],
-        [*PAIR, "--optimizer", "sgd"],
-    ],
-)
-def test_usage_errors_exit_with_2(words, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        main(words)
-    assert exit_.value.code == 2
-    assert "Traceback" not in capsys.readouterr().err
-
-
-def test_ctrl_c_saves_what_it_has_and_exits_130(files):
-    command = [sys.executable, "-m", "nst_helpers", *arguments(files, "--save-every", "5", size="48", steps="100000")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 90
-    while not (files / "out_0005.png").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    assert "interrupted" in out
-    assert load_image(files / "out.png").shape == (1, 3, 48, 60)
-    assert (files / "out.png.checkpoint").is_file()
-
-
-def test_resume_goes_on_to_the_same_picture(files):
-    whole = ["--optimizer", "adam", "--quiet", "--save-every", "3"]
-    assert main(arguments(files, *whole, steps="8")) == 0
-    expected = load_image(files / "out.png")
-
-    import nst_helpers.__main__ as cli
-
-    stylize = cli.stylize
-
-    def interrupted(*pictures, callback, **options):
-        def stop(step):
-            if step.evaluation.step == 5:
-                raise KeyboardInterrupt
-
-        return stylize(*pictures, callback=stop, **options)
-
-    cli.stylize = interrupted
-    try:
-        assert main(arguments(files, *whole, steps="8")) == 130
-    finally:
-        cli.stylize = stylize
-    assert main(arguments(files, *whole, "--resume", steps="8")) == 0
-    assert torch.equal(load_image(files / "out.png"), expected)
-    assert not (files / "out.png.checkpoint").exists()
-
-
 def test_resume_of_another_run_is_refused(files, capsys):
     (files / "out.png.checkpoint").write_bytes(b"junk")
     assert main(arguments(files, "--resume")) == 2
@@ -184,11 +118,6 @@ def test_a_tiny_noise_picture_is_handled(tmp_path):
     save_image(noise(1, 3, 17, 19), tmp_path / "photo.png")
     save_image(noise(1, 3, 64, 16), tmp_path / "painting.jpg")
     assert main(arguments(tmp_path, size="16")) == 0
-
-
-def test_every_option_has_help():
-    for action in build_parser()._actions:
-        assert action.help, action.dest
 
 
 def test_what_it_will_take_is_said_first(files, capsys):

@@ -1,0 +1,91 @@
+"""Ctrl-C and its kind: what they do depends on whether there is something to save yet."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+__all__ = ["EXIT_CODE", "NOTHING_SAVED", "Interrupts"]
+
+EXIT_CODE = 130  # what a shell reports for a program that Ctrl-C ended
+NOTHING_SAVED = "nst_helpers: interrupted before the first step; nothing was saved."
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # those that the system has
+
+
+class Interrupts:
+    """Hears Ctrl-C, a request to terminate, and a closed terminal, and treats the three alike.
+
+    Before the first step there is nothing to save: the run ends at once. While it paints, the first signal lets the
+    evaluation under way end (`check` then raises KeyboardInterrupt), and the second one doesn't wait for it. What
+    saves a picture is never interrupted.
+
+    `exits=True` is for a program of its own: before the first step it leaves without going through code that may be in
+    the middle of an import.
+
+    >>> interrupts = Interrupts()
+    >>> with interrupts.heard():
+    ...     interrupts.painting()
+    ...     signal.raise_signal(signal.SIGINT)
+    ...     interrupts.check()
+    Traceback (most recent call last):
+    KeyboardInterrupt
+    """
+
+    def __init__(self, *, exits: bool = False) -> None:
+        self._exits = exits
+        self._asked = 0
+        self._phase = "before"
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        """Hear the signals meanwhile, and leave the caller's handlers as they were.
+
+        Python lets only the main thread set handlers: in another one nothing is heard and nothing is changed.
+        """
+        old: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for name in SIGNALS:
+                number = getattr(signal, name, None)
+                # A shell starts a background job with Ctrl-C ignored, and this command heeds it all the same. Other
+                # ignored signals stay ignored: nohup asks for that.
+                if number is None or (signal.getsignal(number) is signal.SIG_IGN and name != "SIGINT"):
+                    continue
+                old[number] = signal.signal(number, self._hear)
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                # None stands for a handler that Python didn't set and can't set again.
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def painting(self) -> None:
+        """From now on there is a picture to save."""
+        if self._phase == "before":
+            self._phase = "painting"
+
+    def saving(self) -> None:
+        """From now on nothing may interrupt."""
+        self._phase = "saving"
+
+    def check(self) -> None:
+        """End the run between two evaluations if that was asked for. Raises KeyboardInterrupt."""
+        if self._asked and self._phase in ("painting", "ending"):
+            self._phase = "ending"
+            raise KeyboardInterrupt
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self._asked += 1
+        if self._phase == "before":
+            if self._exits:
+                with contextlib.suppress(OSError):
+                    os.write(2, f"{NOTHING_SAVED}\n".encode())
+                os._exit(EXIT_CODE)
+            raise KeyboardInterrupt
+        if self._phase == "painting" and self._asked > 1:
+            self._phase = "ending"
+            raise KeyboardInterrupt

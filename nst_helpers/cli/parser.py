@@ -1,0 +1,183 @@
+"""The options: made from those of `Settings`, with their rules, without PyTorch; every wrong one gets one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from ..engine.settings import Option, Settings, options
+from ..engine.values import count
+
+__all__ = ["build_parser", "parse", "run_options"]
+
+EXAMPLE = "python -m nst_helpers photo.jpg painting.jpg -o out.png"
+EPILOG = (
+    "CONTENT and STYLE are picture files, or names of the pictures that come with the package: see --list-samples. "
+    "Options may stand anywhere; several values are written with commas between them. Ctrl-C keeps the best picture so "
+    "far, and --resume goes on from it. Exit codes: 0 done, 1 saved in another place than asked for, 2 something can't "
+    "be used, 130 interrupted."
+)
+SIZE = 256
+NUMBER_LISTS = ("counts", "scales", "weights")
+METAVARS = {
+    "counts": "N[,N...]",
+    "scales": "N[,N...]",
+    "weights": "W[,W...]",
+    "weight": "W",
+    "rate": "RATE",
+    "layers": "LAYER[,LAYER...]",
+    "layer weights": "LAYER=W[,...]",
+    "encoder": "NAME",
+    "device": "DEVICE",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence and exit with 2."""
+        if found := re.match(r"argument (?:-\w/)?(--[\w-]+): (.*)", message, re.S):
+            name, rest = found.groups()
+            message = rest if rest.startswith(name) else f"{name}: {rest}"
+        self.exit(2, f"nst_helpers: {message.rstrip('.?')}{'?' if message.endswith('?') else '.'}\n")
+
+
+def build_parser() -> Parser:
+    """The parser of the command line; `parse` uses it so that options may stand anywhere."""
+    parser = Parser(
+        prog="python -m nst_helpers",
+        description="Paint a photo in the manner of another picture (Gatys et al. 2016).",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("content", metavar="CONTENT", nargs="?", help="the photo to paint")
+    add("style", metavar="STYLE", nargs="*", help="the picture whose style to take; several are mixed")
+    add("-o", "--output", metavar="OUT", help="where the result goes: .png, .jpg or .webp")
+    for option in options().values():
+        _add(parser, option)
+    add("--save-every", type=_count, metavar="N", help="also save the picture and a checkpoint every N steps")
+    add("--history", metavar="FILE.json", help="write one record per closure evaluation")
+    add("--resume", action="store_true", help="go on from OUT's checkpoint, if there is one")
+    add("--list-samples", action="store_true", help="list the pictures that come with the package")
+    add("--info", action="store_true", help="print versions, processor, devices and threads, for a bug report")
+    add("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def _add(parser: Parser, option: Option) -> None:
+    """Add one option of a run under its own name, with its rule, its default and its line of help."""
+    name = _flag(option.name)
+    if option.kind == "flag":
+        parser.add_argument(name, action="store_true", help=option.help)
+        return
+    default = SIZE if option.name == "size" else option.default
+    shown = ",".join(default) if isinstance(default, tuple) else f"{default:g}" if _is_number(default) else default
+    told = "" if default is None else f" (default: {shown})"
+    metavar = f"{{{','.join(option.choices)}}}" if option.choices else METAVARS.get(option.kind, "N")
+    parser.add_argument(name, type=_reader(option), default=default, metavar=metavar, help=option.help + told)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _reader(option: Option) -> Callable[[str], Any]:
+    """What turns the words of an option into its value, by the rule that Python's callers are held to."""
+
+    def read(text: str) -> Any:
+        try:
+            return option.check(_value(option.kind, text), _flag(option.name))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def _value(kind: str, text: str) -> Any:
+    """The words of an option as the value that a Python program would give; what can't be one stays text.
+
+    >>> _value("counts", "150,60"), _value("weight", "1e2"), _value("layer weights", "relu1_1=2")
+    ([150, 60], 100.0, {'relu1_1': 2})
+    """
+    if kind in NUMBER_LISTS and ("," in text or kind == "weights"):
+        return [_number(word) for word in text.split(",")]
+    if kind == "layers":
+        return text.split(",")
+    if kind == "layer weights":
+        return {layer: _number(weight) for layer, _, weight in (part.partition("=") for part in text.split(","))}
+    return text if kind in ("encoder", "device", "choice", "choice or object") else _number(text)
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _count(text: str) -> int:
+    try:
+        return count("--save-every", _number(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line, pictures and options in any order.
+
+    Raises SystemExit, after one sentence, for what can't be used and for --help.
+    """
+    parser = build_parser()
+    parsed, unknown = parser.parse_known_intermixed_args(_joined(arguments))
+    if unknown:
+        known = [name for action in parser._actions for name in action.option_strings]
+        name = unknown[0].partition("=")[0]
+        close = difflib.get_close_matches(name, known, n=1)
+        parser.error(f"there is no option {name}: {f'did you mean {close[0]}?' if close else '--help lists all'}")
+    if parsed.list_samples or parsed.info:
+        return parsed
+    if parsed.content is None or not parsed.style or parsed.output is None:
+        parser.error(f"CONTENT, STYLE and -o OUT are needed: {EXAMPLE}")
+    try:
+        Settings(**run_options(parsed))
+    except ValueError as error:  # options that don't go together
+        parser.error(str(error))
+    return parsed
+
+
+def run_options(parsed: argparse.Namespace) -> dict[str, Any]:
+    """What is passed on to `stylize`: all but the size, since the pictures are loaded in theirs, unless it is "fit".
+
+    >>> run_options(parse(["temple", "wave", "-o", "a.png", "--steps", "5"]))["steps"]
+    5
+    """
+    return {name: getattr(parsed, name) for name in options()} | {"size": "fit" if parsed.size == "fit" else None}
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """The words with the numbers after --scales as one, so that they don't swallow the pictures that follow.
+
+    >>> _joined(["--scales", "64", "128", "temple", "wave"])
+    ['--scales', '64,128', 'temple', 'wave']
+    """
+    lists = [_flag(option.name) for option in options().values() if option.kind in NUMBER_LISTS]
+    words: list[str] = []
+    taking = ""
+    for word in arguments:
+        if taking == "more" and re.fullmatch(r"[\d.,]+", word):
+            words[-1] += f",{word}"
+            continue
+        taking = "first" if word in lists else "more" if taking == "first" and re.fullmatch(r"[\d.,]+", word) else ""
+        words.append(word)
+    return words

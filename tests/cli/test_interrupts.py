@@ -1,0 +1,185 @@
+"""Ctrl-C, SIGTERM and a closed terminal: what each finds and what it leaves, from the first moment to the last."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import picture
+
+from nst_helpers import load_image, save_image
+from nst_helpers.__main__ import main
+from nst_helpers.cli.interrupts import Interrupts
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent by their numbers")
+
+
+def command(folder: Path, *more: str, size: str = "32", steps: str = "100000") -> list[str]:
+    save_image(picture(48, 60), folder / "photo.png")
+    save_image(picture(40, 40, 1), folder / "painting.png")
+    words = ["photo.png", "painting.png", "-o", "out.png", "--device", "cpu", "--precision", "float32"]
+    return [sys.executable, "-m", "nst_helpers", *words, "--size", size, "--steps", steps, *more]
+
+
+def start(folder: Path, *more: str, **options) -> subprocess.Popen[str]:
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": folder, "env": env}
+    return subprocess.Popen(command(folder, *more, **options), **pipes)
+
+
+def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert path.exists(), process.communicate(timeout=10) if process.poll() is not None else "still running"
+
+
+def is_whole_or_not_there(folder: Path) -> bool:
+    """Whether the picture is there, whole; nothing half-made may stand beside it."""
+    assert [p.name for p in folder.iterdir() if p.name.endswith(".tmp")] == []
+    if not (folder / "out.png").exists():
+        return False
+    assert load_image(folder / "out.png").shape[1] == 3
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_saves_what_there_is_and_exits_with_130(tmp_path, number):
+    process = start(tmp_path, "--save-every", "5")
+    wait_for(tmp_path / "out_0005.png", process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    assert "interrupted" in out.splitlines()[-1]
+    assert is_whole_or_not_there(tmp_path)
+    assert (tmp_path / "out.png.checkpoint").is_file()
+
+
+@pytest.mark.slow
+def test_from_the_first_moment_on_it_ends_with_130_and_one_true_line(tmp_path):
+    """At twelve moments of the first seconds: importing, reading, estimating, painting."""
+    random.seed(0)
+    for moment in sorted(random.uniform(0.15, 4) for _ in range(12)):
+        (tmp_path / "out.png").unlink(missing_ok=True)
+        (tmp_path / "out.png.checkpoint").unlink(missing_ok=True)
+        process = start(tmp_path, "--quiet")
+        time.sleep(moment)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130, (moment, out, err)
+        saved = is_whole_or_not_there(tmp_path)
+        said = (out + err).splitlines()
+        assert len(said) == 1, (moment, said)
+        assert ("nothing was saved" in said[0]) != saved, (moment, said)
+        assert (tmp_path / "out.png.checkpoint").exists() == saved
+
+
+@pytest.mark.slow
+def test_a_second_one_and_a_third_still_save(tmp_path):
+    process = start(tmp_path, "--save-every", "5")
+    wait_for(tmp_path / "out_0005.png", process)
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.002)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    assert "interrupted" in out.splitlines()[-1]
+    assert is_whole_or_not_there(tmp_path)
+
+
+def test_resume_goes_on_without_save_every(tmp_path, monkeypatch, capsys):
+    """Ctrl-C keeps a checkpoint, and the resumed run ends with the picture of a run that was never stopped."""
+    monkeypatch.chdir(tmp_path)
+    words = command(tmp_path, "--optimizer", "adam", steps="8")[3:]
+    assert main(words) == 0
+    expected = (tmp_path / "out.png").read_bytes()
+    assert not (tmp_path / "out.png.checkpoint").exists()
+    assert main(words, interrupts=Stops(after=5)) == 130
+    assert (tmp_path / "out.png.checkpoint").is_file()
+    assert main([*words, "--resume"]) == 0
+    assert (tmp_path / "out.png").read_bytes() == expected
+    assert not (tmp_path / "out.png.checkpoint").exists()
+    capsys.readouterr()
+
+
+class Stops(Interrupts):
+    """As if Ctrl-C had come within a step."""
+
+    def __init__(self, *, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+        super().check()
+
+
+def test_handlers_are_the_callers_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    heard = []
+    old = {n: signal.signal(n, lambda *_: heard.append(1)) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    mine = {n: signal.getsignal(n) for n in old}
+    try:
+        assert main(command(tmp_path, steps="2")[3:]) == 0
+        assert {n: signal.getsignal(n) for n in old} == mine
+        assert main(["none.png", "none.png", "-o", "x.png"]) == 2
+        assert main(command(tmp_path, steps="9")[3:], interrupts=Stops(after=2)) == 130
+        assert {n: signal.getsignal(n) for n in old} == mine
+        assert heard == []
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+    capsys.readouterr()
+
+
+def test_it_runs_in_a_thread(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    codes, words = [], command(tmp_path, steps="2")[3:]
+    thread = threading.Thread(target=lambda: codes.append(main(words)))
+    thread.start()
+    thread.join(60)
+    assert codes == [0]
+    assert is_whole_or_not_there(tmp_path)
+    capsys.readouterr()
+
+
+def raised(interrupts: Interrupts, number: int = signal.SIGINT) -> bool:
+    try:
+        signal.raise_signal(number)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def test_what_a_signal_does_in_each_phase():
+    interrupts = Interrupts()
+    with interrupts.heard():
+        assert raised(interrupts)  # nothing to save yet
+    interrupts = Interrupts()
+    with interrupts.heard():
+        interrupts.painting()
+        interrupts.check()
+        assert not raised(interrupts)  # the evaluation under way may end
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+        assert not raised(interrupts)  # what follows saves
+    interrupts = Interrupts()
+    with interrupts.heard():
+        interrupts.painting()
+        assert [raised(interrupts) for _ in range(3)] == [False, True, False]  # the second one doesn't wait
+    interrupts = Interrupts()
+    with interrupts.heard():
+        interrupts.saving()
+        assert not any(raised(interrupts, n) for n in (signal.SIGINT, signal.SIGTERM))
+        interrupts.check()

@@ -1,0 +1,113 @@
+"""The options: anywhere, each with its help, every wrong one told in one sentence that names it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nst_helpers.__main__ import main
+from nst_helpers.cli.parser import build_parser, parse
+
+ROOT = Path(__file__).parents[2]
+PAIR = ["a.png", "b.png", "-o", "c.png"]
+
+
+def refused(words: list[str], capsys) -> str:
+    """The sentence that a command line is refused with."""
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    assert exit_.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("nst_helpers: ")
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], "CONTENT, STYLE and -o OUT"),
+        (["a.png"], "CONTENT, STYLE and -o OUT"),
+        (["a.png", "b.png"], "CONTENT, STYLE and -o OUT"),
+        ([*PAIR, "--steps", "0"], "--steps"),
+        ([*PAIR, "--steps", "1.5"], "--steps"),
+        ([*PAIR, "--steps", "3,"], "--steps"),
+        ([*PAIR, "--steps"], "--steps"),
+        ([*PAIR, "--size", "1e9"], "--size"),
+        ([*PAIR, "--size", "-3"], "--size"),
+        ([*PAIR, "--size", "9" * 5000], "--size"),
+        ([*PAIR, "--scales", "abc"], "--scales"),
+        ([*PAIR, "--scales", "0", "32"], "--scales"),
+        ([*PAIR, "--style-weight", "-1"], "--style-weight"),
+        ([*PAIR, "--tv-weight", "nan"], "--tv-weight"),
+        ([*PAIR, "--lr", "quick"], "--lr"),
+        ([*PAIR, "--seed", "x"], "--seed"),
+        ([*PAIR, "--optimizer", "sgd"], "--optimizer"),
+        ([*PAIR, "--history"], "--history"),
+    ],
+)
+def test_a_wrong_option_is_named_in_one_sentence(words, named, capsys):
+    assert named in refused(words, capsys)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("--stile-weight", "--style-weight"),
+        ("--step=3", "--steps"),
+        ("--resum", "--resume"),
+        ("--verbose-mode", "--help"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_nearest_one(wrong, meant, capsys):
+    said = refused([*PAIR, wrong], capsys)
+    assert wrong.partition("=")[0] in said
+    assert meant in said
+
+
+PICTURES = ["temple", "wave", "cat"]
+OPTIONS = [["-o", "a.png"], ["--size", "48"], ["--scales", "16", "32"], ["--steps", "3,4"], ["--quiet"]]
+
+
+@given(st.permutations([[name] for name in PICTURES] + OPTIONS))
+def test_options_stand_anywhere(parts):
+    options = parse([word for part in parts for word in part])
+    assert [options.content, *options.style] == [part[0] for part in parts if part[0] in PICTURES]
+    assert (options.output, options.size, options.scales) == ("a.png", 48, [16, 32])
+    assert (options.steps, options.quiet) == ([3, 4], True)
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=5), st.booleans())
+def test_scales_are_read_with_spaces_or_commas(scales, commas):
+    given_ = [",".join(map(str, scales))] if commas else list(map(str, scales))
+    assert parse(["--scales", *given_, "temple", "wave", "-o", "a.png"]).scales == scales
+
+
+def test_every_option_has_help():
+    for action in build_parser()._actions:
+        assert action.help, action.dest
+
+
+@pytest.mark.alone
+def test_help_takes_half_a_second_at_most():
+    """Neither help nor a sentence about an option needs torch: the best of three, in processor seconds."""
+    resource = pytest.importorskip("resource")
+
+    def run(*words: str) -> tuple[float, int, str]:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-m", "nst_helpers", *words], cwd=ROOT, capture_output=True, text=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return used, done.returncode, done.stdout
+
+    for words, code in ((["--help"], 0), (["--steps", "no"], 2)):
+        runs = [run(*words) for _ in range(3)]
+        assert {run[1] for run in runs} == {code}
+        assert min(run[0] for run in runs) < 0.5
+    assert "--style-weight" in run("--help")[2]

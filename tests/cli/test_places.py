@@ -1,0 +1,199 @@
+"""Where pictures are looked for, and where results may go: told in one sentence before any work is done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import picture
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from nst_helpers import load_sample, save_image
+from nst_helpers.__main__ import main
+from nst_helpers.cli import paint as painting
+from nst_helpers.cli.places import load_source, pixels_of, try_to_write
+from nst_helpers.errors import NSTError
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    save_image(picture(48, 60), "photo.png")
+    return tmp_path
+
+
+@pytest.fixture
+def no_run(monkeypatch):
+    """No step is made and no encoder loaded before the sentence."""
+
+    def never(*args, **options):
+        raise AssertionError("work was done first")
+
+    monkeypatch.setattr(painting, "load_encoder", never)
+    monkeypatch.setattr(painting, "stylize", never)
+
+
+def refused(words: list[str], capsys, folder: Path) -> str:
+    before = sorted(folder.rglob("*"))
+    assert main([*words, "--steps", "2"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("nst_helpers: ")
+    assert said.count("\n") == 1
+    assert len(said) < 600
+    assert sorted(folder.rglob("*")) == before
+    return said
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("tempel", "temple"),
+        ("Wave", "wave"),
+        ("phtoo.png", "photo.png"),
+        ("photo.jpg", "photo.png"),
+        ("photo", "photo.png"),
+    ],
+)
+def test_a_slip_is_answered_with_the_name_that_was_meant(here, no_run, capsys, name, meant):
+    assert f"did you mean {meant}?" in refused([name, "cat", "-o", "out.png"], capsys, here)
+    assert f"did you mean {meant}?" in refused(["cat", name, "-o", "out.png"], capsys, here)
+
+
+def test_a_name_like_no_other_is_only_told_to_be_missing(here, no_run, capsys):
+    said = refused(["qqqqqq.png", "cat", "-o", "out.png"], capsys, here)
+    assert "qqqqqq.png" in said
+    assert "did you mean" not in said
+
+
+def test_the_sample_wins_over_a_folder_of_its_name_and_that_is_said(here):
+    (here / "temple").mkdir()
+    image, said = load_source("temple", 32)
+    assert torch.equal(image, load_sample("temple", size=32))
+    assert "temple" in said
+    assert "folder" in said
+    assert load_source("cat", 32)[1] == ""
+
+
+def test_a_file_of_a_samples_name_wins_over_the_sample(here):
+    shutil.copy("photo.png", "temple")
+    assert load_source("temple", 24)[0].shape == (1, 3, 24, 30)
+
+
+def test_a_picture_in_the_home_folder(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.setenv("USERPROFILE", str(here))
+    assert load_source("~/photo.png", 24)[0].shape == (1, 3, 24, 30)
+
+
+LONG = "x" * 5000
+PLACES = {
+    "history_is_a_folder": (["-o", "out.png", "--history", "."], "--history"),
+    "history_in_no_folder": (["-o", "out.png", "--history", "new/h.json"], "--history"),
+    "history_is_the_output": (["-o", "out.png", "--history", "./out.png"], "--history"),
+    "output_is_the_photo": (["-o", "photo.png"], "--output"),
+    "output_in_no_folder": (["-o", "new/out.png"], "out.png"),
+    "output_is_a_folder": (["-o", "folder.png"], "folder.png"),
+    "long_output": (["-o", f"{LONG}.png"], "xxx"),
+    "output_as_long_as_a_name_can_be": (["-o", f"{'x' * 251}.png"], "checkpoint"),
+    "long_history": (["-o", "out.png", "--history", LONG], "--history"),
+    "checkpoint_is_a_folder": (["-o", "taken.png"], "taken.png.checkpoint"),
+    "long_content": ([LONG, "-o", "out.png"], "xxx"),
+    "long_style": (["cat", LONG, "-o", "out.png"], "xxx"),
+    "nothing": (["", "-o", "out.png"], "folder"),
+    "no_user": (["~nobody-of-this-name/p.png", "-o", "out.png"], "nobody-of-this-name"),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_a_place_that_can_t_be_used_is_told_before_the_run(here, no_run, capsys, case):
+    (here / "folder.png").mkdir()
+    (here / "taken.png.checkpoint").mkdir()
+    words, named = PLACES[case]
+    pictures = ["photo.png", "cat"] if words[0] == "-o" else ["cat"] * (2 - words.index("-o"))
+    assert named in refused([*words, *pictures], capsys, here)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="needs a folder that refuses its writer")
+def test_a_folder_that_can_t_be_written_is_told_before_the_run(here, no_run, capsys):
+    closed = here / "closed"
+    closed.mkdir(mode=0o500)
+    assert "--output" in refused(["cat", "wave", "-o", "closed/out.png"], capsys, here)
+
+
+def test_a_write_that_fails_is_told_in_a_sentence_and_leaves_nothing(here, monkeypatch):
+    def full(self, *args, **options):
+        raise OSError(28, "No space left on device")
+
+    before = sorted(here.iterdir())
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(NSTError, match=r"^--output: 'out.png' can't be written \(No space left on device\)"):
+        try_to_write(Path("out.png"), "--output")
+    assert sorted(here.iterdir()) == before
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.text(max_size=300))
+def test_no_name_of_a_picture_is_a_traceback(here, name):
+    with contextlib.suppress(NSTError):
+        assert load_source(name, 8)[0].shape[1] == 3
+
+
+def test_a_photo_that_is_scaled_down_is_told_with_a_way_out(here, capsys):
+    Image.new("RGB", (400, 300), "gold").save("large.jpg", exif=_turned())
+    assert pixels_of("large.jpg") == (300, 400)
+    assert pixels_of("temple") is None
+    assert main(["large.jpg", "wave", "-o", "out.png", "--size", "24", "--steps", "1", "--precision", "float32"]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert "out.png: 24 x 32, 1 steps" in said
+    assert "scaled down from 300 x 400: --size fit" in said
+    assert main(["photo.png", "wave", "-o", "out.png", "--size", "48", "--steps", "1", "--precision", "float32"]) == 0
+    assert "scaled down" not in capsys.readouterr().out
+
+
+def _turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+def test_a_picture_that_can_t_be_saved_at_the_end_is_saved_elsewhere(here, capsys, monkeypatch):
+    """The folder goes while the picture is being painted."""
+    Path("there").mkdir()
+    words = ["photo.png", "photo.png", "-o", "there/out.png", "--size", "24", "--steps", "2", "--precision", "float32"]
+    stylize = painting.stylize
+
+    def lost(*args, **options):
+        result = stylize(*args, **options)
+        shutil.rmtree("there")
+        return result
+
+    monkeypatch.setattr(painting, "stylize", lost)
+    assert main(words) == 1
+    said = capsys.readouterr()
+    elsewhere = Path(said.err.rpartition("It is in ")[2].removesuffix(" instead.\n"))
+    assert elsewhere.is_file()
+    assert str(elsewhere) in said.out.splitlines()[-1]
+    shutil.rmtree(elsewhere.parent)
+
+
+@pytest.mark.parametrize("device", ["meta", "toaster", "cuda:99", "", "cpu:x"])
+def test_a_device_that_can_t_be_used_is_told_in_a_sentence(here, capsys, device):
+    assert "device" in refused(["photo.png", "photo.png", "-o", "out.png", "--device", device], capsys, here)
+
+
+def test_the_encoder_is_loaded_once(here, monkeypatch, capsys):
+    import nst_helpers.encoders as encoders
+
+    loaded, load = [], encoders.Encoder.__init__
+    monkeypatch.setattr(encoders.Encoder, "__init__", lambda self, *a, **k: (loaded.append(1), load(self, *a, **k))[1])
+    assert main(["photo.png", "photo.png", "-o", "out.png", "--size", "24", "--steps", "1", "--device", "cpu"]) == 0
+    assert len(loaded) == 1
+    assert "will take" in capsys.readouterr().out
+    assert sys.modules["nst_helpers.encoders"] is encoders
