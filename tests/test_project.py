@@ -33,6 +33,7 @@ budget
 optimize
 live sweeps judging
 checks
+cli
 __main__ classroom __init__
 """
 

@@ -29,11 +29,10 @@ class Interrupts:
 
     >>> interrupts = Interrupts()
     >>> with interrupts.heard():
-    ...     interrupts.painting()
+    ...     interrupts.saving()
     ...     signal.raise_signal(signal.SIGINT)
-    ...     interrupts.check()
-    Traceback (most recent call last):
-    KeyboardInterrupt
+    ...     print("saved")
+    saved
     """
 
     def __init__(self, *, exits: bool = False) -> None:

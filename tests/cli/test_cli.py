@@ -73,7 +73,6 @@ def bad(files):
         "too_small": [photo, photo, "-o", out, "--size", "8"],
         "encoder": [photo, photo, "-o", out, "--encoder", "vgg16"],
         "device": [photo, photo, "-o", out, "--device", "toaster"],
-        "scales": [photo, photo, "-o", out, "--scales", "64", "32"],
         "history": [photo, photo, "-o", out, "--history", str(files / "new" / "h.json")],
     }
 
@@ -81,7 +80,7 @@ def bad(files):
 CASES = "missing folder text fake empty truncated extension no_folder out_is_a_folder too_small encoder device"
 
 
-@pytest.mark.parametrize("case", [*CASES.split(), "scales", "history"])
+@pytest.mark.parametrize("case", [*CASES.split(), "history"])
 def test_bad_input_gets_one_sentence_and_writes_nothing(files, capsys, case):
     words = bad(files)[case]
     before = sorted(p.name for p in files.rglob("*"))

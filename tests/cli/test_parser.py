@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nst_helpers.__main__ import main
-from nst_helpers.cli.parser import build_parser, parse
+from nst_helpers.cli.parser import build_parser, parse, run_options
+from nst_helpers.engine.settings import Settings, options
 
 ROOT = Path(__file__).parents[2]
 PAIR = ["a.png", "b.png", "-o", "c.png"]
@@ -44,6 +45,10 @@ def refused(words: list[str], capsys) -> str:
         ([*PAIR, "--size", "9" * 5000], "--size"),
         ([*PAIR, "--scales", "abc"], "--scales"),
         ([*PAIR, "--scales", "0", "32"], "--scales"),
+        ([*PAIR, "--scales", "64", "32"], "--scales"),
+        ([*PAIR, "--layer-weights", "relu1_1"], "--layer-weights"),
+        ([*PAIR, "--optimizer", "adam", "--precondition"], "precondition"),
+        ([*PAIR, "--content-weight", "0", "--style-weight", "0", "--tv-weight", "0"], "style_weight"),
         ([*PAIR, "--style-weight", "-1"], "--style-weight"),
         ([*PAIR, "--tv-weight", "nan"], "--tv-weight"),
         ([*PAIR, "--lr", "quick"], "--lr"),
@@ -77,16 +82,31 @@ OPTIONS = [["-o", "a.png"], ["--size", "48"], ["--scales", "16", "32"], ["--step
 
 @given(st.permutations([[name] for name in PICTURES] + OPTIONS))
 def test_options_stand_anywhere(parts):
-    options = parse([word for part in parts for word in part])
-    assert [options.content, *options.style] == [part[0] for part in parts if part[0] in PICTURES]
-    assert (options.output, options.size, options.scales) == ("a.png", 48, [16, 32])
-    assert (options.steps, options.quiet) == ([3, 4], True)
+    parsed = parse([word for part in parts for word in part])
+    assert [parsed.content, *parsed.style] == [part[0] for part in parts if part[0] in PICTURES]
+    assert (parsed.output, parsed.size, parsed.scales) == ("a.png", 48, (16, 32))
+    assert (parsed.steps, parsed.quiet) == ((3, 4), True)
 
 
-@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=5), st.booleans())
+@given(st.sets(st.integers(1, 10**6), min_size=2, max_size=5).map(sorted), st.booleans())
 def test_scales_are_read_with_spaces_or_commas(scales, commas):
     given_ = [",".join(map(str, scales))] if commas else list(map(str, scales))
-    assert parse(["--scales", *given_, "temple", "wave", "-o", "a.png"]).scales == scales
+    assert parse(["--scales", *given_, "temple", "wave", "-o", "a.png"]).scales == tuple(scales)
+
+
+def test_every_option_of_a_run_is_on_the_command_line_with_its_default():
+    parsed = parse(PAIR)
+    for option in options().values():
+        assert getattr(parsed, option.name) == (256 if option.name == "size" else option.default)
+    assert Settings(**run_options(parsed)) == Settings()
+    assert run_options(parse([*PAIR, "--size", "fit"]))["size"] == "fit"
+
+
+def test_values_that_are_several_are_read():
+    words = ["--layer-weights", "relu1_1=2,relu2_1=0.5", "--style-mix", "1,3", "--style-layers", "relu1_1,relu2_1"]
+    parsed = parse([*PAIR, *words, "--steps", "1e2"])
+    assert parsed.layer_weights == {"relu1_1": 2.0, "relu2_1": 0.5}
+    assert (parsed.style_mix, parsed.style_layers, parsed.steps) == ((1.0, 3.0), ("relu1_1", "relu2_1"), 100)
 
 
 def test_every_option_has_help():
