@@ -154,10 +154,10 @@ def test_lbfgs_learns_from_the_step_that_the_clamp_left():
         images.append(step.optimisation.image.detach().clone())
         gradients.append(step.optimisation.image.grad.clone())
     # The pair of the last step waits for the gradient at its end.
-    pairs = step.optimisation.known.pairs
+    known = step.optimisation.known
     kept_steps, kept_changes = (
-        [p.step.float() * p.step_size for p in pairs],
-        [p.change.float() * p.change_size for p in pairs],
+        [row.float() * size for row, size in zip(v.kept[: known.count], v.sizes, strict=False)]
+        for v in (known.steps, known.changes)
     )
     assert any(((x == 0) | (x == 1)).any() for x in images[1:])
     steps = [(b - a).flatten() for a, b in itertools.pairwise(images)][: len(kept_steps)]

@@ -21,7 +21,7 @@ __all__ = ["CheckpointError", "fingerprint", "read_checkpoint", "write_checkpoin
 
 
 # What a state holds has changed with the package: an older file can't be gone on from.
-FORMAT = "5"
+FORMAT = "6"
 
 
 class CheckpointError(NSTError, ValueError):

@@ -117,7 +117,7 @@ def test_bytes_grow_as_they_must():
 def test_a_step_in_the_history_counts_as_what_is_held_of_it(size):
     known = LBFGS(1)
     known.add(torch.ones(3 * size[0] * size[1]), torch.ones(3 * size[0] * size[1]))
-    held = known.pairs[0].step.nbytes + known.pairs[0].change.nbytes
+    held = known.steps.kept[0].nbytes + known.changes.kept[0].nbytes
     assert optimiser_bytes(size, "lbfgs", 8) - optimiser_bytes(size, "lbfgs", 7) == held
 
 

@@ -88,7 +88,7 @@ def test_compact_pairs_give_nearly_the_same_direction_whatever_their_size(size):
     gradient = torch.randn(200, generator=g)
     one, two = whole.direction(gradient), compact.direction(gradient)
     assert (one - two).norm() < 2e-3 * one.norm()
-    assert (whole.pairs[0].step.dtype, compact.pairs[0].step.dtype) == (torch.float32, torch.float16)
+    assert (whole.steps.kept.dtype, compact.steps.kept.dtype) == (torch.float32, torch.float16)
 
 
 def test_large_images_alone_keep_their_pairs_in_half_of_the_memory():
@@ -96,7 +96,7 @@ def test_large_images_alone_keep_their_pairs_in_half_of_the_memory():
     for count, dtype in itertools.product((COMPACT_FROM - 1, COMPACT_FROM), (torch.float32, torch.float64)):
         known = LBFGS(1)
         known.add(torch.ones(count, dtype=dtype), torch.ones(count, dtype=dtype))
-        kept[count, dtype] = {known.pairs[0].step.dtype, known.pairs[0].change.dtype}
+        kept[count, dtype] = {known.steps.kept.dtype, known.changes.kept.dtype}
     assert kept.pop((COMPACT_FROM, torch.float32)) == {torch.float16}
     assert all(dtypes == {dtype} for (_, dtype), dtypes in kept.items())
 
@@ -108,8 +108,7 @@ def test_compact_pairs_satisfy_the_secant_equation():
     for _ in range(3):
         step = torch.randn(50, generator=g)
         known.add(step, step * torch.rand(50, generator=g))
-    last = known.pairs[-1]
-    step, change = (t.float() * n for t, n in ((last.step, last.step_size), (last.change, last.change_size)))
+    step, change = (vectors.kept[2].float() * vectors.sizes[2] for vectors in (known.steps, known.changes))
     torch.testing.assert_close(known.direction(change), -step, rtol=1e-4, atol=1e-5)
 
 
@@ -196,7 +195,7 @@ def test_a_state_goes_on_where_it_was(compact):
     other.load(known.state())
     gradient = torch.rand(5, generator=g)
     assert torch.equal(other.direction(gradient), known.direction(gradient))
-    assert len(other.pairs) == 2
+    assert other.count == 2
     for again in (known, other):
         again.judge(torch.tensor(-2.0))
     assert other.reach == known.reach > 0
@@ -214,3 +213,27 @@ def test_it_never_asks_the_device_for_a_number():
             known.judge(torch.tensor(1.0 / i))
             known.direction(torch.ones(4))
     assert reads.count == 1
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_a_state_saved_before_the_history_was_full_goes_on_in_a_longer_one(compact):
+    known, other = LBFGS(3, compact=compact), LBFGS(5, compact=compact)
+    g = torch.Generator().manual_seed(0)
+    pairs = [(step, step * torch.rand(5, generator=g)) for step in torch.rand(3, 5, generator=g)]
+    for pair in pairs[:2]:
+        known.add(*pair)
+    other.load(known.state())
+    for again in (known, other):
+        again.add(*pairs[2])
+    torch.testing.assert_close(other.direction(pairs[0][0]), known.direction(pairs[0][0]))
+
+
+def test_a_saved_state_stays_as_it_was_when_the_run_goes_on():
+    known, other = LBFGS(2), LBFGS(2)
+    known.add(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 1.0]))
+    kept, gradient = known.state(), torch.tensor([0.5, -1.0])
+    before = known.direction(gradient)
+    for i in range(3):
+        known.add(torch.tensor([1.0, float(i)]), torch.tensor([3.0, 1.0]))
+    other.load(kept)
+    torch.testing.assert_close(other.direction(gradient), before)
