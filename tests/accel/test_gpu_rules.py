@@ -112,6 +112,7 @@ def test_an_encoder_packed_for_this_cpu_is_plain_again_elsewhere(monkeypatch):
     """The processor beside a GPU may have bfloat16 instructions of its own, which the GPU has nothing of."""
     monkeypatch.setattr("nst_helpers.accel.devices.has_bfloat16", lambda: True)
     here = prepare(Encoder(Architecture("toy", ((16,), (16,))), seed=1), device="cpu", precision="bfloat16")
+    monkeypatch.setattr("nst_helpers.accel.devices.choose_device", torch.device)
     there = prepare(here, device="meta", precision="bfloat16")
     assert here.layers["conv2_1"].packed is not None
     assert there.layers["conv2_1"].packed is None
