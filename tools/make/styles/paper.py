@@ -37,6 +37,7 @@ def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
     papers = [brushed(t) for t in (0.35, 1.25, 2.2, 2.85)]
     picture = np.zeros((*x.shape, 3), np.float32)
     relief_map = np.zeros_like(x)
+    lying = np.full(x.shape, 11)  # the number of the paper on top
 
     def lay(points: Points, pair: int) -> None:
         """Cut a shape from a sheet and lay it down: a narrow shadow, a lifted edge, brushed paint."""
@@ -60,6 +61,7 @@ def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
         dry = step(streak[cut] * thin[cut] - 0.34, 0.12)
         colour = mix(colour, 0.6 * colour + 0.4 * rgb("f6ead0")[0], 0.7 * dry)
         picture[box] = mix(picture[box] * (1 - 0.55 * shadow)[..., None], colour, mask)
+        lying[box] = np.where(mask > 0.5, pair, lying[box])
         swell = 0.55 * blur(mask, 0.003 * unit) + 0.45 * blur(mask, 0.012 * unit)
         relief_map[box] = relief_map[box] * (1 - mask) + mask * (swell + 0.05 * streak[cut])
 
@@ -115,7 +117,7 @@ def cutouts(rng: np.random.Generator, width: int, height: int) -> Array:
     def against(a: float, b: float, choices: tuple[int, ...]) -> int:
         """The paper that stands out most from what lies there, among a few drawn from the choices."""
         spots = [(a + da, b + db) for da in (-0.008, 0, 0.008) for db in (-0.008, 0, 0.008)]
-        there = np.mean([sample(picture, *spot) for spot in spots], 0)
+        there = np.mean([pairs[int(sample(lying, *spot))].mean(0) for spot in spots], 0)
         few = layout.permutation(choices)[:3]
         return int(max(few, key=lambda c: float(np.abs(pairs[c].mean(0) - there).sum())))
 
