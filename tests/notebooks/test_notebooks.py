@@ -183,7 +183,9 @@ def keeps_no_widget_state(nb, name):
 def keeps_only_metadata_with_a_meaning(nb, name):
     wrong = sorted(set(nb.metadata) - {"kernelspec", "language_info"})
     for cell in nb.cells:
-        wrong += [f"{name_of(cell)}: {key}" for key in set(cell.metadata) - run_notebooks.KEPT_METADATA]
+        folded = run_notebooks.folding(cell)
+        kept = {k: v for k, v in cell.metadata.items() if k not in run_notebooks.KEPT_METADATA}
+        wrong += [f"{name_of(cell)}: {key}" for key in kept.keys() | folded.keys() if kept.get(key) != folded.get(key)]
     return wrong
 
 
@@ -442,9 +444,11 @@ def md(text: str, cell_id: str) -> NotebookNode:
 
 
 def code(text: str, cell_id: str, *outputs: dict, **metadata) -> NotebookNode:
-    return nbformat.v4.new_code_cell(
+    made = nbformat.v4.new_code_cell(
         text, id=cell_id, outputs=list(map(nbformat.from_dict, outputs)), metadata=metadata
     )
+    made.metadata.update(run_notebooks.folding(made))
+    return made
 
 
 def printed(text: str, name: str = "stdout") -> dict:
@@ -622,6 +626,8 @@ SPOILERS: dict[tuple[str, str], Callable[[NotebookNode], None]] = {
     ),
     ("keeps_only_metadata_with_a_meaning", "Colab's"): lambda nb: nb.metadata.update(colab={"provenance": []}),
     ("keeps_only_metadata_with_a_meaning", "a cell's"): lambda nb: nb.cells[0].metadata.update(collapsed=True),
+    ("keeps_only_metadata_with_a_meaning", "an answer laid open"): lambda nb: cell(nb, "reveal-1").metadata.clear(),
+    ("keeps_only_metadata_with_a_meaning", "an open setup cell"): lambda nb: cell(nb, "setup").metadata.pop("jupyter"),
     ("writes_nothing_to_stderr", "a warning"): put("reveal-1", printed("UserWarning: old", "stderr")),
     ("has_short_cells", "26 lines"): put("reveal-1", source=LONG),
     ("has_short_cells", "two of nine over 15"): lambda nb: [

@@ -25,7 +25,7 @@ REPOSITORY = "YOUR_ACCOUNT/nst-notebooks"
 TAG = "v0.1.0"
 
 SETUP = f"""\
-# Setup: installs the helper package on Google Colab; elsewhere it does nothing.
+# @title Setup: installs the helper package on Google Colab; elsewhere it does nothing.
 import importlib.util
 import os
 import subprocess
@@ -66,7 +66,9 @@ def badge(name: str) -> str:
 
 def is_setup(source: str) -> bool:
     """Whether a code cell is the setup cell, this one, an older one or the placeholder `# SETUP`."""
-    return source.strip().upper() == "# SETUP" or source.startswith("# Setup: installs the helper package")
+    return source.strip().upper() == "# SETUP" or source.removeprefix("# @title ").removeprefix("# ").startswith(
+        "Setup: installs the helper package"
+    )
 
 
 def embed(path: Path, old: bytes | None = None) -> bytes:

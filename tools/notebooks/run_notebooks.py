@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import io
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -36,6 +39,9 @@ PICTURE_BYTES = 150_000
 PALETTE_ERROR = 0.2  # in mean grey levels: diagrams stay below 0.17, photos are above 1
 CELL_SECONDS = 120
 KEPT_METADATA = {"tags", "nbgrader"}
+# How a cell is folded, for JupyterLab and for Colab. An answer to a prediction opens when its cell is run.
+FOLDED_SOURCE = {"cellView": "form", "jupyter": {"source_hidden": True}}
+FOLDED_OUTPUT = {"collapsed": True, "jupyter": {"outputs_hidden": True}}
 PATH = re.compile(r"(?<![\w.:/~-])/(?:[\w.+@~-]+/)+[\w.+@~-]*")
 PATH_IN_TRACEBACK = re.compile(r"~?/(?:[\w.+@-]+/)+(?=[\w.+@-]+/[\w.+@-]+\.py)")
 COLOUR = re.compile(r"(\x1b\[[\d;]*m)")
@@ -83,7 +89,7 @@ def clean(notebook: NotebookNode) -> NotebookNode:
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for number, cell in enumerate(notebook.cells):
-        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_METADATA})
+        cell.metadata = metadata_of(cell)
         for output in cell.get("outputs", []):
             where = f"cell {number} ({cell.id})"
             if output.get("name") == "stderr":
@@ -92,6 +98,23 @@ def clean(notebook: NotebookNode) -> NotebookNode:
                 _clean_display(output, where)
             _cut_paths(output)
     return notebook
+
+
+def metadata_of(cell: NotebookNode) -> NotebookNode:
+    """What a stored cell keeps of its metadata, and how it is folded."""
+    kept = {k: v for k, v in cell.metadata.items() if k in KEPT_METADATA}
+    return nbformat.from_dict(dict(sorted((kept | folding(cell)).items())))
+
+
+def folding(cell: NotebookNode) -> dict[str, object]:
+    """The metadata that fold a cell: the setup cell's source, and the outputs of cells whose id begins with "reveal".
+
+    >>> folding(nbformat.v4.new_code_cell("1 + 1", id="reveal-2"))
+    {'collapsed': True, 'jupyter': {'outputs_hidden': True}}
+    """
+    if cell.cell_type != "code":
+        return {}
+    return FOLDED_SOURCE if cell.id == "setup" else FOLDED_OUTPUT if cell.id.startswith("reveal") else {}
 
 
 def _clean_display(output: NotebookNode, where: str) -> None:
@@ -161,13 +184,28 @@ def store(notebook: NotebookNode, path: Path) -> None:
 def refresh(path: Path) -> float:
     """Run, clean and store one lesson; returns the seconds it took."""
     notebook = nbformat.read(path, as_version=4)
-    with tempfile.TemporaryDirectory(prefix="nst-lesson-") as folder:
+    with tempfile.TemporaryDirectory(prefix="nst-lesson-") as folder, progress_elsewhere(Path(folder)):
         start = time.perf_counter()
         run(notebook, folder=Path(folder))
         seconds = time.perf_counter() - start
     clean(notebook)
     store(notebook, path)
     return seconds
+
+
+@contextlib.contextmanager
+def progress_elsewhere(folder: Path) -> Iterator[None]:
+    """Within this, the exercises' checks note nothing in the progress of whoever runs the lessons."""
+    before = os.environ.get("NST_PROGRESS")
+    os.environ["NST_PROGRESS"] = str(folder.with_name(f"{folder.name}.progress.json"))
+    try:
+        yield
+    finally:
+        Path(os.environ["NST_PROGRESS"]).unlink(missing_ok=True)
+        if before is None:
+            del os.environ["NST_PROGRESS"]
+        else:
+            os.environ["NST_PROGRESS"] = before
 
 
 def compare(paths: list[Path]) -> int:
@@ -207,7 +245,9 @@ def main(arguments: list[str] | None = None) -> int:
         for path in paths:
             notebook = nbformat.read(path, as_version=4)
             old = nbformat.writes(notebook)
-            if changed := nbformat.writes(write_setup(notebook, path.stem, images=NOTEBOOKS / "images")) != old:
+            for cell in write_setup(notebook, path.stem, images=NOTEBOOKS / "images").cells:
+                cell.metadata = metadata_of(cell)
+            if changed := nbformat.writes(notebook) != old:
                 store(notebook, path)
             print(f"{path.stem}: {'badge, picture and setup cell written' if changed else 'as it was'}", flush=True)
         write_links(ROOT / "README.md")
