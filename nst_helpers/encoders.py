@@ -259,7 +259,7 @@ def _random_weights(layers: nn.ModuleDict, seed: int) -> dict[str, Tensor]:
         if isinstance(layer, nn.Conv2d):
             std = (2 / (9 * layer.in_channels)) ** 0.5
             weights[f"{name}.weight"] = torch.randn(layer.weight.shape, generator=generator) * std
-            weights[f"{name}.bias"] = torch.randn(layer.bias.shape, generator=generator) * 0.01
+            weights[f"{name}.bias"] = torch.randn(layer.out_channels, generator=generator) * 0.01
     return weights
 
 

@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import math
-import operator
+import numbers
 import os
 from pathlib import Path
-from typing import IO
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from .errors import ImageError
-from .io.atomic import write_whole
-from .io.decode import check_pixels, decode, open_source
+from .io.atomic import check_writable, write_whole
+from .io.decode import check_pixels, decode, decode_opened
+from .io.sources import Source, open_source, shown
 
 __all__ = ["check_image", "check_output", "load_image", "resize", "save_image"]
 
 _TOLERANCE = 1e-6  # what float arithmetic may add to a value that is meant to lie in [0, 1]
 _SAVE_AS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
-Size = int | tuple[int, int]
+TargetSize = int | tuple[int, int]  # pixels of the short side, or height and width
 
 
-def load_image(
-    path: str | os.PathLike[str] | bytes | IO[bytes], *, size: Size | None = None, crop: bool = False
-) -> Tensor:
-    """Load a picture file: upright, in sRGB, transparent parts on white.
+def load_image(source: Source | Image.Image, *, size: TargetSize | None = None, crop: bool = False) -> Tensor:
+    """Load a picture: upright, in sRGB, transparent parts on white.
 
-    Reads JPEG, PNG, WebP, GIF (first frame), TIFF and BMP from a path, from bytes (an upload widget's
-    content) or from an open binary file. `size` and `crop` as in `resize`; without a size the picture keeps
-    its own, and `crop=True` cuts out the centre square.
+    Reads JPEG, PNG, WebP, GIF (first frame), TIFF and BMP, AVIF where Pillow can, and HEIC where the package
+    pillow-heif is installed: from a path (`~` is your home folder), from bytes, from an open binary file, or from an
+    upload of one file (`uploader.value`, Colab's `files.upload()`). A picture of Pillow is taken too. `size` and
+    `crop` as in `resize`; without a size the picture keeps its own, and `crop=True` cuts out the centre square.
 
     Returns an image (1, 3, H, W), float32 in [0, 1].
 
     Raises:
-        ImageError: no such file, not a picture, a damaged one, over 64 megapixels, or an impossible size.
+        ImageError: no such file, not a picture, a damaged one, an impossible size, or over 64 megapixels (256 for a
+            JPEG that is loaded at a smaller size).
+
+    Warns:
+        UserWarning: a JPEG breaks off at its very end, and is used as it is.
 
     Example:
         >>> file = io.BytesIO()
@@ -46,17 +52,23 @@ def load_image(
         >>> load_image(file, size=15).shape
         torch.Size([1, 3, 15, 20])
     """
+    target = None
     if size is not None:
-        _check_size(size)
-    file, label = open_source(path)
-    with file:
-        image = torch.from_numpy(decode(file, label)).permute(2, 0, 1)[None].contiguous()
+        size = _check_size(size)
+        target = functools.partial(_scaled_size, size=size, crop=crop)
+    if isinstance(source, Image.Image):
+        array = decode_opened(source, "the picture", target=target)
+    else:
+        file, label = open_source(source)
+        with file:
+            array = decode(file, label, target=target)
+    image = torch.from_numpy(array).permute(2, 0, 1)[None].contiguous()
     if size is None and crop:
         size = min(image.shape[-2:])
     return image if size is None else resize(image, size, crop=crop)
 
 
-def resize(image: Tensor, size: Size, *, crop: bool = False) -> Tensor:
+def resize(image: Tensor, size: TargetSize, *, crop: bool = False) -> Tensor:
     """Scale an image, antialiased bicubic, clamped to [0, 1] after.
 
     `size` in pixels: a number is the length of the short side, the aspect ratio stays; a pair is the exact
@@ -74,29 +86,40 @@ def resize(image: Tensor, size: Size, *, crop: bool = False) -> Tensor:
         (torch.Size([2, 3, 60, 80]), torch.Size([2, 3, 8, 16]))
     """
     check_image(image)
-    height, width = image.shape[-2:]
     size = _check_size(size)
-    exact = (size, size) if crop and isinstance(size, int) else size
-    if isinstance(exact, int):
-        target = tuple(round(side * exact / min(height, width)) for side in (height, width))
-    elif crop:
-        scale = max(exact[0] / height, exact[1] / width)
-        target = (max(exact[0], round(height * scale)), max(exact[1], round(width * scale)))
-    else:
-        target = exact
-    check_pixels(*target, "the picture at this size")
+    target = _scaled_size(image.shape[-2], image.shape[-1], size=size, crop=crop)
     scaled = image
-    if target != (height, width):
+    if target != image.shape[-2:]:
         device = image.device if image.device.type in ("cpu", "cuda") else "cpu"  # others may lack the kernel
         scaled = F.interpolate(image.to(device), size=target, mode="bicubic", antialias=True).to(image.device)
     scaled = scaled.clamp(0, 1)
     if crop:
-        top, left = (target[0] - exact[0]) // 2, (target[1] - exact[1]) // 2
-        scaled = scaled[..., top : top + exact[0], left : left + exact[1]].contiguous()
+        height, width = _cropped_size(size)
+        top, left = (target[0] - height) // 2, (target[1] - width) // 2
+        scaled = scaled[..., top : top + height, left : left + width].contiguous()
     return scaled
 
 
-def check_image(image: Tensor, *, name: str = "image") -> Tensor:
+def _cropped_size(size: TargetSize) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _scaled_size(height: int, width: int, *, size: TargetSize, crop: bool) -> tuple[int, int]:
+    """Height and width to which a picture is scaled, before what stands over is cut off."""
+    if crop:
+        least = _cropped_size(size)
+        scale = max(least[0] / height, least[1] / width)
+        target = (max(least[0], round(height * scale)), max(least[1], round(width * scale)))
+    elif isinstance(size, int):
+        short = min(height, width)
+        target = (round(height * size / short), round(width * size / short))
+    else:
+        target = size
+    check_pixels(*target, "the picture at this size")
+    return target
+
+
+def check_image(image: object, *, name: str = "image") -> Tensor:
     """Return the image itself, having made sure that it is one: (B, 3, H, W), floating, finite, in [0, 1].
 
     Raises:
@@ -108,7 +131,8 @@ def check_image(image: Tensor, *, name: str = "image") -> Tensor:
         nst_helpers.errors.ImageError: content has shape (3, 8, 8), expected (B, 3, H, W): add the batch ...
     """
     if not isinstance(image, Tensor):
-        raise ImageError(f"{name} is a {type(image).__name__}, expected a tensor (B, 3, H, W): use load_image.")
+        kind = f"a {type(image).__name__}" if image is not None else "None"
+        raise ImageError(f"{name} is {kind}, expected a tensor (B, 3, H, W): use load_image.")
     shape = tuple(image.shape)
     if len(shape) != 4 or shape[1] != 3 or 0 in shape:
         if 0 in shape:
@@ -153,7 +177,7 @@ def save_image(image: Tensor, path: str | os.PathLike[str], *, quality: int = 92
         raise ImageError(f"image is a batch of {len(image)}, expected one picture: save image[:1], then the others.")
     if _whole(quality) not in range(1, 101):
         raise ImageError(f"quality is {quality!r}, expected a whole number from 1 to 100.")
-    path = check_output(path) if not parents else _named(path)
+    path = _file_in_a_folder(path) if not parents else _named(path)
     kind = _SAVE_AS[path.suffix.lower()]
     pixels = image[0].detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).cpu()
     encoded = io.BytesIO()
@@ -165,51 +189,76 @@ def save_image(image: Tensor, path: str | os.PathLike[str], *, quality: int = 92
             path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, encoded.getvalue())
     except FileNotFoundError as error:
-        raise ImageError(f"the folder of '{path}' doesn't exist: make it, or pass parents=True.") from error
+        raise ImageError(f"the folder of {shown(path)} doesn't exist: make it, or pass parents=True.") from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"'{path}' can't be written ({reason}): choose another place or format.") from error
+        raise _not_writable(path, error) from error
     return path
 
 
 def check_output(path: str | os.PathLike[str]) -> Path:
     """Make sure, before any work is done, that an image can be saved under this name; returns the path.
 
+    A file is written beside it and removed again: only that tells whether the folder takes one.
+
     Raises:
-        ImageError: an unknown extension, a missing folder, or a folder where the file should be.
+        ImageError: an unknown extension, a missing folder, one that can't be written, or a folder where the file
+            should be.
 
     Example:
         >>> check_output("out.png").name
         'out.png'
     """
-    path = _named(path)
-    if path.is_dir():
-        raise ImageError(f"'{path}' is a folder, expected the name of a file: add one, such as out.png.")
-    if not path.parent.is_dir():
-        raise ImageError(f"the folder of '{path}' doesn't exist: make it, or pass parents=True to save_image.")
+    path = _file_in_a_folder(path)
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise _not_writable(path, error) from error
     return path
+
+
+def _file_in_a_folder(path: object) -> Path:
+    """The path, once its folder is there and it is no folder itself."""
+    path = _named(path)
+    try:
+        if path.is_dir():
+            raise ImageError(f"{shown(path)} is a folder, expected the name of a file: add one, such as out.png.")
+        if not path.parent.is_dir():
+            raise ImageError(f"the folder of {shown(path)} doesn't exist: make it, or pass parents=True to save_image.")
+    except OSError as error:
+        raise _not_writable(path, error) from error
+    return path
+
+
+def _not_writable(path: Path, error: Exception) -> ImageError:
+    reason = getattr(error, "strerror", None) or error
+    return ImageError(f"{shown(path)} can't be written ({reason}): choose another place, name or format.")
 
 
 def _named(path: object) -> Path:
     if not isinstance(path, (str, os.PathLike)):
         raise ImageError(f"path is a {type(path).__name__}, expected the name of a file, such as 'out.png'.")
     path = Path(path)
+    with contextlib.suppress(RuntimeError):  # no such user: the name is taken as it is
+        path = path.expanduser()
     if path.suffix.lower() not in _SAVE_AS:
-        raise ImageError(f"'{path}' doesn't end in {', '.join(_SAVE_AS)}: choose one of these to save an image.")
+        raise ImageError(f"{shown(path)} doesn't end in {', '.join(_SAVE_AS)}: choose one of these to save an image.")
     return path
 
 
 def _whole(value: object) -> int | None:
-    """A whole number as an int; None for anything else, bools and floats among it."""
-    try:
-        return None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
+    """A whole number of any make (256, 256.0, NumPy's, a tensor of one element) as an int; None for anything else."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray, Tensor)):
         return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # several elements, or far too large
+        return None
+    return int(number) if number.is_integer() else None
 
 
-def _check_size(size: object) -> Size:
-    pair = isinstance(size, (tuple, list)) and len(size) == 2
-    numbers = [_whole(side) for side in (size if pair else [size])]
-    if None in numbers or min(numbers) < 1:
+def _check_size(size: object) -> TargetSize:
+    sides = [_whole(side) for side in (size if isinstance(size, (tuple, list)) else [size])]
+    found = [side for side in sides if side is not None and side > 0]
+    if len(found) != len(sides) or len(sides) not in ((2,) if isinstance(size, (tuple, list)) else (1,)):
         raise ImageError(f"size is {size!r}, expected whole pixels above zero, as in 256 (short side) or (256, 384).")
-    return tuple(numbers) if pair else numbers[0]
+    return found[0] if len(found) == 1 else (found[0], found[1])

