@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .checks import lessons, show_solution
     from .checks.claims import claim
     from .checks.progress import progress
+    from .control.color import keep_color, match_color
     from .conventions import convert_style_weight
     from .encoders import Encoder, Normalization, load_encoder
     from .engine.checkpoints import CheckpointError
@@ -92,12 +93,14 @@ __all__ = [
     "get_convention",
     "gram_matrix",
     "iterate",
+    "keep_color",
     "largest_size",
     "lessons",
     "list_samples",
     "load_encoder",
     "load_image",
     "load_sample",
+    "match_color",
     "panel",
     "prepare",
     "progress",
@@ -126,6 +129,8 @@ _HOMES = {
     "claim": "checks.claims",
     "progress": "checks.progress",
     "show_solution": "checks",
+    "keep_color": "control.color",
+    "match_color": "control.color",
     "convert_style_weight": "conventions",
     "Encoder": "encoders",
     "Normalization": "encoders",
@@ -175,8 +180,8 @@ _HOMES = {
 }
 _MODULES = {"lessons": "checks.lessons"}
 _FOLDERS_AND_FILES = (
-    "accel", "budget", "checks", "conventions", "encoders", "engine", "errors", "figures", "images", "io", "live",
-    "losses", "model", "optimize", "pretrained", "samples", "sweeps",
+    "accel", "budget", "checks", "control", "conventions", "encoders", "engine", "errors", "figures", "images", "io",
+    "live", "losses", "model", "optimize", "pretrained", "samples", "sweeps",
 )  # fmt: skip
 
 # OpenMP's threads would spin while they wait, and take the processor from other programs (docs: engine/threads.py).

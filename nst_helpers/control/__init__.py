@@ -1,0 +1,1 @@
+"""Control over the result: whose colours it has."""
