@@ -24,7 +24,7 @@ from nst_helpers.classroom.written import WRITTEN, numbers_in
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-GUIDE = (NOTEBOOKS / "TEACHING.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
 QUESTIONS = read_lesson(NOTEBOOKS, "03")[1]
 
 
