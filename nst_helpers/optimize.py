@@ -97,7 +97,7 @@ def stylize(
     scales: Sequence[int] | None = None,
     device: torch.device | str | None = None,
     precision: str = "auto",
-    compiled: bool = False,
+    compiled: bool = True,
     precondition: bool = False,
     history_size: int = HISTORY_SIZE,
     tile: int | None = None,
@@ -118,8 +118,8 @@ def stylize(
     `scales` lists short sides from coarse to fine and `steps` is then shared out evenly, or given one number a scale.
     `lr_schedule` is "constant", "step" or "cosine". L-BFGS keeps `history_size` steps; with `precondition` it learns
     how far to go in each band of frequencies and each part of the picture. An image larger than `tile` pixels is
-    evaluated in tiles, with the same result for less memory and more time. With `compiled`, torch.compile makes one
-    graph of an untiled evaluation, which a GPU replays without the interpreter. `callback` gets each `Step`. With
+    evaluated in tiles, with the same result for less memory and more time. With `compiled`, a GPU
+    records an untiled evaluation as one graph and replays it without the interpreter. `callback` gets each `Step`. With
     `save_every=N`, every N steps the picture goes to `save_to` with the step in its name, and the state to
     `checkpoint`; `resume=True` goes on from that file if it is there. The result's image is the one with the lowest
     loss, clamped to [0, 1].

@@ -445,33 +445,6 @@ def test_a_checkpoint_of_an_older_form_is_refused_in_a_sentence(tmp_path, monkey
         stylize(CONTENT, STYLE, checkpoint=path, resume=True, **_options("lbfgs", steps=5))
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_a_compiled_evaluation_is_one_graph_with_the_same_result(optimizer, monkeypatch):
-    graphs = []
-
-    def watched(graph, inputs):
-        graphs.append(graph)
-        return graph.forward
-
-    monkeypatch.setattr("nst_helpers.engine.objective.COMPILER", watched)
-    content, style = (load_sample(name, size=(48, 64), crop=True) for name in ("temple", "wave"))
-    options = {"encoder": "mini", "steps": 5, "precision": "float32", "device": "cpu", "optimizer": optimizer}
-    torch._dynamo.reset()
-    plain = stylize(content, style, **options)
-    assert not graphs
-    compiled = stylize(content, style, compiled=True, **options)
-    assert len(graphs) == 1  # One for all five steps, and nothing of the forward pass is left outside of it.
-    assert "conv2d" in graphs[0].code
-    assert [e.loss for e in compiled.history] == pytest.approx([e.loss for e in plain.history], rel=1e-5)
-    torch.testing.assert_close(compiled.image, plain.image, atol=1e-4, rtol=0)
-
-
-def test_tiles_are_not_compiled(monkeypatch):
-    monkeypatch.setattr("nst_helpers.engine.objective.COMPILER", "no such compiler")
-    content = load_sample("temple", size=(64, 96), crop=True)
-    stylize(content, content, steps=1, compiled=True, tile=48, precision="float32", device="cpu")
-
-
 @pytest.mark.parametrize(
     ("tile", "scales", "kept"), [(None, None, 1), (40, None, 0), (400, None, 1), (40, [24, 48], 0)]
 )

@@ -10,8 +10,9 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ __all__ = [
     "Rates",
     "evaluation_rates",
     "fresh_rate",
+    "is_overlapping",
     "layers_used",
     "measuring",
     "optimiser_rate",
@@ -36,6 +38,8 @@ __all__ = [
 
 # Sides of the pictures that are timed, and for how long in all: enough to tell a layer's cost from a pixel's.
 SMALL, LARGE, BUDGET = 64, 160, 0.4
+# A GPU does an evaluation of these in the time that it takes to start one.
+SMALL_ON_GPU, LARGE_ON_GPU = 256, 768
 # For how many seconds at most tiles may be timed, and how large they are at least.
 TILES_BUDGET, SMALLEST = 3.0, 64
 
@@ -76,27 +80,27 @@ def measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
 def _measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
     device = encoder.device
     pools = sum(name.startswith("pool") for name in encoder.layer_names)
-    sides = (max(SMALL, 2**pools), max(LARGE, 2 ** (pools + 1)))
-    models, images, builds, firsts, times = [], [], {}, {}, {side: [] for side in sides}
+    small, large = (SMALL_ON_GPU, LARGE_ON_GPU) if is_overlapping(device) else (SMALL, LARGE)
+    sides = (max(small, 2**pools), max(large, 2 ** (pools + 1)))
+    works, builds, firsts, times = [], {}, {}, {side: [] for side in sides}
     for side in sides:
         image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device, encoder.dtype)
         start = _now(device)
         model = build_objective(encoder, image, [image.flip(-1)], _measured(settings, tile=None))
         builds[side] = _now(device) - start
-        models.append(model)
-        images.append(image.requires_grad_())
+        works.append(_work_of(model, image, settings))
         yield
         start = _now(device)
-        _evaluate(model, images[-1])
+        works[-1]()
         firsts[side] = _now(device) - start
         yield
     for done in itertools.count():
-        for side, model, image in zip(sides, models, images, strict=True):
+        for side, work in zip(sides, works, strict=True):
             # The other side's evaluation left the packed weights in the order for its size.
-            _evaluate(model, image)
+            work()
             yield
             before = _now(device)
-            _evaluate(model, image)
+            work()
             times[side].append(_now(device) - before)
             yield
         if done >= 1 and 2 * sum(map(sum, times.values())) > BUDGET:
@@ -107,14 +111,29 @@ def _measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
 
 
 def _measured(settings: Settings, *, tile: int | None) -> Settings:
-    """The settings as they are timed: with one style picture, and without waiting for a compiler."""
-    return replace(settings, tile=tile, layer_weights=None, style_mix=None, convention="relative", compiled=False)
+    """The settings as they are timed: with one style picture, whatever its mix and the weights."""
+    return replace(settings, tile=tile, layer_weights=None, style_mix=None, convention="relative")
+
+
+def is_overlapping(device: torch.device) -> bool:
+    """Whether an optimiser's step is prepared while the device is at an evaluation, so that the two are one time."""
+    return device.type == "cuda"
+
+
+def _work_of(model: nn.Module, image: Tensor, settings: Settings) -> Callable[[], Any]:
+    """What is timed: an evaluation, or where the two overlap one with its step."""
+    if not is_overlapping(image.device):
+        return functools.partial(_evaluate, model, image.requires_grad_())
+    options = {"history_size": settings.history_size, "precondition": settings.precondition}
+    return Optimisation(model, image, optimizer=settings.optimizer, **options).step
 
 
 def _key(encoder: Encoder, settings: Settings) -> str:
     weight = encoder.layers["conv1_1"].weight
     place = weight.dtype, weight.device, torch.get_num_threads()
-    return repr((encoder.architecture, encoder.pool, *place, layers_used(settings)))
+    step = settings.optimizer, settings.history_size, settings.precondition, settings.compiled
+    timed = step if is_overlapping(weight.device) else ()
+    return repr((encoder.architecture, encoder.pool, *place, layers_used(settings), timed))
 
 
 def _line(small: tuple[int, float], large: tuple[int, float]) -> tuple[float, float]:
@@ -153,6 +172,8 @@ class _Free(nn.Module):
 
 def optimiser_rate(settings: Settings, device: torch.device) -> float:
     """Seconds for each of the image's pixels that a step takes besides the evaluation, with a full history."""
+    if is_overlapping(device):
+        return 0.0
     kind = (settings.optimizer, settings.history_size, settings.precondition)
     return _optimiser_rate(*kind, str(device), torch.get_num_threads())
 
@@ -165,9 +186,9 @@ def _optimiser_rate(optimizer: str, history: int, precondition: bool, device: st
     times = []
     with kept_memory():
         for _ in range((history if optimizer == "lbfgs" else 0) + 5):
-            start = _now(image)
+            start = time.perf_counter()
             run.step()
-            times.append(_now(image) - start)
+            times.append(time.perf_counter() - start)
     return statistics.median(times[-4:]) / side**2
 
 

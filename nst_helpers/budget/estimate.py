@@ -203,7 +203,8 @@ def run_bytes(
         most = max(tiled_bytes(encoder, shape, *layers, unit, tile) * share for shape, share in pictures)
     else:
         most = max(untiled_bytes(encoder, shape, *layers, unit) * share for shape, share in pictures)
-    moved = optimiser_bytes(size, settings.optimizer, settings.history_size, precondition=settings.precondition)
+    place = {"precondition": settings.precondition, "on_gpu": choose_device(settings.device).type == "cuda"}
+    moved = optimiser_bytes(size, settings.optimizer, settings.history_size, **place)
     return round(most) + moved + weights_bytes(encoder, unit, [*layers[0], *layers[1]])
 
 

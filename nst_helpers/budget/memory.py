@@ -20,7 +20,7 @@ from ..accel.devices import has_bfloat16
 from ..accel.gram import FEWEST_STRETCHES, STRETCH
 from ..accel.tile_grid import SegmentedEncoder
 from ..encoders import Encoder, Pool
-from ..engine.lbfgs import COMPACT_FROM
+from ..engine.lbfgs import COMPACT_FROM, COMPACT_FROM_ON_GPU
 
 __all__ = [
     "KEPT",
@@ -134,7 +134,9 @@ def tiled_bytes(
     return targets + most
 
 
-def optimiser_bytes(size: tuple[int, int], optimizer: str, history: int, *, precondition: bool = False) -> int:
+def optimiser_bytes(
+    size: tuple[int, int], optimizer: str, history: int, *, precondition: bool = False, on_gpu: bool = False
+) -> int:
     """What an `Optimisation` holds of images of that size, its own and its optimiser's.
 
     >>> optimiser_bytes((512, 512), "lbfgs", 10) // 2**20, optimiser_bytes((512, 512), "adam", 10) // 2**20
@@ -143,7 +145,7 @@ def optimiser_bytes(size: tuple[int, int], optimizer: str, history: int, *, prec
     image = 12 * math.prod(size)
     images = ADAM_IMAGES + PRECONDITION_IMAGES * precondition
     if optimizer == "lbfgs":
-        pair = 1 if 3 * math.prod(size) >= COMPACT_FROM else 2
+        pair = 1 if 3 * math.prod(size) >= (COMPACT_FROM_ON_GPU if on_gpu else COMPACT_FROM) else 2
         images += pair * history + LBFGS_HEAP * (image < MMAP)
     return images * image
 

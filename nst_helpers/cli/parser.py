@@ -73,7 +73,8 @@ def _add(parser: Parser, option: Option) -> None:
     """Add one option of a run under its own name, with its rule, its default and its line of help."""
     name = _flag(option.name)
     if option.kind == "flag":
-        parser.add_argument(name, action="store_true", help=option.help)
+        action = argparse.BooleanOptionalAction if option.default else "store_true"  # --name and --no-name
+        parser.add_argument(name, action=action, default=option.default, help=option.help)
         return
     default = SIZE if option.name == "size" else option.default
     shown = ",".join(default) if isinstance(default, tuple) else f"{default:g}" if _is_number(default) else default

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from .preconditioner import Preconditioner
 
-__all__ = ["COMPACT_FROM", "LBFGS", "is_compact"]
+__all__ = ["COMPACT_FROM", "COMPACT_FROM_ON_GPU", "LBFGS", "is_compact"]
 
 # Numbers of an image from which its steps are worth keeping in half of their memory.
 COMPACT_FROM = 2**18

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..accel.accelerate import accelerate
+from ..accel.graphs import CapturedModel
 from ..accel.tiling import TiledModel, build_tiled_model
 from ..encoders import Encoder
 from ..images import resize
@@ -16,9 +17,6 @@ from .settings import Settings
 
 __all__ = ["build_objective"]
 
-# "reduce-overhead" captures the compiled kernels as one CUDA graph, forward and backward.
-COMPILER, COMPILER_MODE = "inductor", "reduce-overhead"
-
 
 def build_objective(
     encoder: Encoder,
@@ -26,8 +24,8 @@ def build_objective(
     styles: Sequence[Tensor],
     settings: Settings,
     size: tuple[int, int] | None = None,
-) -> StyleModel | TiledModel:
-    """The model of a prepared encoder for one scale: whole, compiled or in tiles, as the settings say.
+) -> StyleModel | CapturedModel | TiledModel:
+    """The model of a prepared encoder for one scale: whole, captured or in tiles, as the settings say.
 
     `content` (1, 3, H, W) is brought to `size`, a height and width, and each style picture is scaled by the same
     factor; without a size both stay as they are. This is the one place where a run, a live session and the
@@ -57,9 +55,7 @@ def build_objective(
     if settings.tile and settings.in_tiles((content.shape[-2], content.shape[-1])):
         return build_tiled_model(encoder, content, list(styles), tile=settings.tile, **losses)
     model = accelerate(build_model(encoder, content, list(styles), **losses))
-    if settings.compiled:
-        model.compile(backend=COMPILER, mode=COMPILER_MODE if encoder.device.type == "cuda" else None)
-    return model
+    return CapturedModel(model) if settings.compiled and encoder.device.type == "cuda" else model
 
 
 def _scaled(image: Tensor, factor: float) -> Tensor:

@@ -118,7 +118,7 @@ class Settings:
     )
     precision: str = field(default="auto", metadata=_rule("choice", "number format of the convolutions", PRECISIONS))
     compiled: bool = field(
-        default=False, metadata=_rule("flag", "compile the evaluation first: for long runs on a GPU")
+        default=True, metadata=_rule("flag", "on a GPU, record the evaluation once and replay it; a CPU does without")
     )
     precondition: bool = field(
         default=False, metadata=_rule("flag", "let L-BFGS learn how far to go in each band of frequencies: fewer steps")

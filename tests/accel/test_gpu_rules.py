@@ -8,7 +8,7 @@ from conftest import noise, picture
 
 import nst_helpers as nst
 from nst_helpers import build_model, prepare, stylize
-from nst_helpers.accel.devices import to_host
+from nst_helpers.accel.devices import choose_precision, to_host
 from nst_helpers.budget.estimate import TooLargeError
 from nst_helpers.encoders import Architecture, Encoder
 from nst_helpers.engine.guard import Lift
@@ -149,3 +149,35 @@ def test_other_errors_stay_what_they_are(monkeypatch):
     monkeypatch.setattr(nst.StyleModel, "forward", broken)
     with pytest.raises(RuntimeError, match="no kernel image"):
         stylize(picture(), picture(), encoder=Encoder(TOY, seed=1), device="cpu", steps=1, **LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "capability", "format"),
+    [
+        ("P100", (6, 0), torch.float32),
+        ("V100", (7, 0), torch.float16),
+        ("T4, which has no units for bfloat16", (7, 5), torch.float16),
+        ("A100", (8, 0), torch.float16),
+        ("H100", (9, 0), torch.float16),
+    ],
+)
+def test_a_gpu_computes_in_the_format_that_it_has_matrix_units_for(name, capability, format, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    gpu = torch.device("cuda")
+    assert choose_precision(Encoder(TOY), gpu) == format
+    assert choose_precision(Encoder(TOY), gpu, "bfloat16") == torch.bfloat16
+    assert choose_precision(Encoder(TOY), torch.device("mps")) == torch.float32
+
+
+def test_an_estimate_times_an_evaluation_and_its_step_together_where_they_overlap(monkeypatch):
+    options = {"encoder": Encoder(TOY, seed=4), "device": "cpu", "precision": "float32", "steps": 10, **LAYERS}
+    with monkeypatch.context() as patch:
+        patch.setattr("nst_helpers.budget.calibration.is_overlapping", lambda device: True)
+        patch.setattr("nst_helpers.budget.calibration.SMALL_ON_GPU", 32)
+        patch.setattr("nst_helpers.budget.calibration.LARGE_ON_GPU", 96)
+        made = []
+        step = Optimisation.step
+        patch.setattr(Optimisation, "step", lambda self: made.append(tuple(self.image.shape[-2:])) or step(self))
+        told = nst.estimate((96, 96), (96, 96), **options)
+    assert set(made) == {(32, 32), (96, 96)}
+    assert told.seconds > 0

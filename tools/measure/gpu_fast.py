@@ -30,6 +30,8 @@ from gpu_rows import Left, Part, synchronize, tf32
 from torch import Tensor, nn
 
 import nst_helpers as nst
+from nst_helpers.accel import graphs
+from nst_helpers.accel.accelerate import accelerate
 from nst_helpers.encoders import VGG19, Encoder
 
 WARM, TIMED, ROUNDS = 6, 16, 2
@@ -48,10 +50,15 @@ class Side:
     last: bool = True  # channels last in memory
     search: bool = False  # cuDNN times its routines and takes the quickest
     split: bool = False  # the image enters bfloat16 as two numbers
-    graph: str = ""  # "compiled" by torch.compile, or "captured" as it is
+    captured: bool = False
+    any_order: bool = False  # a recording may take routines that add up in an order of their own
     ahead: bool = False
     precondition: bool = False
     history: int = 10
+
+
+def _captured(precision: str, **more: Any) -> Side:
+    return Side(precision=precision, tf32=True, captured=True, ahead=True, **more)
 
 
 SIDES = {
@@ -59,35 +66,33 @@ SIDES = {
     "textbook": Side("textbook", tf32=True),
     "textbook, search": Side("textbook", tf32=True, search=True),
     "pystiche": Side("pystiche", tf32=True),
-    "float32, channels first": Side(last=False),
     "float32": Side(),
+    "float32, captured": Side(captured=True, ahead=True),
     "tf32, channels first": Side(tf32=True, last=False),
     "tf32": Side(tf32=True),
-    "tf32, search": Side(tf32=True, search=True),
-    "tf32, ahead": Side(tf32=True, ahead=True),
-    "tf32, captured": Side(tf32=True, graph="captured", ahead=True),
-    "bfloat16, channels first": Side(precision="bfloat16", tf32=True, last=False),
+    "tf32, captured, channels first": _captured("float32", last=False),
+    "tf32, captured": _captured("float32"),
     "bfloat16": Side(precision="bfloat16", tf32=True),
-    "bfloat16, search": Side(precision="bfloat16", tf32=True, search=True),
-    "bfloat16, split": Side(precision="bfloat16", tf32=True, split=True),
-    "bfloat16, ahead": Side(precision="bfloat16", tf32=True, ahead=True),
-    "bfloat16, captured": Side(precision="bfloat16", tf32=True, graph="captured", ahead=True),
-    "float16, channels first": Side(precision="float16", tf32=True, last=False),
+    "bfloat16, captured": _captured("bfloat16"),
+    "bfloat16, captured, split": _captured("bfloat16", split=True),
     "float16": Side(precision="float16", tf32=True),
-    "float16, captured": Side(precision="float16", tf32=True, graph="captured", ahead=True),
+    "float16, captured": _captured("float16"),
+    "float16, captured, waits": dataclasses.replace(_captured("float16"), ahead=False),
+    "float16, captured, any order": _captured("float16", any_order=True),
+    "float16, captured, search": _captured("float16", search=True),
+    "float16, captured, preconditioned": _captured("float16", precondition=True),
 }
-COMPILED = {"tf32, compiled": Side(tf32=True, graph="compiled", ahead=True)}
-COMPILED["bfloat16, compiled"] = dataclasses.replace(SIDES["bfloat16, captured"], graph="compiled")
 # Of larger pictures, and those whose time is taken apart.
-LARGE = ("textbook", "pystiche", "float32", "tf32", "tf32, captured", "bfloat16", "bfloat16, split")
-LARGE += ("bfloat16, captured", "float16")
-PROFILED = ("tf32", "tf32, ahead", "bfloat16", "tf32, captured", "bfloat16, captured")
+LARGE = ("textbook", "pystiche", "tf32", "tf32, captured", "bfloat16, captured")
+LARGE += ("float16", "float16, captured", "float16, captured, any order")
+PROFILED = ("tf32", "tf32, captured", "float16, captured")
 RACERS = {
-    **{name: SIDES[name] for name in ("textbook, exact", "textbook", "pystiche", "float32", "tf32")},
-    **{name: SIDES[name] for name in ("bfloat16", "bfloat16, split", "float16", "float16, captured")},
-    "tf32, preconditioned": Side(tf32=True, precondition=True),
-    "bfloat16, split, preconditioned": Side(precision="bfloat16", tf32=True, split=True, precondition=True),
-    "float16, captured, preconditioned": dataclasses.replace(SIDES["float16, captured"], precondition=True),
+    **{name: SIDES[name] for name in ("textbook, exact", "textbook", "pystiche")},
+    **{name: SIDES[name] for name in ("tf32, captured", "float16, captured", "float16, captured, preconditioned")},
+    "tf32, captured, preconditioned": _captured("float32", precondition=True),
+    "bfloat16, captured, preconditioned": _captured("bfloat16", precondition=True),
+    "bfloat16, captured, split, preconditioned": _captured("bfloat16", split=True, precondition=True),
+    "float16, captured, preconditioned, 30 steps": _captured("float16", precondition=True, history=30),
 }
 
 
@@ -192,26 +197,6 @@ def pystiche(job: Task, side: Side, evaluations: int, see: See) -> None:
     optim.image_optimization(job.content.clone(), watched, num_steps=evaluations, quiet=True)
 
 
-class Captured(nn.Module):
-    """A style model whose forward and backward pass are each one CUDA graph, captured as they are."""
-
-    def __init__(self, model: Any, image: Tensor) -> None:
-        super().__init__()
-        self.inner, self.normalize, self.total_loss = model, model.normalize, model.total_loss
-        self.content_losses, self.style_losses, self.tv_loss = model.content_losses, model.style_losses, model.tv_loss
-        self.parts = [self.tv_loss, *self.content_losses.values(), *self.style_losses.values()]
-
-        def losses(image: Tensor) -> tuple[Tensor, ...]:
-            model(image)
-            return tuple(part.loss for part in self.parts)
-
-        self.graphed = torch.cuda.make_graphed_callables(losses, (image.detach().clone().requires_grad_(),))
-
-    def forward(self, image: Tensor) -> None:
-        for part, loss in zip(self.parts, self.graphed(image), strict=True):
-            part.loss = loss
-
-
 def optimisation(job: Task, side: Side, evaluations: int) -> Any:
     """This package's run, with the side's levers."""
     encoder = nst.prepare(job.encoder, device=job.content.device, precision=side.precision)
@@ -222,11 +207,9 @@ def optimisation(job: Task, side: Side, evaluations: int) -> Any:
         kind = type(nst.prepare(job.encoder, device="cpu", precision="bfloat16").layers["conv1_1"])
         encoder.layers["conv1_1"], encoder.normalize.output_dtype = kind(encoder.layers["conv1_1"]), None
     layers = {"content_layers": CONTENT_LAYERS, "style_layers": STYLE_LAYERS}
-    model: Any = nst.build_model(encoder, job.content, job.style, convention="pytorch", **layers)
-    if side.graph == "compiled":
-        model.compile(mode="reduce-overhead")
-    elif side.graph:
-        model = Captured(model, job.content)
+    model: Any = accelerate(nst.build_model(encoder, job.content, job.style, convention="pytorch", **layers))
+    if side.captured:
+        model = graphs.CapturedModel(model)
     return nst.Optimisation(
         model,
         job.content,
@@ -251,16 +234,18 @@ LOOPS = {"textbook": textbook, "pystiche": pystiche, "ours": ours}
 @contextlib.contextmanager
 def levers(side: Side) -> Iterator[None]:
     """The process-wide ones."""
-    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, side.search
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, graphs.DETERMINISTIC
+    cudnn.benchmark, graphs.DETERMINISTIC = side.search, not side.any_order
     try:
         with tf32(side.tf32):
             yield
     finally:
-        torch.backends.cudnn.benchmark = before
+        cudnn.benchmark, graphs.DETERMINISTIC = before
 
 
 def drive(job: Task, side: Side, evaluations: int, see: See) -> None:
-    if side.graph and job.content.device.type != "cuda":
+    if side.captured and job.content.device.type != "cuda":
         raise Left("a captured graph needs a GPU")
     try:
         with levers(side):
@@ -346,7 +331,7 @@ def race(job: Task, side: Side, evaluations: int) -> list[tuple[float, Tensor]]:
     return [(since(t) + one, image) for t, image in kept]
 
 
-def races(job: Task, evaluations: int, part: Part, title: str, racers: dict[str, Side]) -> None:
+def races(job: Task, evaluations: int, part: Part, title: str) -> None:
     """Seconds until each side's picture is as good as the textbook's last and best, judged in exact float32."""
     judge = textbook_model(job)
     goals: dict[str, float] = {}
@@ -364,7 +349,7 @@ def races(job: Task, evaluations: int, part: Part, title: str, racers: dict[str,
             found[f"to the textbook's {goal}"] = next((t for t, loss in curve if loss <= level), None)
         return found | {"evaluations": more, "goals": dict(goals)}
 
-    for name, side in racers.items():
+    for name, side in RACERS.items():
         part.row(f"{title} race: {name}", functools.partial(one, side), most=20)
 
 
@@ -406,17 +391,25 @@ def profile(job: Task, side: Side, steps: int = 12) -> dict[str, Any]:
     }
 
 
+def live(device: torch.device) -> dict[str, float]:
+    """What the panel can show: evaluations a second of a session as it is by itself."""
+    session = nst.StyleSession("temple", "night_swirls", size=192, device=device)
+    session.step(5)
+    start, made = time.perf_counter(), len(session.step(seconds=1.5))
+    return {"evaluations a second": made / (time.perf_counter() - start)}
+
+
 def measure(part: Part, device: torch.device, options: Any, wanted: Callable[[str], bool]) -> None:
     """All rows of this part, the most telling first; then a table for each network and size."""
     table: dict[str, dict[str, list[dict[str, float]]]] = {}
     found_limits: dict[str, float] = {}
 
-    def turns(network: str, size: int, sides: dict[str, Side], rounds: int, most: float = 15.0) -> None:
+    def turns(network: str, size: int, sides: dict[str, Side], rounds: int) -> None:
         title = f"{network} {size}"
         for turn, (name, side) in itertools.product(range(rounds), sides.items()):
             if wanted(f"{title}: {name}"):
                 measured = functools.partial(one_evaluation, task(network, size, device), side)
-                part.row(f"{title}: {name} ({turn + 1})", measured, most=most)
+                part.row(f"{title}: {name} ({turn + 1})", measured, most=15)
                 if part.rows[-1]["state"] == "ok":
                     table.setdefault(title, {}).setdefault(name, []).append(part.rows[-1]["found"])
 
@@ -425,17 +418,17 @@ def measure(part: Part, device: torch.device, options: Any, wanted: Callable[[st
     small, *large = sorted(options.sizes)
     for network in options.networks:
         turns(network, small, SIDES, ROUNDS)
-    for network, number in zip(options.networks, (len(RACERS), 8), strict=False):
+    for network in options.networks:
         title, job = f"{network} {small}", task(network, small, device)
         if wanted(f"{title} race"):
-            races(job, options.evaluations, part, title, dict(itertools.islice(RACERS.items(), number)))
+            races(job, options.evaluations, part, title)
         for name in PROFILED:
             if wanted(f"{title} profile: {name}"):
                 part.row(f"{title} profile: {name}", functools.partial(profile, job, SIDES[name]), most=15)
     for size, network in itertools.product(large, options.networks):
         turns(network, size, {name: SIDES[name] for name in LARGE}, ROUNDS)
-    for network in options.networks:
-        turns(network, small, COMPILED, 1, most=75)
+    if wanted("live"):
+        part.row("live session, mini 192", functools.partial(live, device))
     for title, rows in table.items():
         show(title, rows, task(title.split()[0], int(title.split()[1]), device).gflop, found_limits)
 
@@ -443,7 +436,7 @@ def measure(part: Part, device: torch.device, options: Any, wanted: Callable[[st
 def show(title: str, rows: dict[str, list[dict[str, float]]], gflop: float, limits: dict[str, float]) -> None:
     """The rounds' medians, with the ratio to the textbook loop of the same round."""
     print(f"\n{title} px, {gflop:.0f} GFLOP an evaluation")
-    print(f"  {'':28} {'ms':>8} {'spread':>7} {'x textbook':>10} {'of limit':>8} {'peak MB':>8} {'start s':>8}")
+    print(f"  {'':42} {'ms':>8} {'spread':>7} {'x textbook':>10} {'of limit':>8} {'peak MB':>8} {'start s':>8}")
     for name, rounds in rows.items():
         ms = [r["ms"] for r in rounds]
         base = [r["ms"] for r in rows.get("textbook", [])][: len(ms)]
@@ -454,6 +447,6 @@ def show(title: str, rows: dict[str, list[dict[str, float]]], gflop: float, limi
         share = gflop / statistics.median(ms) / top if top else 0.0
         spread = max(ms) / min(ms) - 1
         print(
-            f"  {name:28} {statistics.median(ms):8.2f} {spread:7.1%} {ratio:10.2f} {share:8.1%}"
+            f"  {name:42} {statistics.median(ms):8.2f} {spread:7.1%} {ratio:10.2f} {share:8.1%}"
             f" {rounds[0].get('peak MB', 0):8.0f} {rounds[0]['start']:8.2f}"
         )

@@ -1,0 +1,161 @@
+"""A captured evaluation is the plain one; here the recordings are stubs that do their work again when replayed."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+from conftest import noise, picture
+
+from nst_helpers import StyleSession, build_model, stylize
+from nst_helpers.accel import graphs
+from nst_helpers.accel.accelerate import accelerate
+from nst_helpers.accel.graphs import CapturedModel
+from nst_helpers.encoders import Architecture, Encoder
+from nst_helpers.engine import objective
+
+TOY = Architecture("toy", ((8,), (12,)))
+LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1"]}
+
+
+@pytest.fixture
+def recordings(monkeypatch):
+    """What was recorded, by the order of the passes; a replay is noted too."""
+    told: list[str] = []
+
+    def capture(work, pool):
+        told.append(f"record {work.__name__}")
+        work()
+
+        def replay():
+            told.append(f"replay {work.__name__}")
+            work()
+
+        return replay
+
+    monkeypatch.setattr(graphs, "capture", capture)
+    monkeypatch.setattr(graphs, "warm_up", lambda work: work())
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 0))
+    return told
+
+
+def models(**options):
+    pictures = noise(1, 3, 20, 24), noise(1, 3, 16, 16, seed=1)
+    return [accelerate(build_model(Encoder(TOY, seed=3), *pictures, **LAYERS, **options)) for _ in range(2)]
+
+
+def evaluate(model, image, **weights):
+    image = image.clone().requires_grad_()
+    model(image)
+    loss = model.total_loss(**weights)
+    loss.backward()
+    return loss.detach(), image.grad
+
+
+@pytest.mark.parametrize("convention", ["relative", "gatys", "pytorch"])
+def test_losses_and_gradients_are_the_plain_models_whatever_the_image_and_the_weights(convention, recordings):
+    plain, captured = models(convention=convention)
+    captured = CapturedModel(captured)
+    for seed, weights in enumerate([{}, {"style_weight": 3.0}, {"tv_weight": 0.0}, {"content_weight": 0.0}]):
+        image = noise(1, 3, 20, 24, seed=seed)
+        for one, two in zip(evaluate(plain, image, **weights), evaluate(captured, image, **weights), strict=True):
+            torch.testing.assert_close(two, one)
+        assert {n: layer.loss.item() for n, layer in captured.style_losses.items()} == pytest.approx(
+            {n: layer.loss.item() for n, layer in plain.style_losses.items()}
+        )
+    captured.style_losses["relu1_1"].weight = plain.style_losses["relu1_1"].weight = 0.2
+    torch.testing.assert_close(evaluate(captured, image)[1], evaluate(plain, image)[1])
+    assert recordings[:2] == ["record _forward", "record _backward"]
+    assert recordings[2:] == ["replay _forward", "replay _backward"] * 5
+
+
+def test_what_was_read_before_stays_as_it_was(recordings):
+    captured = CapturedModel(models()[0])
+    first, gradient = evaluate(captured, noise(1, 3, 20, 24))
+    kept = first.clone(), gradient.clone()
+    evaluate(captured, noise(1, 3, 20, 24, seed=5))
+    assert torch.equal(first, kept[0])
+    assert torch.equal(gradient, kept[1])
+
+
+def test_another_size_is_recorded_anew(recordings):
+    texture = {"content_layers": [], "style_layers": ["relu1_1"]}
+    plain = build_model(Encoder(TOY, seed=3), None, noise(1, 3, 16, 16), **texture)
+    captured = CapturedModel(plain)
+    for size in ((16, 16), (24, 20), (24, 20)):
+        evaluate(captured, noise(1, 3, *size))
+    assert recordings.count("record _forward") == 2
+
+
+def test_routines_are_the_deterministic_ones_while_recording_alone(recordings, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: seen.append(torch.backends.cudnn.deterministic))
+    evaluate(CapturedModel(models()[0]), noise(1, 3, 20, 24))
+    assert seen == [True]
+    assert torch.backends.cudnn.deterministic is False
+
+
+def test_a_device_that_will_not_record_is_told_each_operation(recordings, monkeypatch):
+    def refuse(work, pool):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    plain, captured = models()
+    captured = CapturedModel(captured)
+    monkeypatch.setattr(graphs, "capture", refuse)
+    image = noise(1, 3, 20, 24)
+    torch.testing.assert_close(evaluate(captured, image)[1], evaluate(plain, image)[1])
+    assert "not permitted" in captured.refusal
+
+
+def test_memory_that_runs_out_while_recording_is_not_taken_for_a_refusal(recordings, monkeypatch):
+    def full(work):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(graphs, "warm_up", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluate(CapturedModel(models()[0]), noise(1, 3, 20, 24))
+
+
+@contextlib.contextmanager
+def always_captured(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(objective, "accelerate", lambda model: CapturedModel(accelerate(model)))
+        yield
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_a_whole_run_is_the_same(optimizer, recordings, monkeypatch):
+    options = {"encoder": Encoder(TOY, seed=1), "device": "cpu", "precision": "float32", "steps": 6, **LAYERS}
+    pictures = picture(24, 28), picture(20, 20, seed=1)
+    plain = stylize(*pictures, optimizer=optimizer, scales=[12, 24], **options)
+    with always_captured(monkeypatch):
+        captured = stylize(*pictures, optimizer=optimizer, scales=[12, 24], **options)
+    assert recordings.count("record _forward") == 2
+    assert [e.loss for e in captured.history] == pytest.approx([e.loss for e in plain.history], rel=1e-5)
+    torch.testing.assert_close(captured.image, plain.image, atol=1e-4, rtol=0)
+
+
+def test_a_live_session_goes_on_through_changes(recordings, monkeypatch):
+    def walk():
+        session = StyleSession(picture(24, 28), picture(20, 20, seed=1), encoder=Encoder(TOY, seed=1), device="cpu",
+                               precision="float32", size=24, **LAYERS)  # fmt: skip
+        session.step(3)
+        session.set(style_weight=7.0, layer_weights={"relu1_1": 0.3})
+        session.step(2)
+        session.set(size=16)
+        session.step(2)
+        return session
+
+    plain = walk()
+    with always_captured(monkeypatch):
+        captured = walk()
+    assert [e.loss for e in captured.history] == pytest.approx([e.loss for e in plain.history], rel=1e-5)
+    assert recordings.count("record _forward") == 2
+
+
+def test_only_an_untiled_evaluation_on_a_gpu_is_captured():
+    encoder, image = Encoder(TOY, seed=1), picture(40, 40)
+    for settings in ({}, {"compiled": False}, {"tile": 32}):
+        chosen = objective.Settings(device="cpu", **LAYERS, **settings)
+        assert not isinstance(objective.build_objective(encoder, image, [image], chosen), CapturedModel)
