@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..accel.graphs import CapturedModel
 from ..accel.tiling import TiledModel
 from ..engine.objective import build_objective
 from ..engine.optimisation import Evaluation, Optimisation
@@ -26,7 +27,7 @@ from .state import LiveSettings, SessionLog, Snapshot
 
 __all__ = ["Objective", "Painting", "PaintingBuilder"]
 
-Objective = StyleModel | TiledModel
+Objective = StyleModel | CapturedModel | TiledModel
 
 OPTIMIZER_NAMES = {"lbfgs": "L-BFGS", "adam": "Adam"}
 
