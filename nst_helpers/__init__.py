@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from .conventions import convert_style_weight
     from .encoders import Encoder, Normalization, load_encoder
     from .engine.checkpoints import CheckpointError
-    from .engine.optimisation import Evaluation, Optimisation
+    from .engine.evaluation import Evaluation
+    from .engine.optimisation import Optimisation
     from .engine.settings import Settings
     from .errors import ImageError, LayerError, NSTError, WeightsError
     from .images import check_image, check_output, load_image, resize, save_image
@@ -136,7 +137,7 @@ _HOMES = {
     "Normalization": "encoders",
     "load_encoder": "encoders",
     "CheckpointError": "engine.checkpoints",
-    "Evaluation": "engine.optimisation",
+    "Evaluation": "engine.evaluation",
     "Optimisation": "engine.optimisation",
     "Settings": "engine.settings",
     "ImageError": "errors",

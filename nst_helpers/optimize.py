@@ -1,12 +1,14 @@
-"""Style transfer from end to end: `stylize` returns a result, `iterate` is the same run one step at a time."""
+"""Style transfer from end to end: `stylize` returns a result, `iterate` is the same run one step at a time.
+
+A run is planned (checked, sized, priced), built (encoder, losses, optimiser) and stepped, and keeps its best image.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,69 +16,32 @@ import torch
 from torch import Tensor
 
 from .accel.allocator import give_back, kept_memory
-from .accel.devices import prepare
+from .accel.devices import choose_device, prepare
 from .budget.estimate import TooLargeError, check_fits, ran_out, sizes_of
 from .budget.memory import has_room, is_out_of_memory
 from .encoders import Encoder, load_encoder
-from .engine.checkpoints import fingerprint, read_checkpoint, write_checkpoint
-from .engine.objective import build_objective
-from .engine.optimisation import HISTORY_SIZE, Evaluation, Optimisation
-from .engine.plan import first_image, plan
+from .engine.checkpoints import check_fingerprint, fingerprint, read_checkpoint
+from .engine.evaluation import Evaluation
+from .engine.inputs import PictureSource, plan_run, read_pictures
+from .engine.interrupts import hold_interrupts
+from .engine.objective import AnyModel, build_objective
+from .engine.optimisation import Optimisation
+from .engine.outputs import Outputs
+from .engine.plan import Stage, first_image
+from .engine.results import Result, Step
 from .engine.settings import Settings
-from .images import check_image, resize, save_image
+from .engine.surroundings import plain_torch
+from .engine.values import count
+from .images import resize
 from .losses import Convention
 from .model import CONTENT_LAYERS, STYLE_LAYERS, Weights
 
 __all__ = ["Result", "Settings", "Step", "iterate", "stylize"]
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step of a run: its evaluation, and the pictures as they are now."""
-
-    evaluation: Evaluation
-    optimisation: Optimisation
-    scale: int = 0
-
-    @property
-    def image(self) -> Tensor:
-        """The image as it is after this step, (1, 3, H, W), clamped to [0, 1]."""
-        return self.optimisation.image.detach().clamp(0, 1).cpu()
-
-    @property
-    def best(self) -> Tensor:
-        """The image with the lowest loss evaluated so far at this scale, clamped to [0, 1]."""
-        return self.optimisation.best.clamp(0, 1).cpu()
-
-
-@dataclass
-class Result:
-    """A run's picture and its history, one record per closure evaluation."""
-
-    image: Tensor
-    history: list[Evaluation] = field(default_factory=list)
-    stopped: str = "finished"  # or "interrupted", or "diverged"
-
-    @property
-    def seconds(self) -> float:
-        return self.history[-1].seconds if self.history else 0.0
-
-    @property
-    def loss(self) -> float:
-        """The lowest loss evaluated at the last scale."""
-        size = self.history[-1].size
-        return min(e.loss for e in self.history if e.size == size)
-
-    def save_history(self, path: str | Path) -> Path:
-        """Write the history as JSON."""
-        path = Path(path)
-        path.write_text(json.dumps([e.as_dict() for e in self.history], indent=1))
-        return path
-
-
 def stylize(
-    content: Tensor,
-    style: Tensor | Sequence[Tensor],
+    content: PictureSource,
+    style: PictureSource | Sequence[PictureSource],
     *,
     encoder: Encoder | str = "mini",
     steps: int | Sequence[int] = 200,
@@ -99,7 +64,7 @@ def stylize(
     precision: str = "auto",
     compiled: bool = True,
     precondition: bool = False,
-    history_size: int = HISTORY_SIZE,
+    history_size: int = 10,
     tile: int | None = None,
     size: int | str | None = None,
     callback: Callable[[Step], Any] | None = None,
@@ -108,10 +73,10 @@ def stylize(
     checkpoint: str | Path | None = None,
     resume: bool = False,
 ) -> Result:
-    """Paint the content (1, 3, H, W) in the manner of the style, both in [0, 1], each of its own size.
+    """Paint the content in the manner of the style; each picture keeps its own size.
 
-    With `size` all pictures are scaled to that short side first; "fit" is the content's own, or the largest that the
-    memory holds.
+    `content` and `style` are images (1, 3, H, W) in [0, 1], names of samples or picture files. With `size` all pictures
+    are scaled to that short side first; "fit" is the content's own, or the largest that the memory holds.
 
     A step is one closure evaluation, one forward and one backward pass, for either optimiser ("lbfgs" or "adam").
     `style` may be several pictures, mixed by `style_mix`. `init` is "content", "style", "noise" or an image.
@@ -119,16 +84,19 @@ def stylize(
     `lr_schedule` is "constant", "step" or "cosine". L-BFGS keeps `history_size` steps; with `precondition` it learns
     how far to go in each band of frequencies and each part of the picture. An image larger than `tile` pixels is
     evaluated in tiles, with the same result for less memory and more time. With `compiled`, a GPU
-    records an untiled evaluation as one graph and replays it without the interpreter. `callback` gets each `Step`. With
-    `save_every=N`, every N steps the picture goes to `save_to` with the step in its name, and the state to
-    `checkpoint`; `resume=True` goes on from that file if it is there. The result's image is the one with the lowest
-    loss, clamped to [0, 1].
+    records an untiled evaluation once, as one graph, and replays it without the interpreter.
+
+    `callback` gets each `Step`. With `save_every=N`, every N steps the picture goes to `save_to` with the step in its
+    name, and the state to `checkpoint`; `resume=True` goes on from that file if it is there. The result's image is the
+    one with the lowest loss, clamped to [0, 1].
 
     Ctrl-C or the stop button end the run with the best image so far. A loss that explodes or turns NaN sends the run
     back to its best image with a fresh optimiser, and the history says so.
 
-    Raises ImageError, LayerError, WeightsError or ValueError in one sentence for what can't be used, and TooLargeError,
-    before anything is allocated, where the run needs more memory than there is.
+    The caller's gradient mode, autocast, default device and default type neither change the run nor are changed.
+
+    Raises ImageError, LayerError, WeightsError, CheckpointError or ValueError in one sentence, before any work is done,
+    for what can't be used or written, and TooLargeError where the run needs more memory than there is.
 
     >>> from nst_helpers.encoders import Architecture
     >>> picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -140,76 +108,32 @@ def stylize(
     Source: Gatys et al. 2016 (CVPR), section 2.3.
     """
     settings = Settings(
-        encoder=encoder,
-        steps=steps,
-        optimizer=optimizer,
-        lr=lr,
-        lr_schedule=lr_schedule,
-        content_weight=content_weight,
-        style_weight=style_weight,
-        tv_weight=tv_weight,
-        tv_kind=tv_kind,
-        content_layers=content_layers,
-        style_layers=style_layers,
-        layer_weights=layer_weights,
-        style_mix=style_mix,
-        convention=convention,
-        init=init,
-        seed=seed,
-        scales=scales,
-        device=device,
-        precision=precision,
-        compiled=compiled,
-        precondition=precondition,
-        history_size=history_size,
-        tile=tile,
-        size=size,
+        encoder=encoder, steps=steps, optimizer=optimizer, lr=lr, lr_schedule=lr_schedule,
+        content_weight=content_weight, style_weight=style_weight, tv_weight=tv_weight, tv_kind=tv_kind,
+        content_layers=content_layers, style_layers=style_layers, layer_weights=layer_weights, style_mix=style_mix,
+        convention=convention, init=init, seed=seed, scales=scales, device=device, precision=precision,
+        compiled=compiled, precondition=precondition, history_size=history_size, tile=tile, size=size,
+    )  # fmt: skip
+    outputs = Outputs(
+        every=count("save_every", save_every, least=0),
+        picture=None if save_to is None else Path(save_to),
+        checkpoint=None if checkpoint is None else Path(checkpoint),
     )
-    if save_every < 0 or (save_every and save_to is None and checkpoint is None):
-        raise ValueError("save_every needs to be 0 or more, with a path in save_to or checkpoint to save to.")
-    styles = _list(style)
-    told = fingerprint(settings, content, styles) if checkpoint else {}
-    state = read_checkpoint(checkpoint, told) if resume and checkpoint else None
-    history = [Evaluation(**e) for e in state["history"]] if state else []
-    result = Result(image=state["best"].clamp(0, 1) if state else content.detach().clamp(0, 1), history=history)
-
-    def keep(step: Step) -> None:
-        state = step.optimisation.state() | {"scale": step.scale, "fingerprint": told}
-        write_checkpoint(checkpoint, state | {"history": [e.as_dict() for e in history]})
-
-    step = None
-    try:
-        for step in iterate(content, styles, settings, state=state):
-            history.append(step.evaluation)
-            if save_every and len(history) % save_every == 0:
-                if save_to is not None:
-                    save_image(step.image, numbered(save_to, len(history)))
-                if checkpoint is not None:
-                    keep(step)
-            if callback is not None:
-                callback(step)
-    except KeyboardInterrupt:
-        result.stopped = "interrupted"
-    if step is not None:
-        result.image = step.best
-        if result.stopped == "finished" and step.optimisation.diverged:
-            result.stopped = "diverged"
-        if checkpoint is not None:
-            keep(step)
-    return result
+    run = Run(content, style, settings)
+    if outputs.checkpoint is not None and resume:
+        run.resume(outputs.checkpoint)
+    return run.finish(outputs, callback)
 
 
 def iterate(
-    content: Tensor,
-    style: Tensor | Sequence[Tensor],
+    content: PictureSource,
+    style: PictureSource | Sequence[PictureSource],
     settings: Settings | None = None,
-    *,
-    state: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[Step]:
     """The same run as `stylize`, handed out one `Step` at a time: look, count, stop when you like.
 
-    Takes a `Settings` or its fields as keywords.
+    Takes a `Settings` or its fields as keywords, and raises what `stylize` raises.
 
     >>> from nst_helpers.encoders import Architecture
     >>> picture = torch.rand(1, 3, 16, 16)
@@ -219,73 +143,145 @@ def iterate(
     1 (1, 3, 16, 16)
     2 (1, 3, 16, 16)
     """
-    settings, styles = replace(settings or Settings(), **options), _list(style)
-    try:
-        yield from _steps(content, styles, settings, state)
-        return
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, TooLargeError) or not is_out_of_memory(error):
-            raise
-    # Here and not above: until the error is let go of, it holds on to the run's tensors.
-    raise ran_out(content, styles, settings)
+    return Run(content, style, replace(settings or Settings(), **options)).steps()
 
 
-def _steps(
-    content: Tensor, styles: list[Tensor], settings: Settings, state: Mapping[str, Any] | None
-) -> Iterator[Step]:
-    for name, picture in [("content", content), *(("style", s) for s in styles)]:
-        check_image(picture, name=name)
-    encoder = load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
-    settings = replace(settings, encoder=encoder)
-    sizes = sizes_of(content, styles, settings)
-    need = check_fits(sizes[0], sizes[1:], settings, size=None)
-    if settings.size is not None:
-        content, *styles = (resize(image, size) for image, size in zip([content, *styles], sizes, strict=True))
-    encoder = prepare(encoder, device=settings.device, precision=settings.precision)
-    content, *styles = (image.to(encoder.device, encoder.dtype) for image in [content, *styles])
-    stages, started, image = plan(tuple(content.shape[-2:]), settings), time.perf_counter(), None
-    # Who asks for tiles asks for less memory, and a heap that keeps large images has large holes.
-    keeps = has_room(need, content.device) and not settings.in_tiles(stages[-1][0])
-    with kept_memory() if keeps else contextlib.nullcontext():
-        for scale, (size, steps) in enumerate(stages):
-            if state and scale < state["scale"]:
-                continue
-            image = first_image(content, styles[0], settings, size) if image is None else resize(image, size)
-            optimisation = Optimisation(
-                build_objective(encoder, content, styles, settings, size),
-                image,
-                optimizer=settings.optimizer,
-                lr=settings.lr,
-                schedule=settings.lr_schedule,
-                total=steps,
-                weights=settings.weights,
-                done=sum(n for _, n in stages[:scale]),
-                started=started,
-                precondition=settings.precondition,
-                history_size=settings.history_size,
-                ahead=settings.compiled and content.is_cuda,
-            )
-            if state and scale == state["scale"]:
-                optimisation.load(state)
-                started = optimisation.started
-            while not (optimisation.finished or optimisation.diverged):
-                yield Step(optimisation.step(), optimisation, scale)
-            image = optimisation.best.clamp(0, 1)
-            if scale + 1 < len(stages):
-                # The next scale is larger: this one's network and history make room for it first.
-                optimisation.finish()
-                give_back()
+class Run:
+    """One run from its pictures to its best image: `steps()` makes it, `state()` and `resume()` save and go on.
 
-
-def numbered(path: str | Path, step: int) -> Path:
-    """The path with the step in its name.
-
-    >>> numbered("out.png", 20).name
-    'out_0020.png'
+    `history` and `optimisation` change together, after each step, so that whoever is interrupted finds them in order.
     """
-    path = Path(path)
-    return path.with_name(f"{path.stem}_{step:04d}{path.suffix}")
 
+    def __init__(
+        self, content: PictureSource, style: PictureSource | Sequence[PictureSource], settings: Settings
+    ) -> None:
+        self.content, self.styles = read_pictures(content, style, settings)
+        with plain_torch():
+            encoder = load_encoder(settings.encoder) if isinstance(settings.encoder, (str, Path)) else settings.encoder
+        self.encoder, self.settings = encoder, replace(settings, encoder=encoder)
+        self.history: list[Evaluation] = []
+        self.optimisation: Optimisation | None = None
+        self._scale, self._size = 0, (0, 0)
+        self._state: Mapping[str, Any] | None = None
+        self._fingerprint: dict[str, str] = {}
 
-def _list(style: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    return [style] if isinstance(style, Tensor) else list(style)
+    @property
+    def best(self) -> Tensor:
+        """The best image so far, (1, 3, H, W) in [0, 1] on the CPU; before the first step, the content."""
+        if self.optimisation is not None:
+            return self.optimisation.best.clamp(0, 1).cpu()
+        return (self._state["best"] if self._state else self.content).clamp(0, 1).cpu()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `resume` needs, for a checkpoint."""
+        assert self.optimisation is not None, "a run has a state from its first step on"
+        self._fingerprint = self._fingerprint or fingerprint(self.settings, self.content, self.styles)
+        return self.optimisation.state() | {
+            "scale": self._scale,
+            "fingerprint": self._fingerprint,
+            "size": self._size,
+            "history": [e.as_dict() for e in self.history],
+        }
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint, if it is there; raises CheckpointError for one of another run."""
+        if (state := read_checkpoint(checkpoint)) is not None:
+            self._fingerprint = fingerprint(self.settings, self.content, self.styles)
+            check_fingerprint(checkpoint, state["fingerprint"], self._fingerprint)
+            self._state, self.history = state, [Evaluation.from_dict(e) for e in state["history"]]
+
+    def finish(self, outputs: Outputs, callback: Callable[[Step], Any] | None) -> Result:
+        """Make all steps that are left, unless Ctrl-C or divergence ends them, and save what there is to save."""
+        gradients, stopped = torch.is_grad_enabled(), "finished"
+        try:
+            with contextlib.closing(self.steps()) as steps:
+                for step in steps:
+                    if outputs.due(len(self.history)):
+                        outputs.save_on_the_way(len(self.history), step.image, self.state)
+                    if callback is not None:
+                        callback(step)
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+        with hold_interrupts(patience=3):
+            # An interrupt in the middle of PyTorch's own no_grad leaves gradients off.
+            torch.set_grad_enabled(gradients)
+            if self.optimisation is not None:
+                outputs.save_state(self.state)
+                if stopped == "finished" and self.optimisation.diverged:
+                    stopped = "diverged"
+            return Result(self.best, self.history, stopped)
+
+    def steps(self) -> Generator[Step]:
+        """Make the run, step by step."""
+        try:
+            yield from self._steps()
+            return
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, TooLargeError) or not is_out_of_memory(error):
+                raise
+            self.optimisation = None
+        # Here and not above: until the error is let go of, it holds on to the run's tensors.
+        raise ran_out(self.content, self.styles, self.settings)
+
+    def _steps(self) -> Iterator[Step]:
+        with plain_torch():
+            content, styles, stages, keeps_memory = self._plan()
+            encoder = prepare(self.encoder, device=self.settings.device, precision=self.settings.precision)
+        content, *styles = (picture.to(encoder.device, encoder.dtype) for picture in (content, *styles))
+        started, image = time.perf_counter(), None
+        first = self._state["scale"] if self._state else 0
+        with kept_memory() if keeps_memory else contextlib.nullcontext():
+            for scale in range(first, len(stages)):
+                with plain_torch():
+                    size = stages[scale].size
+                    image = (
+                        first_image(content, styles[0], self.settings, size) if image is None else resize(image, size)
+                    )
+                    model = build_objective(encoder, content, styles, self.settings, size)
+                    optimisation = self._start(model, image, stages, scale, started)
+                while not (optimisation.finished or optimisation.diverged):
+                    with hold_interrupts():
+                        evaluation = optimisation.step()
+                        self.history.append(evaluation)
+                        self.optimisation, self._scale = optimisation, scale
+                    yield Step(evaluation, optimisation, scale)
+                image, started = optimisation.best.clamp(0, 1), optimisation.started
+                if scale + 1 < len(stages):
+                    # The next scale is larger: this one's network and curvature make room for it first.
+                    optimisation.finish()
+                    del model
+                    give_back()
+
+    def _plan(self) -> tuple[Tensor, list[Tensor], list[Stage], bool]:
+        """The pictures at their sizes, the scales, and whether the run may keep memory at hand between its steps."""
+        settings = self.settings
+        if self._state and settings.size == "fit":
+            settings = replace(settings, size=min(self._state["size"]))  # as it was: the free memory may be another
+        pictures = [self.content, *self.styles]
+        sizes = sizes_of(pictures[0], pictures[1:], settings)
+        stages = plan_run(self.encoder, sizes[0], sizes[1:], settings)
+        need = check_fits(sizes[0], sizes[1:], replace(settings, size=None))
+        self._size = sizes[0]
+        if settings.size is not None:
+            pictures = [resize(picture, size) for picture, size in zip(pictures, sizes, strict=True)]
+        # A run in tiles saves memory, and a heap that keeps large images has large holes.
+        keeps = has_room(need, choose_device(settings.device)) and not settings.in_tiles(stages[-1].size)
+        return pictures[0], pictures[1:], stages, keeps
+
+    def _start(
+        self, model: AnyModel, image: Tensor, stages: Sequence[Stage], scale: int, started: float
+    ) -> Optimisation:
+        """The optimisation of one scale, from its first image or from the state of an earlier process."""
+        optimisation = Optimisation(
+            model,
+            image,
+            self.settings,
+            total=stages[scale].steps,
+            done=sum(stage.steps for stage in stages[:scale]),
+            started=started,
+            ahead=self.settings.compiled and image.is_cuda,
+        )
+        if self._state and scale == self._state["scale"]:
+            optimisation.load(self._state)
+            self.optimisation, self._scale, self._state = optimisation, scale, None
+        return optimisation

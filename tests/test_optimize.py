@@ -18,6 +18,7 @@ from nst_helpers import (
     CheckpointError,
     ImageError,
     Settings,
+    StyleModel,
     Weights,
     build_model,
     iterate,
@@ -51,9 +52,8 @@ def passes(encoder: Encoder) -> list[int]:
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_a_step_is_one_closure_evaluation(optimizer, monkeypatch):
-    calls = []
-    closure = Optimisation._evaluate
-    monkeypatch.setattr(Optimisation, "_evaluate", lambda self: (calls.append(1), closure(self))[1])
+    calls, total_loss = [], StyleModel.total_loss
+    monkeypatch.setattr(StyleModel, "total_loss", lambda self, **w: (calls.append(1), total_loss(self, **w))[1])
     result = run(optimizer=optimizer, steps=9)
     assert len(calls) == len(result.history) == 9
     assert [e.step for e in result.history] == list(range(1, 10))
@@ -154,7 +154,7 @@ def test_lbfgs_learns_from_the_step_that_the_clamp_left():
         images.append(step.optimisation.image.detach().clone())
         gradients.append(step.optimisation.image.grad.clone())
     # The pair of the last step waits for the gradient at its end.
-    known = step.optimisation.known
+    known = step.optimisation.stepper.curvature
     kept_steps, kept_changes = (
         [row.float() * size for row, size in zip(v.kept[: known.count], v.sizes, strict=False)]
         for v in (known.steps, known.changes)
@@ -179,7 +179,7 @@ def test_an_evaluation_changes_no_pixel():
     model = build_model(prepare(Encoder(TOY), device="cpu"), CONTENT, STYLE, **LAYERS)
     optimisation = Optimisation(model, 3 * noise(1, 3, 24, 28) - 1)
     before = optimisation.image.detach().clone()
-    optimisation._evaluate()
+    optimisation._closure(model)
     assert torch.equal(optimisation.image, before)
 
 
@@ -193,18 +193,19 @@ def test_an_exploding_run_goes_back_to_its_best_and_says_so():
     assert result.loss <= result.history[0].loss
 
 
-def test_a_nan_in_mid_run_loses_nothing(monkeypatch):
-    closure, calls = Optimisation._evaluate, []
+def poison(monkeypatch, when):
+    """Make the loss, and with it the gradient, NaN at some evaluations."""
+    calls, total_loss = [], StyleModel.total_loss
 
-    def poisoned(self):
+    def poisoned(self, **weights):
         calls.append(1)
-        loss = closure(self)
-        if len(calls) == 6:
-            self._loss = self._loss * math.nan
-            self.image.grad.fill_(math.nan)
-        return loss
+        return total_loss(self, **weights) * (math.nan if when(len(calls)) else 1.0)
 
-    monkeypatch.setattr(Optimisation, "_evaluate", poisoned)
+    monkeypatch.setattr(StyleModel, "total_loss", poisoned)
+
+
+def test_a_nan_in_mid_run_loses_nothing(monkeypatch):
+    poison(monkeypatch, lambda evaluation: evaluation == 6)
     result = run(steps=20, optimizer="lbfgs")
     assert "nan" in result.history[5].event
     assert all(math.isfinite(e.loss) for e in result.history[6:])
@@ -212,16 +213,7 @@ def test_a_nan_in_mid_run_loses_nothing(monkeypatch):
 
 
 def test_a_run_that_cannot_be_saved_ends_as_diverged(monkeypatch):
-    closure, calls = Optimisation._evaluate, []
-
-    def poisoned(self):
-        calls.append(1)
-        loss = closure(self)
-        if len(calls) > 2:
-            self._loss = self._loss * math.nan
-        return loss
-
-    monkeypatch.setattr(Optimisation, "_evaluate", poisoned)
+    poison(monkeypatch, lambda evaluation: evaluation > 2)
     result = run(steps=50)
     assert result.stopped == "diverged"
     assert len(result.history) < 50
@@ -439,7 +431,7 @@ def test_a_checkpoint_of_an_older_form_is_refused_in_a_sentence(tmp_path, monkey
     """L-BFGS's pairs were kept in another form once: such a state can't be loaded, and says so before the run."""
     path = tmp_path / "state"
     with monkeypatch.context() as older:
-        older.setattr("nst_helpers.engine.checkpoints.FORMAT", "1")
+        older.setattr("nst_helpers.engine.checkpoints.CHECKPOINT_FORMAT", "1")
         stylize(CONTENT, STYLE, checkpoint=path, **_options("lbfgs", steps=3))
     with pytest.raises(CheckpointError, match="different: format"):
         stylize(CONTENT, STYLE, checkpoint=path, resume=True, **_options("lbfgs", steps=5))

@@ -23,7 +23,9 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self.forget()
+        self._stretches: deque[tuple[float, float, float]] = deque()  # when it ended, its seconds, its work
+        self._seconds = self._work = 0.0
+        self._since: float | None = None
 
     def done(self, work: float, *, at: float | None = None) -> None:
         """So much work is done since the last call; after a break, or first of all, this only starts the clock."""
@@ -41,10 +43,10 @@ class Pace:
         self._since = None
 
     def forget(self) -> None:
-        """From here on the work is of another kind."""
-        self._stretches: deque[tuple[float, float, float]] = deque()  # when it ended, its seconds, its work
+        """Start over: from here on the work is of another kind."""
+        self._stretches.clear()
         self._seconds = self._work = 0.0
-        self._since: float | None = None
+        self._since = None
 
     @property
     def each(self) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from torch import Tensor
 from ..encoders import Encoder
 from ..errors import NSTError
 from ..io.atomic import write_whole
+from ..losses import Convention
 from .settings import Settings
 
 __all__ = ["CheckpointError", "fingerprint", "read_checkpoint", "write_checkpoint"]
 
-
-# What a state holds has changed with the package: an older file can't be gone on from.
-FORMAT = "6"
+# What a state holds has changed with the package: a run can't go on from an older file.
+CHECKPOINT_FORMAT = "7"
+MAGIC = b"nst_helpers checkpoint\n"  # a file begins with this, and with the SHA-256 of what follows
+ANYWHERE = ("device", "compiled", "steps")  # settings that may differ when a run goes on
 
 
 class CheckpointError(NSTError, ValueError):
@@ -29,59 +31,95 @@ class CheckpointError(NSTError, ValueError):
 
 
 def fingerprint(settings: Settings, content: Tensor, styles: Sequence[Tensor]) -> dict[str, str]:
-    """What has to be the same for a run to be the same run, in words: settings by name, pictures by their hash.
+    """What has to be the same for a run to be the same run, by name: settings in words, pictures and weights by hash.
 
     >>> picture = torch.zeros(1, 3, 2, 2)
     >>> fingerprint(Settings(), picture, [picture])["optimizer"]
     "'lbfgs'"
     """
-    told = {f.name: _word(getattr(settings, f.name)) for f in fields(settings) if f.name not in ("device", "steps")}
+    found = {f.name: _in_words(getattr(settings, f.name)) for f in fields(settings) if f.name not in ANYWHERE}
     if settings.scales is not None or settings.lr_schedule != "constant":
-        told["steps"] = _word(settings.steps)  # Elsewhere a run may go on for longer than first asked for.
-    return told | {"content": _word(content), "style": _word(list(styles)), "format": FORMAT}
+        found["steps"] = _in_words(settings.steps)  # Elsewhere a run may go on for longer than first asked for.
+    return found | {"content": _in_words(content), "style": _in_words(list(styles)), "format": CHECKPOINT_FORMAT}
 
 
-def _word(value: Any) -> str:
+def _in_words(value: Any) -> str:
+    """A value as text that is the same for the same value in any process."""
     if isinstance(value, Tensor):
-        return hashlib.sha256(value.detach().float().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
+        return _digest([value])
     if isinstance(value, Encoder):
-        return repr(value.architecture.name)
+        return f"{value.architecture} {value.pool} {_digest(value.state_dict().values())}"
+    if isinstance(value, Convention):
+        return repr(value.name)
     if isinstance(value, (list, tuple)):
-        return repr([_word(v) for v in value])
-    if isinstance(value, dict):
-        return repr(sorted((k, _word(v)) for k, v in value.items()))
+        return repr([_in_words(v) for v in value])
+    if isinstance(value, Mapping):
+        return repr(sorted((k, _in_words(v)) for k, v in value.items()))
     return repr(value)
 
 
-def write_checkpoint(path: str | Path, content: dict[str, Any]) -> Path:
-    """Write the state whole or not at all: a temporary file beside it takes its place when complete."""
+def _digest(tensors: Iterable[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> Path:
+    """Write the state whole or not at all: a temporary file beside it takes its place when complete.
+
+    Raises CheckpointError where it can't be written.
+    """
     path = Path(path)
     state = io.BytesIO()
-    torch.save(content, state)
+    torch.save(dict(content), state)
+    payload = state.getvalue()
     try:
-        write_whole(path, state.getvalue())
+        write_whole(path, MAGIC + hashlib.sha256(payload).digest() + payload)
     except OSError as error:
         raise CheckpointError(
-            f"The checkpoint {path} can't be written ({error.strerror}): choose another folder."
+            f"The checkpoint {path} can't be written ({error.strerror}): choose another place."
         ) from None
     return path
 
 
-def read_checkpoint(path: str | Path, expected: dict[str, str]) -> dict[str, Any] | None:
-    """The state in the file, or None where there is no file; raises CheckpointError where it is of another run."""
+def read_checkpoint(path: str | Path, expected: Mapping[str, str] | None = None) -> dict[str, Any] | None:
+    """The state in the file, or None where there is no file.
+
+    Raises CheckpointError where the file can't be read, is damaged, or, with the fingerprint that is expected, belongs
+    to another run.
+    """
     path = Path(path)
-    if not path.exists():
-        return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CheckpointError(
+            f"The checkpoint {path} can't be read ({error.strerror}): choose another place."
+        ) from None
+    checksum, payload = data[len(MAGIC) : len(MAGIC) + 32], data[len(MAGIC) + 32 :]
+    if not data.startswith(MAGIC):
+        raise CheckpointError(f"{path} is not a checkpoint of this version: delete it, or start without resume.")
+    if hashlib.sha256(payload).digest() != checksum:
+        raise CheckpointError(f"{path} is damaged, its checksum is wrong: delete it, or start without resume.")
+    try:
+        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         found = dict(state["fingerprint"])
     except Exception as error:
         raise CheckpointError(
             f"{path} is not a checkpoint of this package ({type(error).__name__}): delete it, or start without resume."
         ) from None
+    if expected is not None:
+        check_fingerprint(path, found, expected)
+    return state
+
+
+def check_fingerprint(path: str | Path, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Raise CheckpointError, with what is different, unless the two fingerprints are the same."""
     if other := sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)):
         raise CheckpointError(
             f"{path} belongs to another run (different: {', '.join(other)}): start without resume, "
             "or give the same pictures and settings."
         )
-    return state

@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
-__all__ = ["Guard", "Lift", "lr_factor"]
-
-# The largest entry of the image's gradient is lifted to this, and the first loss to that. Between the layers it is 30
-# to 400 times smaller, and its rms there 10 to 50 times smaller still: float16 has room for both, 6e-5 to 65504.
-LIFTED_GRADIENT, LIFTED_LOSS = 2.0**13, 1e4
+__all__ = ["Guard", "lr_factor"]
 
 
 @dataclass
 class Guard:
-    """When an optimisation counts as blown up, and how often it may start again from its best image."""
+    """When an optimisation counts as blown up, and how often it may start again from its best image.
+
+    Each new start halves `lr_scale`, which the learning rate is multiplied by.
+    """
 
     factor: float = 10.0
     restarts: int = 0
@@ -25,7 +21,18 @@ class Guard:
     lr_scale: float = 1.0
 
     def broken(self, loss: float, best: float) -> bool:
+        """Whether a loss is NaN, infinite, or so many times the best one."""
         return not math.isfinite(loss) or (math.isfinite(best) and loss > self.factor * best + 1e-12)
+
+    def start_again(self) -> None:
+        """Count a new start, with half the learning rate."""
+        self.restarts += 1
+        self.lr_scale /= 2
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there were as many new starts as there may be."""
+        return self.restarts >= self.most
 
 
 def lr_factor(schedule: str, done: int, total: int) -> float:
@@ -42,36 +49,3 @@ def lr_factor(schedule: str, done: int, total: int) -> float:
     if schedule == "step":
         return 0.5 ** (share >= 0.5) * 0.5 ** (share >= 0.75)
     return 1.0
-
-
-class Lift:
-    """Keeps gradients within what float16 can hold: the loss is multiplied by a power of 2, and the gradient divided.
-
-    The power follows from the gradient before. Nothing is read from the device.
-
-    >>> image, lift = torch.full((2,), 3.0, requires_grad=True), Lift()
-    >>> for _ in range(2):
-    ...     image.grad = None
-    ...     lift.backward(1e-6 * image.square().sum(), image)
-    >>> image.grad.mul(1e6).round().tolist(), lift.factor.log2().item()
-    ([6.0, 6.0], 30.0)
-
-    Source: loss scaling, Micikevicius et al. 2018 (arXiv:1710.03740), section 3.2.
-    """
-
-    def __init__(self) -> None:
-        self.factor: Tensor | None = None
-
-    def backward(self, loss: Tensor, image: Tensor) -> None:
-        """Leave the gradient of the loss (a scalar) in `image.grad`."""
-        if self.factor is None:
-            self.factor = _power(LIFTED_LOSS / loss.detach())
-        (loss * self.factor).backward()
-        image.grad = image.grad / self.factor
-        self.factor = _power(LIFTED_GRADIENT / image.grad.abs().max())
-
-
-def _power(wished: Tensor) -> Tensor:
-    """The power of 2 below; 1 where the wish is no positive number."""
-    power = wished.log2().floor().exp2()
-    return torch.where(power.isfinite() & (power > 0), power, torch.ones_like(power))

@@ -1,24 +1,25 @@
-"""Limited-memory BFGS, the direction alone: which way to go from what the last steps told of the curvature.
+"""Limited-memory BFGS, the direction alone: which way to go, by the curvature that the last steps met.
 
-`torch.optim.LBFGS` gives the same directions, and the tests hold this to them. It decides each step's length by itself,
-though, and asks the device for a number three times an iteration. Here the caller makes the step, cut short or clamped
-as it has to be, and tells what it came to; and nothing waits for a GPU.
+`torch.optim.LBFGS` gives the same directions, and a test holds this to them. It also decides the length of each step,
+though, and reads a number from the device three times an iteration. Here the caller makes the step, shortened or
+clamped where it has to be, and reports the step it made; and nothing waits for a GPU.
 
 The textbook's two loops go through the pairs one after the other. Their coefficients are also the solutions of two
-triangular systems, whose matrix of steps times changes grows by a column with each pair. So the vectors are gone
-through in four products, however many pairs there are: a tenth of the operations to start, which is what a GPU waits
+triangular systems, whose matrix of steps times changes grows by a column with each pair. So the vectors are read in
+four products, however many pairs there are. That takes a tenth of the operations to start, which is what a GPU waits
 for, and on a CPU half of the passes through memory.
 
-Steps and changes of large pictures are kept in float16, in shares of their largest entry: half the memory, which there
-is most of what a run holds, and the loss curves are the same. Small ones stay as they are, and need no conversion.
+Steps and changes of gradient of large pictures are kept in float16, divided by their largest entry. That halves the
+memory, of which they take the largest part, and the loss curves stay the same. Small ones are kept as they are.
 
-Where the pairs say nothing, the step's length is a guess. PyTorch's is the shorter of the two that the last pair allows
-(Barzilai & Borwein 1988): safe, and for pictures too short. Here the guess moves from the shorter towards the longer as
-long as the loss keeps falling, and back where it rises. A preconditioner gives the guess a shape besides.
+In directions that no pair covers, the length of the step is a guess. PyTorch takes the shorter of the two lengths that
+the last pair allows (Barzilai & Borwein 1988), which is safe and, for pictures, too short. Here the guess moves from
+the shorter towards the longer as long as the loss falls, and back where it rises. A preconditioner also gives the guess
+a shape.
 
-A step that ends at the bounds of an image is shorter than it was wished to be, and either may be learnt from. The wish
-tells of less curvature than there is, and leads to longer steps. How much of it counts, the trust in it, moves with the
-loss as well.
+A step that ends at the bounds of an image is shorter than the optimiser asked for, and either step may be learnt from.
+The one asked for suggests less curvature than there is, and leads to longer steps. Its weight against the step that was
+made also moves with the loss.
 """
 
 from __future__ import annotations
@@ -42,16 +43,16 @@ PIECE = 2**15  # entries of each vector that are converted at a time
 # A pair of step and change of gradient whose product is no larger tells of rounding, or of a curvature that isn't
 # convex; torch.optim.LBFGS leaves out the same.
 LEAST_CURVATURE = 1e-10
-# How far the guess moves after a loss that fell, and what is left of the way after one that rose. Chosen by the loss
-# after 100 to 300 evaluations, on trained and on random weights.
-FURTHER, BACK = 0.02, 0.7
-# The same for the trust in what was wished, where it begins, and the least that is left of it. Chosen in the same way.
-MORE_TRUST, LESS_TRUST, FIRST_TRUST, LEAST_TRUST = 0.05, 0.7, 0.5, 0.25
-SCALARS = ("scale", "spread", "reach", "trust", "loss")
+# How far the guess moves after a loss that fell, and the share of the way that is left after one that rose. Chosen by
+# the loss after 100 to 300 evaluations, on trained and on random weights.
+LONGER_BY, SHORTER_TIMES = 0.02, 0.7
+# The same for the weight of the step that was asked for: its first value, and the least. Chosen in the same way.
+WEIGHT_MORE_BY, WEIGHT_LESS_TIMES, FIRST_WEIGHT, LEAST_WEIGHT = 0.05, 0.7, 0.5, 0.25
+SCALARS = ("scale", "spread", "progress", "asked_weight", "loss")
 
 
 class _Vectors:
-    """Vectors (N,) in slots; compact ones are kept in float16, so many times smaller as their sizes say."""
+    """Vectors (N,) in slots; compact ones are kept in float16, each divided by its size."""
 
     def __init__(self, slots: int, like: Tensor, *, compact: bool) -> None:
         self.kept = torch.empty(slots, len(like), dtype=torch.float16 if compact else like.dtype, device=like.device)
@@ -71,7 +72,10 @@ class _Vectors:
         """The first so many, each times the vector: (count,)."""
         if not self.compact:
             return self.kept[:count] @ vector
-        return sum(rows @ vector[part] for part, rows in self._pieces(count)) * self.sizes[:count]
+        total = vector.new_zeros(count)
+        for part, rows in self._pieces(count):
+            total = total + rows @ vector[part]
+        return total * self.sizes[:count]
 
     def add_to(self, vector: Tensor, shares: Tensor) -> None:
         """Add the first ones, each times its share (count,), to the vector."""
@@ -113,48 +117,52 @@ class LBFGS:
     def __init__(
         self, history_size: int, *, compact: bool | None = None, preconditioner: Preconditioner | None = None
     ) -> None:
-        self.history_size, self.told = history_size, 0  # how many pairs were told of so far
+        self.history_size, self.added = history_size, 0  # how many pairs were added so far
         self.steps: _Vectors
         self.changes: _Vectors
         self.products: Tensor
         self.good: Tensor
-        # The shorter length, how many times as long the longer is, and how far from one to the other, 0 to 1.
-        self.scale: Tensor | None = None
-        self.spread: Tensor | None = None
-        self.reach: Tensor | None = None
-        self.trust: Tensor | None = None
-        self.loss: Tensor | None = None
         self.compact = compact
         self.preconditioner = preconditioner
+        # The shorter length, and the longer as a multiple of it; None before the first pair.
+        self.scale: Tensor | None = None
+        self.spread: Tensor | None = None
+        # How far the guess is on the way from the shorter to the longer (0 to 1), the weight of the step that was asked
+        # for (0 to 1), and the last loss; None before the first loss.
+        self.progress: Tensor | None = None
+        self.asked_weight: Tensor | None = None
+        self.loss: Tensor | None = None
 
     @property
     def count(self) -> int:
         """How many pairs are kept."""
-        return min(self.told, self.history_size)
+        return min(self.added, self.history_size)
 
-    def judge(self, loss: Tensor) -> None:
-        """Hear the loss (a scalar) that the last step led to: the next one reaches further if it fell."""
-        if self.loss is None:
-            self.reach, self.trust = torch.zeros_like(loss), torch.full_like(loss, FIRST_TRUST)
+    def hear(self, loss: Tensor) -> None:
+        """Take in the loss (a scalar) that the last step led to: after one that fell, the next step is longer."""
+        if self.loss is None or self.progress is None or self.asked_weight is None:
+            self.progress, self.asked_weight = torch.zeros_like(loss), torch.full_like(loss, FIRST_WEIGHT)
         else:
             fell = loss < self.loss
-            self.reach = torch.where(fell, (self.reach + FURTHER).clamp(max=1.0), self.reach * BACK)
-            more, less = self.trust + MORE_TRUST, self.trust * LESS_TRUST
-            self.trust = torch.where(fell, more.clamp(max=1.0), less.clamp(min=LEAST_TRUST))
+            longer = (self.progress + LONGER_BY).clamp(max=1.0)
+            self.progress = torch.where(fell, longer, self.progress * SHORTER_TIMES)
+            more = (self.asked_weight + WEIGHT_MORE_BY).clamp(max=1.0)
+            less = (self.asked_weight * WEIGHT_LESS_TIMES).clamp(min=LEAST_WEIGHT)
+            self.asked_weight = torch.where(fell, more, less)
         self.loss = loss
 
-    def learnt(self, made: Tensor, wished: Tensor) -> Tensor:
-        """The step to learn from, of the one that was made, which is overwritten, and the one that was wished for."""
-        return made if self.trust is None else made.lerp_(wished, self.trust)
+    def weighted(self, made: Tensor, asked: Tensor) -> Tensor:
+        """The step to learn from: a mean of the one made, which is overwritten, and the one asked for."""
+        return made if self.asked_weight is None else made.lerp_(asked, self.asked_weight)
 
     def add(self, step: Tensor, change: Tensor) -> None:
         """Learn that along `step` the gradient changed by `change`; the oldest pair gives way."""
         good = step.dot(change) > LEAST_CURVATURE
-        if not self.told:
+        if not self.added:
             self._make_room(step)
-        slot = self.told % self.history_size
-        self.told += 1
-        # From here on the pair is what was kept of it: the algorithm needs one pair of vectors, whichever it is.
+        slot = self.added % self.history_size
+        self.added += 1
+        # From here on the pair is what was kept of it: rounded, but the same wherever the algorithm needs it.
         step, change = self.steps.put(slot, step), self.changes.put(slot, change)
         self.products[: self.count, slot] = self.steps.dot(change, self.count)
         self.good[slot] = good
@@ -165,28 +173,28 @@ class LBFGS:
         else:
             steps, changes = step.dot(step), change.dot(change)
         scale, spread = (one, one) if self.scale is None or self.spread is None else (self.scale, self.spread)
-        # Whether a pair is good only the device knows: nothing is asked, and one that isn't changes nothing.
+        # Only the device knows whether a pair is good, and isn't asked. One that isn't changes nothing.
         self.scale = torch.where(good, product / changes, scale)
         self.spread = torch.where(good, steps / product * (changes / product), spread)
 
     def _make_room(self, like: Tensor) -> None:
         size, compact = self.history_size, is_compact(like) if self.compact is None else self.compact
         self.steps, self.changes = (_Vectors(size, like, compact=compact) for _ in range(2))
-        # Step i times change j of the slots, where j is no older than i, and which pairs tell of a curvature.
+        # Step i times change j of the slots, where j is no older than i, and which pairs show a curvature.
         self.products = like.new_zeros(size, size)
         self.good = torch.zeros(size, dtype=torch.bool, device=like.device)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Minus the inverse curvature times the gradient (N,); minus the gradient where nothing is known yet."""
         result = gradient.neg()
-        if not self.told:
+        if not self.added:
             return result
         system, diagonal, good = self._system()
         first = self._solve(system, torch.where(good, self._by_age(self.steps.dot(result, self.count)), 0.0))
         self.changes.add_to(result, -self._by_slot(first))
-        if self.scale is not None:
+        if self.scale is not None and self.spread is not None:
             result = self.preconditioner.apply(result) if self.preconditioner else result
-            result.mul_(self.scale if self.reach is None else self.scale * self.spread**self.reach)
+            result.mul_(self.scale if self.progress is None else self.scale * self.spread**self.progress)
         left = diagonal * first - self._by_age(self.changes.dot(result, self.count))
         self.steps.add_to(result, self._by_slot(self._solve(system.T, torch.where(good, left, 0.0), upper=False)))
         return result
@@ -194,7 +202,7 @@ class LBFGS:
     def _system(self) -> tuple[Tensor, Tensor, Tensor]:
         """The products by age, oldest first, as an upper triangle; its diagonal; and which pairs are good.
 
-        A pair that tells nothing is left out: its row and column are those of the identity.
+        A pair that says nothing is left out: its row and column are those of the identity.
         """
         good = self._by_age(self.good[: self.count])
         products = self._by_age(self._by_age(self.products[: self.count, : self.count]).T).T
@@ -203,10 +211,10 @@ class LBFGS:
         return system + (~good).to(system).diag(), diagonal, good
 
     def _by_age(self, by_slot: Tensor) -> Tensor:
-        return by_slot.roll(-(self.told % self.history_size), 0) if self.told > self.history_size else by_slot
+        return by_slot.roll(-(self.added % self.history_size), 0) if self.added > self.history_size else by_slot
 
     def _by_slot(self, by_age: Tensor) -> Tensor:
-        return by_age.roll(self.told % self.history_size, 0) if self.told > self.history_size else by_age
+        return by_age.roll(self.added % self.history_size, 0) if self.added > self.history_size else by_age
 
     @staticmethod
     def _solve(system: Tensor, right: Tensor, *, upper: bool = True) -> Tensor:
@@ -214,19 +222,21 @@ class LBFGS:
 
     def state(self) -> dict[str, Any]:
         """What `load` takes back."""
-        learnt = self.preconditioner.state() if self.preconditioner else {}
+        preconditioner = self.preconditioner.state() if self.preconditioner else {}
         kept: dict[str, Any] = {}
-        if self.told:
+        if self.added:
             of = slice(self.count)
             parts = {"products": self.products[of, of], "good": self.good[of]}
             for name, vectors in (("steps", self.steps), ("changes", self.changes)):
                 parts |= {name: vectors.kept[of], f"{name}_sizes": vectors.sizes[of]}
             kept = {name: part.to("cpu", copy=True) for name, part in parts.items()}
-        return {"told": self.told, "kept": kept, "preconditioner": learnt} | {n: getattr(self, n) for n in SCALARS}
+        return {"added": self.added, "kept": kept, "preconditioner": preconditioner} | {
+            name: None if (value := getattr(self, name)) is None else value.cpu() for name in SCALARS
+        }
 
     def load(self, state: Mapping[str, Any], *, device: torch.device | str = "cpu") -> None:
         """Go on from a `state()`."""
-        self.told, kept = state["told"], state["kept"]
+        self.added, kept = state["added"], state["kept"]
         if kept:
             self._make_room(torch.empty(kept["steps"].shape[1], dtype=kept["products"].dtype, device=device))
             of = slice(self.count)

@@ -15,7 +15,9 @@ from ..images import resize
 from ..model import StyleModel, build_model
 from .settings import Settings
 
-__all__ = ["build_objective"]
+__all__ = ["AnyModel", "build_objective"]
+
+AnyModel = StyleModel | CapturedModel | TiledModel
 
 
 def build_objective(
@@ -24,7 +26,7 @@ def build_objective(
     styles: Sequence[Tensor],
     settings: Settings,
     size: tuple[int, int] | None = None,
-) -> StyleModel | CapturedModel | TiledModel:
+) -> AnyModel:
     """The model of a prepared encoder for one scale: whole, captured or in tiles, as the settings say.
 
     `content` (1, 3, H, W) is brought to `size`, a height and width, and each style picture is scaled by the same

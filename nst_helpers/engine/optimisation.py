@@ -1,8 +1,8 @@
 """One running optimisation as an object: each step is one closure evaluation, guarded, and counted.
 
-The image is the parameter, and it is clamped to [0, 1] after each step, never inside the closure, behind the
-optimiser's back. L-BFGS learns the curvature from where it went, so it is told where the clamp really left it. Left
-free and clamped once at the end, the loss of its pictures rose by 10 to 30 % in that one clamp.
+The image is the parameter, and it is clamped to [0, 1] after each step, never inside the closure, where the optimiser
+would not know of it. L-BFGS learns the curvature from the steps as the clamp left them. Left free and clamped once at
+the end, the loss of its pictures rose by 10 to 30 % in that one clamp.
 """
 
 from __future__ import annotations
@@ -10,286 +10,138 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..accel.devices import peak_memory, to_host
-from ..model import StyleModel, Weights
-from .guard import Guard, Lift, lr_factor
-from .lbfgs import LBFGS
-from .preconditioner import Preconditioner
-from .settings import LEARNING_RATES, OPTIMIZERS, SCHEDULES
+from ..accel.devices import peak_memory
+from ..model import Weights
+from .evaluation import Evaluation, PendingEvaluation
+from .guard import Guard, lr_factor
+from .objective import AnyModel
+from .scaling import Backward
+from .settings import Settings
+from .steppers import make_stepper
+from .surroundings import plain_torch
 
-__all__ = ["Evaluation", "Optimisation"]
-
-# PyTorch's L-BFGS begins with a step of total length 1 over all pixels, too short to tell the curvature from rounding,
-# and neither it nor ours keeps a curvature where step times change of gradient is under 1e-10. So the first step moves
-# the pixels by 0.01 in the mean (0.001 where it starts afresh), and the loss is scaled to begin at 1e4: L-BFGS is
-# blind to its scale.
-FIRST_STEP, FRESH_STEP = 1e-2, 1e-3
-SCALED_LOSS = 1e4
-# No step of L-BFGS moves the pixels by more than this in the mean: a leap on curvature half learnt is what explodes.
-# With a preconditioner they can be longer.
-LONGEST_STEP, LONGEST_PRECONDITIONED_STEP = 2e-2, 1e-1
-HISTORY_SIZE = 10
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One closure evaluation: the losses of the image as it was before the step's change, unweighted per layer."""
-
-    step: int
-    loss: float
-    content: dict[str, float]
-    style: dict[str, float]
-    tv: float
-    seconds: float
-    lr: float
-    size: tuple[int, int]  # height and width of the image
-    peak_memory: int | None = None  # bytes
-    event: str = ""  # in words, where something out of the ordinary happened
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class _Made:
-    """An evaluation whose numbers may still be on their way from the device."""
-
-    before: Tensor
-    lr: float
-    numbers: Tensor
-    arrived: torch.cuda.Event | None
-
-    def read(self) -> list[float]:
-        if self.arrived:
-            self.arrived.synchronize()
-        return self.numbers.tolist()
+__all__ = ["Optimisation"]
 
 
 class Optimisation:
     """An image on its way: `step()` makes one closure evaluation and one change, and returns its `Evaluation`.
 
-    `weights` may be exchanged between steps with `set_weights`. `best` is the image (1, 3, H, W) with the lowest
-    loss evaluated so far. Where the loss is NaN, infinite or ten times the best, the image goes back to `best`, the
-    optimiser starts afresh with half the learning rate, and the evaluation's `event` says so.
+    `settings`, or their fields as keywords, say who makes the steps (`optimizer`, `precondition`, `history_size`), how
+    long they are (`lr`, `lr_schedule`) and what each part of the loss counts. `total` is the number of evaluations
+    that the schedule is laid out for, `settings.steps` where it is left out; `done` how many went before. `best` is the
+    image (1, 3, H, W) with the lowest loss evaluated so far.
 
-    L-BFGS keeps the last `history_size` steps; with `precondition` it learns a length for each band of
-    frequencies and each part of the picture (see `Preconditioner`).
+    Where the loss is NaN, infinite or ten times the best, the image goes back to `best`, the optimiser starts afresh
+    with half the learning rate, and the evaluation's `event` says so.
 
-    With `ahead` an evaluation's numbers are read when the next one is under way, so that a GPU never waits for the
-    interpreter, and none is under way after `total`. `image` is then one change further than what was told; the guard
+    With `ahead` an evaluation's numbers are read while the next one is under way, so that a GPU never waits for the
+    interpreter; none is begun after `total`. `image` is then one change further than the last `Evaluation`; the guard
     acts one evaluation late, and drops the one that began from the image it refuses.
 
-    Raises ValueError for an unknown optimiser or schedule, or where the first loss is already NaN.
+    Raises ValueError where the first loss is already NaN or infinite.
     """
 
     def __init__(
         self,
-        model: StyleModel,
+        model: AnyModel,
         image: Tensor,
+        settings: Settings | None = None,
         *,
-        optimizer: str = "lbfgs",
-        lr: float | None = None,
-        schedule: str = "constant",
-        total: int = 200,
-        weights: Weights | None = None,
+        total: int | None = None,
         done: int = 0,
         started: float | None = None,
-        precondition: bool = False,
-        history_size: int = HISTORY_SIZE,
         ahead: bool = False,
+        **options: Any,
     ) -> None:
-        if optimizer not in OPTIMIZERS:
-            raise ValueError(f"The optimizer {optimizer!r} is unknown: use one of {', '.join(OPTIMIZERS)}.")
-        if schedule not in SCHEDULES:
-            raise ValueError(f"The schedule {schedule!r} is unknown: use one of {', '.join(SCHEDULES)}.")
-        self.model, self.weights = model, weights or Weights()
-        self.kind, self.schedule, self.total = optimizer, schedule, total
-        self.lr = LEARNING_RATES[optimizer] if lr is None else lr
+        settings = replace(settings or Settings(), **options)
+        self.model: AnyModel | None = model
+        self.weights, self.lr, self.schedule = settings.weights, settings.learning_rate, settings.lr_schedule
+        # A list of steps goes with scales, and each of those has an optimisation, and a total, of its own.
+        steps = settings.steps if isinstance(settings.steps, int) else sum(settings.steps)
+        self.total = steps if total is None else total
         self.image = image.detach().clone().requires_grad_()
-        if precondition and optimizer != "lbfgs":
-            raise ValueError(f"The preconditioner is made for lbfgs, not for {optimizer}: leave precondition out.")
-        if history_size < 1:
-            raise ValueError(f"The history_size is {history_size}: L-BFGS needs to keep at least 1 step.")
-        self.precondition, self.history_size = precondition, history_size
         self.best, self.best_loss = self.image.detach().clone(), math.inf
-        self.done, self.local, self.guard = done, 0, Guard()
-        self.scale: Tensor | None = None
+        self.stepper = make_stepper(self.image, settings)
         half = getattr(getattr(model, "normalize", None), "output_dtype", None) == torch.float16
-        self.lift = Lift() if half else None
-        self.ahead, self.coming = ahead, None
+        self.backward = Backward(normalized=self.stepper.normalizes_loss, half=half)
+        self.guard = Guard()
+        self.here, self._earlier = 0, done  # evaluations of this optimisation, and of the run before it
+        self.ahead = ahead
         self.started = time.perf_counter() if started is None else started
-        self.restart()
+        self._pending: PendingEvaluation | None = None
+        self._before: Tensor | None = None  # during a step, the image to go back to
 
-    def restart(self) -> None:
-        """A fresh optimiser on the same image: L-BFGS forgets its curvature, Adam its moments."""
-        self.moved: Tensor | None = None
-        self.gradient: Tensor | None = None
-        image = self.image
-        shaped = Preconditioner(image.shape, device=image.device, dtype=image.dtype) if self.precondition else None
-        self.known = LBFGS(self.history_size, preconditioner=shaped)
-        self.adam = torch.optim.Adam([self.image], lr=1.0) if self.kind == "adam" else None
-
-    def finish(self) -> None:
-        """Let go of the network and of what the optimiser knows; `image` and `best` stay."""
-        self.model, self.image.grad, self.coming = None, None, None
-        self.restart()
-
-    def set_weights(self, weights: Weights) -> None:
-        """Change the objective: the optimiser starts afresh, and the best image is judged anew."""
-        self.weights, self.best_loss, self.scale = weights, math.inf, None
-        self.lift = self.lift and Lift()
-        self._drop()
-        self.best = self.image.detach().clone()
-        if self.kind == "lbfgs":
-            self.restart()
+    @property
+    def done(self) -> int:
+        """The evaluations made and read since the run began, at all of its scales."""
+        return self._earlier + self.here
 
     @property
     def finished(self) -> bool:
-        """Whether `total` evaluations were made and told."""
-        return self.local >= self.total and self.coming is None
-
-    def step(self) -> Evaluation:
-        made = self.coming or self._make()
-        self.coming = self._make() if self.ahead and self.local < self.total else None
-        return self._settle(made)
-
-    def _drop(self) -> None:
-        """As if the evaluation under way had not been begun; it is made again from another image."""
-        self.local -= bool(self.coming)
-        self.coming = None
-
-    def _make(self) -> _Made:
-        """An evaluation and the change of the image that follows from it."""
-        lr = self.lr * self.guard.lr_scale * lr_factor(self.schedule, self.local, self.total)
-        # The loss belongs to the image before the change, so that image has to be kept until the loss is known.
-        before = self.image.detach().clone()
-        self._evaluate()
-        if self.adam:
-            self.adam.param_groups[0]["lr"] = lr
-            self.adam.step()
-            with torch.no_grad():
-                self.image.clamp_(0, 1)
-        else:
-            self._move(before, lr)
-        self.local += 1
-        return self._send(before, lr)
-
-    def _settle(self, made: _Made) -> Evaluation:
-        """Read the numbers, and keep the image or go back."""
-        loss, terms = self._terms(made.read())
-        self.done += 1
-        event = ""
-        if self.guard.broken(loss, self.best_loss):
-            event = self._recover(loss)
-        elif loss < self.best_loss:
-            self.best, self.best_loss = made.before, loss
-        return Evaluation(
-            step=self.done,
-            loss=loss,
-            **terms,
-            seconds=time.perf_counter() - self.started,
-            lr=made.lr,
-            size=tuple(self.image.shape[-2:]),
-            peak_memory=peak_memory(self.image.device),
-            event=event,
-        )
-
-    @torch.no_grad()
-    def _move(self, before: Tensor, lr: float) -> None:
-        """One step of L-BFGS from the gradient of the image: one evaluation, no line search."""
-        gradient = self.image.grad.flatten()
-        if self.moved is not None:
-            self.known.add(self.moved, gradient - self.gradient)
-        self.known.judge(self._loss)
-        change = self.known.direction(gradient)
-        if self.moved is None:
-            first = before.numel() * (FRESH_STEP if self.local else FIRST_STEP)
-            change *= first * (1 / gradient.abs().sum()).clamp(max=1.0)
-        longest = LONGEST_PRECONDITIONED_STEP if self.precondition else LONGEST_STEP
-        change = change.mul_(lr).view_as(before)
-        change *= (longest / change.abs().mean()).clamp(max=1.0)
-        self.image.copy_((before + change).clamp_(0, 1))
-        # The curvature is learnt from the step as it was made, and not from the one that was wished for; with a
-        # preconditioner, whose wishes reach further beyond 0 and 1, from one between the two.
-        made = self.image - before
-        self.moved = (self.known.learnt(made, change) if self.precondition else made).flatten()
-        self.gradient = gradient
-
-    def _evaluate(self) -> None:
-        self.image.grad = None
-        self.model(self.image)
-        w = self.weights
-        loss = self.model.total_loss(content_weight=w.content, style_weight=w.style, tv_weight=w.tv)
-        if self.scale is None:
-            first, one = loss.detach(), torch.ones_like(loss)
-            useful = first.isfinite() & (first > 0) if self.kind == "lbfgs" else one < 0
-            self.scale = torch.where(useful, SCALED_LOSS / first, one)
-        if self.lift:
-            self.lift.backward(loss * self.scale, self.image)
-        else:
-            (loss * self.scale).backward()
-        if self.image.is_cuda:
-            # A captured graph writes its gradients to the same place each time, and L-BFGS compares two of them.
-            self.image.grad = self.image.grad.clone()
-        self._loss = loss.detach()
-
-    def _send(self, before: Tensor, lr: float) -> _Made:
-        model = self.model
-        parts = [self._loss, model.tv_loss.loss]
-        parts += [layer.loss for layer in (*model.content_losses.values(), *model.style_losses.values())]
-        # One transfer for all numbers.
-        return _Made(before, lr, *to_host(torch.stack([p.detach().float() for p in parts])))
-
-    def _terms(self, numbers: list[float]) -> tuple[float, dict[str, Any]]:
-        loss, tv, *values = numbers
-        names, split = [*self.model.content_losses, *self.model.style_losses], len(self.model.content_losses)
-        return loss, {
-            "content": dict(zip(names[:split], values[:split], strict=True)),
-            "style": dict(zip(names[split:], values[split:], strict=True)),
-            "tv": tv,
-        }
-
-    def _recover(self, loss: float) -> str:
-        if not math.isfinite(self.best_loss):
-            raise ValueError(
-                f"The loss is {loss} at the first evaluation: check the weights {self.weights} and the pictures."
-            )
-        self.guard.restarts += 1
-        self.guard.lr_scale /= 2
-        self._drop()
-        with torch.no_grad():
-            self.image.copy_(self.best)
-        self.restart()
-        return (
-            f"the loss became {loss:.3g}: back to the best image ({self.best_loss:.3g}) "
-            f"with a fresh optimizer and {self.guard.lr_scale:g} times the learning rate"
-        )
+        """Whether `total` evaluations were made and read."""
+        return self.here >= self.total
 
     @property
     def diverged(self) -> bool:
         """Whether starting again has not helped often enough to stop trying."""
-        return self.guard.restarts >= self.guard.most
+        return self.guard.exhausted
+
+    def step(self) -> Evaluation:
+        """Make one evaluation and one change of the image; returns the evaluation's record.
+
+        After an error or an interrupt in mid-step, the image is as it was before, and the optimiser starts afresh.
+        """
+        self._before = self._pending.image if self._pending else None
+        try:
+            with plain_torch():
+                evaluated = self._pending or self._evaluate(self.here)
+                another = self.ahead and self.here + 1 < self.total
+                self._pending = self._evaluate(self.here + 1) if another else None
+                record = self._settle(evaluated)
+            self.here += 1
+        except BaseException:
+            self._undo()
+            raise
+        self._before = None
+        return record
+
+    def set_weights(self, weights: Weights) -> None:
+        """Change the objective: L-BFGS forgets its curvature, and the best image is looked for anew."""
+        self.weights, self.best_loss = weights, math.inf
+        self.backward.reset()
+        self._pending = None
+        self.best = self.image.detach().clone()
+        if self.stepper.normalizes_loss:
+            self.stepper.restart()
+
+    def restart(self) -> None:
+        """A fresh optimiser on the same image: L-BFGS forgets its curvature, Adam its moments."""
+        self.stepper.restart()
+
+    def finish(self) -> None:
+        """Let go of the network and of what the optimiser knows; `image` and `best` stay."""
+        self.model, self.image.grad, self._pending = None, None, None
+        self.stepper.restart()
 
     def state(self) -> dict[str, Any]:
         """Everything a later process needs to go on from here; `load` takes it back."""
+        factor = self.backward.factor
         return {
             "image": self.image.detach().cpu(),
             "best": self.best.cpu(),
             "best_loss": self.best_loss,
-            "loss_scale": self.scale,
+            "loss_factor": None if factor is None else factor.cpu(),
             "done": self.done,
-            "local": self.local - bool(self.coming),  # what was told: one that is under way is made again
+            "here": self.here,
             "restarts": self.guard.restarts,
             "lr_scale": self.guard.lr_scale,
-            "optimizer": self.adam.state_dict() if self.adam else self.known.state(),
-            "moved": self.moved,
-            "gradient": self.gradient,
+            "stepper": self.stepper.state(),
             "seconds": time.perf_counter() - self.started,
         }
 
@@ -297,16 +149,79 @@ class Optimisation:
         """Go on from a `state()`."""
         with torch.no_grad():
             self.image.copy_(state["image"])
-        self.coming = None
-        self.restart()
-        self.best, self.best_loss = state["best"].to(self.image.device), state["best_loss"]
-        self.scale = None if state["loss_scale"] is None else state["loss_scale"].to(self.image.device)
-        self.done, self.local = state["done"], state["local"]
+        self._pending = None
+        self.best, self.best_loss = state["best"].to(self.image), state["best_loss"]
+        factor = state["loss_factor"]
+        self.backward.reset()
+        self.backward.factor = None if factor is None else factor.to(self.image.device)
+        self.here, self._earlier = state["here"], state["done"] - state["here"]
         self.guard.restarts, self.guard.lr_scale = state["restarts"], state["lr_scale"]
-        if self.adam:
-            self.adam.load_state_dict(state["optimizer"])
-        else:
-            self.known.load(state["optimizer"], device=self.image.device)
-            kept = (state["moved"], state["gradient"])
-            self.moved, self.gradient = (t if t is None else t.to(self.image) for t in kept)
+        self.stepper.load(state["stepper"], self.image)
         self.started = time.perf_counter() - state["seconds"]
+
+    def _evaluate(self, number: int) -> PendingEvaluation:
+        """One closure evaluation, and the change of the image that follows from it; the first has the number 0."""
+        assert self.model is not None, "this optimisation is finished"
+        lr = self.lr * self.guard.lr_scale * lr_factor(self.schedule, number, self.total)
+        # The loss belongs to the image before the change, so that image has to be kept until the loss is known.
+        before = self.image.detach().clone()
+        self._before = before if self._before is None else self._before
+        loss = self._closure(self.model)
+        assert self.image.grad is not None
+        after = self.stepper.step(before, self.image.grad, loss, lr)
+        with torch.no_grad():
+            self.image.copy_(after)
+        return PendingEvaluation(self.model, loss, before, lr)
+
+    def _closure(self, model: AnyModel) -> Tensor:
+        """The loss of the image as it is (a scalar), with its gradient in `image.grad`."""
+        w = self.weights
+        self.image.grad = None
+        model(self.image)
+        loss = model.total_loss(content_weight=w.content, style_weight=w.style, tv_weight=w.tv)
+        self.backward(loss, self.image)
+        return loss.detach()
+
+    def _settle(self, evaluated: PendingEvaluation) -> Evaluation:
+        """Read the numbers, and keep the image or go back to the best one."""
+        loss, terms = evaluated.read()
+        event = ""
+        if self.guard.broken(loss, self.best_loss):
+            event = self._recover(loss)
+        elif loss < self.best_loss:
+            self.best, self.best_loss = evaluated.image, loss
+        height, width = self.image.shape[-2:]
+        return Evaluation(
+            step=self.done + 1,
+            loss=loss,
+            **terms,
+            seconds=time.perf_counter() - self.started,
+            lr=evaluated.lr,
+            size=(height, width),
+            peak_memory=peak_memory(self.image.device),
+            event=event,
+        )
+
+    def _recover(self, loss: float) -> str:
+        """Go back to the best image with a fresh optimiser; returns that in words."""
+        if not math.isfinite(self.best_loss):
+            raise ValueError(
+                f"The loss is {loss} at the first evaluation: check the weights {self.weights} and the pictures."
+            )
+        self.guard.start_again()
+        self._pending = None
+        with torch.no_grad():
+            self.image.copy_(self.best)
+        self.stepper.restart()
+        return (
+            f"the loss became {loss:.3g}: back to the best image ({self.best_loss:.3g}) "
+            f"with a fresh optimizer and {self.guard.lr_scale:g} times the learning rate"
+        )
+
+    def _undo(self) -> None:
+        """Put the image back as it was before a step that wasn't finished."""
+        if self._before is not None:
+            with torch.no_grad():
+                self.image.copy_(self._before)
+        self._pending = self._before = None
+        self.stepper.restart()

@@ -1,9 +1,9 @@
-"""A preconditioner for the pixels, learnt on the way: how far L-BFGS goes in what its pairs say nothing of.
+"""A preconditioner for the pixels, learnt during the run: how far L-BFGS goes where its pairs say nothing.
 
-A picture's changes differ in how strongly the loss answers them: fine detail more or less than broad tones, one place
-more than another. L-BFGS learns that for the few directions it went; for all others it has one length. Here each band
-of frequencies has a length of its own, the quotient of step and change of gradient in that band over the last steps,
-and so, half as far, has each small square of the picture.
+The loss responds more strongly to some changes of a picture than to others: it depends on how fine the detail is, and
+where it is. L-BFGS learns this for the few directions it went, and takes one length for all others. Here each band of
+frequencies has its own length, the quotient of step and change of gradient in that band over the last steps. Each small
+square of the picture has one too, of half the effect.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 __all__ = ["Preconditioner"]
 
-BANDS = 10  # rings of frequencies, each as much wider than the one inside it
+BANDS = 10  # rings of frequencies, each wider than the one inside it by the same factor
 CELL = 8  # pixels on a side of the squares
-# How much of what was learnt a step leaves in place. All numbers here were chosen by the loss after 50 to 300
+# The share of the sums that each step leaves in place. All numbers here were chosen by the loss after 50 to 300
 # evaluations, on trained and on random weights.
-KEPT = 0.8
-FURTHEST = 2.0  # no square goes more than this much further than the mean, or less far
+DECAY = 0.8
+MOST_CONTRAST = 2.0  # the length of a square is at most this many times the mean, and at least the mean divided by it
 LEAST = 1e-9  # in shares of the mean, so that nothing is divided by 0
 
 
@@ -64,8 +64,8 @@ class Preconditioner:
 
     def learn(self, step: Tensor, change: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:
         """Take in a pair of flat vectors (N,) where `good` is true; returns step P⁻¹ step and change P change."""
-        share = torch.where(good, (1 - KEPT) / step.dot(step).clamp_min(torch.finfo(step.dtype).tiny), 0.0)
-        kept = torch.where(good, KEPT, 1.0)
+        share = torch.where(good, (1 - DECAY) / step.dot(step).clamp_min(torch.finfo(step.dtype).tiny), 0.0)
+        kept = torch.where(good, DECAY, 1.0)
         self.seen["cells"] = self.seen["cells"] * kept + share * torch.stack([self._cells(v) for v in (step, change)])
         self._settle_cells()
         spectra = (self._spectrum(step.view(self.shape) / self.map), self._spectrum(change.view(self.shape) * self.map))
@@ -100,19 +100,20 @@ class Preconditioner:
 
     def _cells(self, vector: Tensor) -> Tensor:
         squares = vector.view(self.shape).square().mean((0, 1))
-        return F.adaptive_avg_pool2d(squares[None], self.seen["cells"].shape[-2:])
+        rows, columns = self.seen["cells"].shape[-2:]
+        return F.adaptive_avg_pool2d(squares[None], (rows, columns))
 
     def _settle_bands(self) -> None:
         self.gains = _lengths(self.seen["bands"])
 
     def _settle_cells(self) -> None:
         lengths = _lengths(self.seen["cells"])
-        # P is to have the root of each length, and M is in P twice.
-        root = (lengths / lengths.log().mean().exp()).sqrt().clamp(1 / FURTHEST, FURTHEST).sqrt()
+        # P has the root of each length, and M occurs in P twice.
+        root = (lengths / lengths.log().mean().exp()).sqrt().clamp(1 / MOST_CONTRAST, MOST_CONTRAST).sqrt()
         self.map = F.interpolate(root[None], size=self.shape[-2:], mode="bilinear")[0]
 
 
 def _lengths(seen: Tensor) -> Tensor:
-    """How far to go, of the squares of steps and of changes of gradient (2, ...); 1 where nothing was seen."""
+    """Lengths from the squares of steps and of changes of gradient (2, ...); 1 where nothing was seen."""
     steps, changes = (squares + LEAST * squares.mean() for squares in seen)
     return torch.where(changes > 0, steps / changes, 1.0).sqrt()

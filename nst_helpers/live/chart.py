@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from ..engine.optimisation import Evaluation
+from ..engine.evaluation import Evaluation
 from .state import summarize_losses
 
 __all__ = ["COLOURS", "draw_chart"]

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ..accel.graphs import CapturedModel
 from ..accel.tiling import TiledModel
+from ..engine.evaluation import Evaluation
 from ..engine.objective import build_objective
-from ..engine.optimisation import Evaluation, Optimisation
+from ..engine.optimisation import Optimisation
 from ..engine.plan import first_image
 from ..engine.settings import INITS, Settings
 from ..errors import ImageError
@@ -195,7 +196,9 @@ class PaintingBuilder:
             resize(image, _size(content, settings)),
             optimizer=settings.optimizer,
             lr=settings.lr,
-            weights=settings.weights,
+            content_weight=settings.content_weight,
+            style_weight=settings.style_weight,
+            tv_weight=settings.tv_weight,
             done=len(log.history),
         )
 

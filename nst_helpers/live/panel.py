@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..engine.optimisation import Evaluation
+from ..engine.evaluation import Evaluation
 from ..errors import NSTError
 from ..images import load_image, resize
 from ..samples import list_samples

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..encoders import Encoder
-from ..engine.optimisation import Evaluation
+from ..engine.evaluation import Evaluation
 from ..engine.settings import LEARNING_RATES, Settings
 from ..images import resize
 from ..losses import Convention

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..encoders import Encoder
-from ..engine.optimisation import Evaluation
+from ..engine.evaluation import Evaluation
 from ..engine.settings import LEARNING_RATES, OPTIMIZERS
 from ..errors import LayerError
 from ..model import Weights

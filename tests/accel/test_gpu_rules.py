@@ -11,8 +11,8 @@ from nst_helpers import build_model, prepare, stylize
 from nst_helpers.accel.devices import choose_precision, to_host
 from nst_helpers.budget.estimate import TooLargeError
 from nst_helpers.encoders import Architecture, Encoder
-from nst_helpers.engine.guard import Lift
 from nst_helpers.engine.optimisation import Optimisation
+from nst_helpers.engine.scaling import GradientScaler
 
 TOY = Architecture("toy", ((8,), (12,)))
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1"]}
@@ -61,27 +61,27 @@ def test_a_loss_is_read_after_its_event_and_not_before(monkeypatch):
     told = []
     for patched in (False, True):
         if patched:
-            monkeypatch.setattr("nst_helpers.engine.optimisation.to_host", late)
+            monkeypatch.setattr("nst_helpers.engine.evaluation.to_host", late)
         run = Optimisation(model, noise(1, 3, 20, 24, seed=2), total=6, ahead=patched)
         told.append([run.step().loss for _ in range(6)])
     assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
-def test_a_lifted_gradient_is_the_gradient_whatever_its_size(size):
+def test_a_scaled_gradient_is_the_gradient_whatever_its_size(size):
     """Through float16, where a gradient of 1e-9 would be 0 and one of 1e9 infinite."""
-    image, lift, weights = noise(2, 40).requires_grad_(), Lift(), noise(2, 40, seed=1)
+    image, scaler, weights = noise(2, 40).requires_grad_(), GradientScaler(), noise(2, 40, seed=1)
     for _ in range(3):
         image.grad = None
-        lift.backward((image.half() * weights.half()).float().sum() * size, image)
+        scaler.backward((image.half() * weights.half()).float().sum() * size, image)
         torch.testing.assert_close(image.grad / size, weights, rtol=2e-3, atol=1e-4)
 
 
-def test_a_lift_survives_a_loss_of_nothing_and_a_gradient_that_is_none():
-    image, lift = noise(4).requires_grad_(), Lift()
+def test_a_scaler_survives_a_loss_of_nothing_and_a_gradient_that_is_none():
+    image, scaler = noise(4).requires_grad_(), GradientScaler()
     for factor in (0.0, float("nan"), 0.0, 1.0):
         image.grad = None
-        lift.backward((image * factor).sum(), image)
+        scaler.backward((image * factor).sum(), image)
     assert image.grad.tolist() == [1.0] * 4
 
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from nst_helpers import build_model, load_sample, stylize
 from nst_helpers.encoders import Architecture, Encoder
 from nst_helpers.engine.lbfgs import LBFGS
-from nst_helpers.engine.optimisation import LONGEST_PRECONDITIONED_STEP, Optimisation, Weights
-from nst_helpers.engine.preconditioner import CELL, FURTHEST, Preconditioner
+from nst_helpers.engine.optimisation import Optimisation
+from nst_helpers.engine.preconditioner import CELL, MOST_CONTRAST, Preconditioner
+from nst_helpers.engine.steppers import LONGEST_PRECONDITIONED_STEP
 
 SIZES = st.tuples(st.integers(1, 2), st.integers(1, 19), st.integers(1, 19))
 ENCODER = Encoder(Architecture("toy", ((8,), (12,))), seed=3)
@@ -82,7 +83,7 @@ def test_each_square_goes_half_as_far_as_the_quotient_it_was_shown_and_no_furthe
     half = torch.zeros(1, 3, 64, 64, dtype=torch.float64)
     half[..., 32:] = 1.0
     middle = slice(CELL, 32 - CELL)  # away from where the halves meet
-    for ratio, expected in ((4.0, 2.0), (1e4, FURTHEST**2)):
+    for ratio, expected in ((4.0, 2.0), (1e4, MOST_CONTRAST**2)):
         guess = Preconditioner(half.shape, dtype=torch.float64)
         for seed in range(4):
             step = noise(*half.shape, seed=seed) - 0.5
@@ -117,15 +118,15 @@ def test_a_photo_needs_fewer_evaluations():
 
 
 def test_no_step_leaves_the_box_or_goes_too_far_and_the_pair_is_as_much_of_the_wish_as_is_trusted(monkeypatch):
-    wishes, learnt = [], LBFGS.learnt
+    wishes, weighted = [], LBFGS.weighted
 
-    def heard(known, made, wished):
-        wishes.append(wished.clone())
-        return learnt(known, made, wished)
+    def heard(known, made, asked):
+        wishes.append(asked.clone())
+        return weighted(known, made, asked)
 
-    monkeypatch.setattr(LBFGS, "learnt", heard)
+    monkeypatch.setattr(LBFGS, "weighted", heard)
     model = build_model(ENCODER, noise(1, 3, 20, 24, dtype=torch.float32), noise(1, 3, 16, 16).float(), **LAYERS)
-    run = Optimisation(model, noise(1, 3, 20, 24, seed=5).float(), weights=Weights(), precondition=True, lr=30.0)
+    run = Optimisation(model, noise(1, 3, 20, 24, seed=5).float(), precondition=True, lr=30.0)
     reached, trusted = 0, set()
     for _ in range(12):
         before = run.image.detach().clone()
@@ -134,9 +135,11 @@ def test_no_step_leaves_the_box_or_goes_too_far_and_the_pair_is_as_much_of_the_w
         assert after.min() >= 0
         assert after.max() <= 1
         assert (after - before).abs().mean() <= LONGEST_PRECONDITIONED_STEP * 1.001
-        wished, made, trust = wishes[-1], after - before, run.known.trust.item()
+        wished, made, trust = wishes[-1], after - before, run.stepper.curvature.asked_weight.item()
         torch.testing.assert_close((before + wished).clamp(0, 1), after, rtol=0, atol=1e-6)
-        torch.testing.assert_close(run.moved.view_as(after), made + trust * (wished - made), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            run.stepper.last_step.view_as(after), made + trust * (wished - made), rtol=1e-4, atol=1e-6
+        )
         trusted.add(trust)
         reached += int(((after == 0) | (after == 1)).sum())
     assert reached
@@ -156,7 +159,7 @@ def test_a_checkpointed_run_goes_on_as_if_it_had_not_stopped(tmp_path):
 
 def test_it_is_refused_for_adam():
     picture = noise(1, 3, 16, 16).float()
-    with pytest.raises(ValueError, match="made for lbfgs, not for adam"):
+    with pytest.raises(ValueError, match="precondition is made for lbfgs, not for adam"):
         stylize(picture, picture, encoder=ENCODER, optimizer="adam", precondition=True, steps=1, **LAYERS)
 
 

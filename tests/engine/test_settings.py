@@ -36,11 +36,14 @@ def test_each_option_of_stylize_arrives_in_the_settings(monkeypatch):
     """Every value is handed on under its own name: a value of its own for each, and the settings that come out."""
     seen = []
 
-    def stop(content, style, settings, **more):
-        seen.append(settings)
-        return iter(())
+    class Stop(Exception):
+        pass
 
-    monkeypatch.setattr("nst_helpers.optimize.iterate", stop)
+    def stop(content, style, settings):
+        seen.append(settings)
+        raise Stop
+
+    monkeypatch.setattr("nst_helpers.optimize.Run", stop)
     given = {
         "encoder": Encoder(TOY, seed=1), "steps": 7, "optimizer": "adam", "lr": 0.5, "lr_schedule": "step",
         "content_weight": 2.0, "style_weight": 3.0, "tv_weight": 4.0, "tv_kind": "l1", "content_layers": ("a",),
@@ -49,7 +52,8 @@ def test_each_option_of_stylize_arrives_in_the_settings(monkeypatch):
         "precondition": False, "history_size": 6, "tile": 48, "size": 64,
     }  # fmt: skip
     assert given.keys() == options().keys()
-    stylize(picture(), picture(), **given)
+    with pytest.raises(Stop):
+        stylize(picture(), picture(), **given)
     assert seen == [Settings(**given)]
 
 

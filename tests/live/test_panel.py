@@ -22,7 +22,7 @@ import nst_helpers as nst
 from nst_helpers.budget import progress
 from nst_helpers.budget.estimate import Estimate
 from nst_helpers.encoders import Encoder
-from nst_helpers.engine.optimisation import Evaluation
+from nst_helpers.engine.evaluation import Evaluation
 from nst_helpers.live import chart as panel_chart
 from nst_helpers.live import view as panel_view
 from nst_helpers.live import widgets as panel_widgets

@@ -77,21 +77,21 @@ def test_no_target_is_computed_again_for_a_weight(monkeypatch):
 def test_lbfgs_drops_its_curvature_with_the_weights_and_says_so_adam_keeps_its_moments():
     made = session(optimizer="lbfgs")
     made.step(5)
-    kept = made._painting.run.known
+    kept = made._painting.run.stepper.curvature
     assert made.set(lr=0.9) == "step size 1 to 0.9"
-    assert made._painting.run.known is kept
+    assert made._painting.run.stepper.curvature is kept
     words = made.set(style_weight=10)
     assert "style weight 100 to 10" in words
     assert "forgets its curvature" in words
     assert "forgets its curvature" in made.step()[0].event
-    assert made._painting.run.known is not kept
+    assert made._painting.run.stepper.curvature is not kept
     assert made.step()[0].event == ""
     made.set(optimizer="adam")
     assert made.settings.lr == LEARNING_RATES["adam"]
     made.step(3)
-    kept = made._painting.run.adam
+    kept = made._painting.run.stepper
     assert "forgets" not in made.set(style_weight=20)
-    assert made._painting.run.adam is kept
+    assert made._painting.run.stepper is kept
 
 
 def test_nothing_changed_is_nothing_noted():
@@ -279,7 +279,7 @@ def test_an_evaluation_cut_short_leaves_the_picture_as_it_was(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(nst.Optimisation, "_move", stop)
+        patch.setattr(nst.Optimisation, "_closure", stop)
         with pytest.raises(KeyboardInterrupt):
             made.step()
     assert torch.equal(made.image, before)

@@ -57,7 +57,7 @@ def test_cells_are_stylize_in_the_grids_order():
 def test_a_failed_cell_is_reported_in_its_place_and_the_rest_goes_on():
     cells = sweep({"optimizer": ["adam", "none", "lbfgs"], "content_layers": [["relu2_1"], ["relu9_9"]]}, **given())
     assert [c.stopped for c in cells] == ["finished", "failed", "failed", "failed", "finished", "failed"]
-    assert "'none' is unknown" in cells[2].error
+    assert "'none', which is unknown" in cells[2].error
     assert "relu9_9" in cells[1].error
     assert cells[1].image is None
     sheet = cells.contact_sheet(title="Six")
@@ -233,4 +233,4 @@ if __name__ == "__main__":
     here = sweep({"style_weight": [1.0, 50.0], "optimizer": ["adam", "none"]}, **given())
     assert [c[0] for c in cells] == ["finished", "failed", "finished", "failed"]
     assert [c[1] for c in cells[::2]] == pytest.approx([c.loss for c in here[::2]], rel=1e-5)
-    assert "'none' is unknown" in cells[1][2]
+    assert "'none', which is unknown" in cells[1][2]

@@ -29,7 +29,7 @@ def test_a_figure_is_named_by_its_network_whichever_are_measured(which, tmp_path
 def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monkeypatch):
     """Seen from the inside: which layout, which Gram matrix, which number format and which convolution really ran."""
     from nst_helpers.accel import accelerate, convolution, devices
-    from nst_helpers.engine import lbfgs, optimisation
+    from nst_helpers.engine import lbfgs, steppers
     from nst_helpers.engine.preconditioner import Preconditioner
 
     network, pictures = contenders.NETWORKS["random"](), contenders.pictures(32)
@@ -45,9 +45,9 @@ def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monk
             watched.setattr(accelerate, "fused_gram", note("fused Gram", accelerate.fused_gram))
             watched.setattr(convolution, "_run", note("packed weights", convolution._run))
             watched.setattr(convolution, "_split", note("bfloat16", convolution._split))
-            watched.setattr(optimisation, "Preconditioner", note("preconditioner", Preconditioner))
+            watched.setattr(steppers, "Preconditioner", note("preconditioner", Preconditioner))
             watched.setattr(devices, "_converted", note("channels last", devices._converted))
-            watched.setattr(lbfgs.LBFGS, "judge", lambda *_, seen=seen: lbfgs.FURTHER and seen.add("further reach"))
+            watched.setattr(lbfgs.LBFGS, "hear", lambda *_, seen=seen: lbfgs.LONGER_BY and seen.add("further reach"))
             contenders.RUNS[name](network, *pictures, 1, lambda image, seconds: None)
         found[name] = seen
     levers = ["channels last", "fused Gram", "bfloat16", "packed weights", "further reach", "preconditioner"]
@@ -77,7 +77,7 @@ def test_a_side_without_a_lever_runs_without_it_and_leaves_the_package_as_it_was
             "packed weights": not isinstance(_layer(step, "conv2_1"), convolution.PackedConv),
             "kept memory": allocator._runs == 0,
             "bfloat16": _weight(step).dtype == torch.float32,
-            "further reach": lbfgs.FURTHER == 0,
+            "further reach": lbfgs.LONGER_BY == 0,
             "preconditioner": not step.optimisation.precondition,
         }
     expected = {name} | ({"packed weights"} if name == "bfloat16" else set())

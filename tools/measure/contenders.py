@@ -249,7 +249,7 @@ def package_run(
     with (
         lever("accel.accelerate", "fused_gram", losses.gram_matrix, off=not fused),
         lever("accel.devices", "pack", devices.unpack, off=not packed),
-        lever("engine.lbfgs", "FURTHER", 0.0, off=not reach),
+        lever("engine.lbfgs", "LONGER_BY", 0.0, off=not reach),
         without_channels_last(off=not last),
     ):
         steps = iterate(

@@ -213,7 +213,9 @@ def optimisation(job: Task, side: Side, evaluations: int) -> Any:
     return nst.Optimisation(
         model,
         job.content,
-        weights=nst.Weights(1.0, job.style_weight, 0.0),
+        content_weight=1.0,
+        style_weight=job.style_weight,
+        tv_weight=0.0,
         total=evaluations,
         precondition=side.precondition,
         history_size=side.history,

@@ -91,9 +91,7 @@ def speeds(mini: Encoder, teacher: Encoder, content: Tensor, style: Tensor, *, r
         runs = {}
         for name, encoder in (("mini", mini), ("teacher", teacher)):
             model = build_model(prepare(encoder, device="cpu", precision=precision), content, style)
-            runs[name] = optimisation.Optimisation(
-                model, content, weights=optimisation.Weights(content=1.0, style=50.0, tv=0.0)
-            )
+            runs[name] = optimisation.Optimisation(model, content, content_weight=1.0, style_weight=50.0, tv_weight=0.0)
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for turn in range(rounds + 1):
             for name, run in runs.items():

@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from nst_helpers import Optimisation, Weights, build_model, load_encoder, load_sample, prepare
+from nst_helpers import Optimisation, build_model, load_encoder, load_sample, prepare
 from nst_helpers.accel.allocator import kept_memory
 from nst_helpers.accel.devices import peak_memory
 from nst_helpers.accel.tiling import build_tiled_model
@@ -98,7 +98,7 @@ def child(options):
     # A run needs the pictures no longer, and a person who makes one this large should let them go.
     first = content.clone()
     del content, style
-    run = Optimisation(model, first, optimizer=options.optimizer, weights=Weights())
+    run = Optimisation(model, first, optimizer=options.optimizer)
     del first
     seconds, cpu = [], []
     with kept_memory() if way == "kept" else contextlib.nullcontext():

@@ -47,7 +47,7 @@ def levers() -> dict[str, Callable[[], AbstractContextManager]]:
         "packed weights": lambda: lever("accel.devices", "pack", devices.unpack, off=True),
         "kept memory": contextlib.nullcontext,  # a side without it runs outside of `kept_memory`
         "bfloat16": contextlib.nullcontext,  # an option of the run
-        "further reach": lambda: lever("engine.lbfgs", "FURTHER", 0.0, off=True),
+        "further reach": lambda: lever("engine.lbfgs", "LONGER_BY", 0.0, off=True),
         "preconditioner": contextlib.nullcontext,  # an option of the run
     }
 

@@ -1,0 +1,102 @@
+"""What a run leaves on disk: pictures on the way, checkpoints, and a second place where the first one fails."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import NSTError
+from ..images import check_output, save_image
+from ..io.atomic import check_writable
+from .checkpoints import CheckpointError, write_checkpoint
+
+__all__ = ["Outputs", "numbered", "save_or_rescue"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a run's picture and state go: every so many steps, and the state once more at the end.
+
+    Raises ValueError, ImageError or CheckpointError, before any work is done, for what can't be written.
+    """
+
+    every: int
+    picture: Path | None
+    checkpoint: Path | None
+
+    def __post_init__(self) -> None:
+        if self.every and self.picture is None and self.checkpoint is None:
+            raise ValueError("save_every needs a path in save_to or checkpoint to save to.")
+        if self.picture is not None:
+            check_output(self.picture)
+        if self.checkpoint is not None:
+            try:
+                reason = "it is a folder" if self.checkpoint.is_dir() else ""
+                check_writable(self.checkpoint)
+            except OSError as error:
+                reason = str(error.strerror)
+            if reason:
+                raise CheckpointError(f"The checkpoint {self.checkpoint} can't be written ({reason}): choose another.")
+
+    def due(self, steps: int) -> bool:
+        """Whether something is saved after so many steps."""
+        return bool(self.every) and steps % self.every == 0
+
+    def save_on_the_way(self, steps: int, image: Tensor, state: Callable[[], Mapping[str, Any]]) -> None:
+        """Save what there is to save after so many steps; a failure is told in a warning, and the run goes on."""
+        try:
+            if self.picture is not None:
+                save_image(image, numbered(self.picture, steps))
+            if self.checkpoint is not None:
+                write_checkpoint(self.checkpoint, state())
+        except NSTError as error:
+            warnings.warn(f"After step {steps} nothing could be saved: {error}", RuntimeWarning, stacklevel=3)
+
+    def save_state(self, state: Callable[[], Mapping[str, Any]]) -> None:
+        """Save the state at the end of a run, in a second place where the first one fails."""
+        if self.checkpoint is not None:
+            content = state()
+            save_or_rescue(lambda path: write_checkpoint(path, content), self.checkpoint)
+
+
+def save_or_rescue(write: Callable[[Path], object], path: Path) -> Path:
+    """Write a file; where that fails, write it to the folder for temporary files, and warn with its name.
+
+    Returns where the file is. Raises what the first try raised where the second fails too.
+
+    >>> import tempfile, warnings
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     found = save_or_rescue(lambda path: path.write_text("state"), Path("no such folder") / "state.txt")
+    >>> found.read_text(), str(found) in str(told[0].message)
+    ('state', True)
+    """
+    try:
+        write(path)
+        return path
+    except (NSTError, OSError) as error:
+        second = Path(tempfile.mkdtemp(prefix="nst_")) / path.name
+        try:
+            write(second)
+        except (NSTError, OSError):
+            raise error from None
+        warnings.warn(
+            f"'{path}' could not be written, so it was saved as '{second}': {error}", RuntimeWarning, stacklevel=2
+        )
+        return second
+
+
+def numbered(path: str | Path, step: int) -> Path:
+    """The path with the step in its name.
+
+    >>> numbered("out.png", 20).name
+    'out_0020.png'
+    """
+    path = Path(path)
+    return path.with_name(f"{path.stem}_{step:04d}{path.suffix}")
