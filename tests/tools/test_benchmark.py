@@ -78,7 +78,7 @@ def test_a_side_without_a_lever_runs_without_it_and_leaves_the_package_as_it_was
             "kept memory": allocator._runs == 0,
             "bfloat16": _weight(step).dtype == torch.float32,
             "further reach": lbfgs.LONGER_BY == 0,
-            "preconditioner": not step.optimisation.precondition,
+            "preconditioner": not step.optimisation.stepper.precondition,
         }
     expected = {name} | ({"packed weights"} if name == "bfloat16" else set())
     assert {what for what, is_off in off.items() if is_off} == expected
