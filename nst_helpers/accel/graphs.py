@@ -66,9 +66,9 @@ class _Passes:
     def __init__(self, losses_of: Callable[[Tensor], Tensor], image: Tensor) -> None:
         self.losses_of, self.image = losses_of, image.detach().clone().requires_grad_()
         self.losses = self.gradient = self.shares = self.image  # until the work was done once
-        warm_up(self._both)
         before, torch.backends.cudnn.deterministic = torch.backends.cudnn.deterministic, DETERMINISTIC
         try:
+            warm_up(self._both)
             pool = torch.cuda.graph_pool_handle()
             self.forward = capture(self._forward, pool)
             self.backward = capture(self._backward, pool)

@@ -26,7 +26,7 @@ import torch  # noqa: E402
 from gpu_rows import Part, machine, words  # noqa: E402
 
 PARTS = ("right", "fast", "course")
-BUDGETS = {"right": 110.0, "fast": 170.0, "course": 150.0}
+BUDGETS = {"right": 95.0, "fast": 145.0, "course": 115.0}
 
 
 def main(arguments: list[str] | None = None) -> int:

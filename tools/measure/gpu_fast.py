@@ -228,6 +228,8 @@ def ours(job: Task, side: Side, evaluations: int, see: See) -> None:
     while not (run.finished or run.diverged):
         run.step()
         see(run.best)
+    if refusal := getattr(run.model, "refusal", ""):
+        raise RuntimeError(f"the evaluation was not captured: {refusal}")
 
 
 LOOPS = {"textbook": textbook, "pystiche": pystiche, "ours": ours}
