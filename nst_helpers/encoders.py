@@ -7,31 +7,28 @@ A network is built from a table of blocks, and every layer name is computed from
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .errors import ImageError, LayerError, WeightsError
+from .io.sources import shown
 from .pretrained.encoder_files import read_weights_and_fields
 from .pretrained.files import VGG16_BLOCKS, VGG19_BLOCKS, WIDTHS
 
-__all__ = [
-    "HED",
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "VGG19",
-    "Architecture",
-    "Encoder",
-    "Normalization",
-    "Pool",
-    "load_encoder",
-]
+__all__ = ["HED", "IMAGENET_MEAN", "IMAGENET_STD", "VGG19", "Architecture", "Encoder", "Normalization", "Pool"]
+__all__ += ["load_encoder", "read_encoder_file"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of the training pictures, RGB in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Whatever the process's default type and device are: a seed and a file give the same network everywhere.
+_FLOAT32_ON_CPU: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 
 MINI_FILE = Path(__file__).parent / "pretrained" / "weights" / "vgg19_mini.safetensors"
 
@@ -99,8 +96,8 @@ class Normalization(nn.Module):
 
     def __init__(self, mean: Iterable[float], std: Iterable[float], *, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(tuple(std)).view(1, -1, 1, 1))
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(tuple(values), **_FLOAT32_ON_CPU).view(1, -1, 1, 1))
         self.output_dtype = dtype
 
     @property
@@ -114,6 +111,7 @@ class Normalization(nn.Module):
         return self.mean.dtype
 
     def forward(self, image: Tensor) -> Tensor:
+        """The normalised image, in `output_dtype`, or else in the image's own."""
         return ((image - self.mean) / self.std).to(self.output_dtype or image.dtype)
 
 
@@ -132,6 +130,7 @@ class Pool(nn.Module):
         self.kind, self.scale = kind, scale
 
     def forward(self, x: Tensor) -> Tensor:
+        """The pooled feature map, (B, C, H, W) to (B, C, H // 2, W // 2)."""
         if self.kind == "max":
             return nn.functional.max_pool2d(x, 2)
         x = nn.functional.avg_pool2d(x, 2)
@@ -237,6 +236,7 @@ class Encoder(nn.Module):
             )
 
     def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """The feature maps of these layers, by name; what lies behind the deepest of them isn't computed."""
         names = self.check_layers(layers)
         self.check_image(image, names)
         missing, features = set(names), {}
@@ -253,13 +253,13 @@ class Encoder(nn.Module):
 
 def _random_weights(layers: nn.ModuleDict, seed: int) -> dict[str, Tensor]:
     """He initialisation from a generator of its own, so that a seed gives the same network everywhere."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     weights = {}
     for name, layer in layers.items():
         if isinstance(layer, nn.Conv2d):
             std = (2 / (9 * layer.in_channels)) ** 0.5
-            weights[f"{name}.weight"] = torch.randn(layer.weight.shape, generator=generator) * std
-            weights[f"{name}.bias"] = torch.randn(layer.out_channels, generator=generator) * 0.01
+            weights[f"{name}.weight"] = torch.randn(layer.weight.shape, generator=generator, **_FLOAT32_ON_CPU) * std
+            weights[f"{name}.bias"] = torch.randn(layer.out_channels, generator=generator, **_FLOAT32_ON_CPU) * 0.01
     return weights
 
 
@@ -288,13 +288,14 @@ def load_encoder(
         weights["conv1_1.weight"] = weights["conv1_1.weight"].flip(1)
     elif name == "mini":
         architecture, weights = read_encoder_file(MINI_FILE)
-    elif Path(name).suffix == ".safetensors":
+    elif isinstance(name, (str, os.PathLike)) and Path(name).suffix == ".safetensors":
         architecture, weights = read_encoder_file(Path(name))
     else:
-        raise WeightsError(
-            f"There is no encoder {str(name)!r}: use 'mini', 'vgg19', 'hed' or the path of a .safetensors file."
-        )
+        names = "'mini', 'vgg19', 'hed' or the path of a .safetensors file"
+        raise WeightsError(f"There is no encoder {shown(name)}: use {names}.")
     encoder = Encoder(architecture, weights=weights, pool=pool)
+    if name not in ("mini", "vgg19", "hed"):
+        _check_features(encoder)
     return encoder if device is None else encoder.to(device)
 
 
@@ -302,3 +303,12 @@ def read_encoder_file(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
     """The architecture and weights of an encoder file; raises WeightsError for any other file."""
     fields, weights = read_weights_and_fields(path)
     return Architecture(**fields), weights
+
+
+def _check_features(encoder: Encoder) -> None:
+    """Raise WeightsError where a light grey picture gives features that overflow: no run could use them."""
+    side = 2 ** len(encoder.architecture.blocks)
+    features = encoder(torch.full((1, 3, side, side), 0.9, **_FLOAT32_ON_CPU), encoder.architecture.conv_names)
+    for name, feature in features.items():
+        if not feature.isfinite().all():
+            raise WeightsError(f"The encoder {encoder.architecture.name!r} overflows at {name}: take another file.")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import TOY, noise
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import nn
 
 from nst_helpers import ImageError, LayerError, WeightsError, load_encoder, load_sample
 from nst_helpers.encoders import HED, VGG19, Architecture, Encoder, Normalization, Pool, read_encoder_file
+from nst_helpers.pretrained.encoder_files import describe
 
 PAPER = "1_1 1_2 2_1 2_2 3_1 3_2 3_3 3_4 4_1 4_2 4_3 4_4 5_1 5_2 5_3 5_4"
 
@@ -157,3 +165,148 @@ def test_wrong_or_missing_weights_are_named(tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors here")
     with pytest.raises(WeightsError, match="not an encoder file"):
         read_encoder_file(tmp_path / "bad.safetensors")
+
+
+# Encoder files that no network can be built from
+
+
+def described(**changes) -> dict:
+    fields = {"name": "toy", "blocks": [[4], [6]], "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "pool": "max"}
+    return fields | {"pool_scale": 1.5, "closes": False} | changes
+
+
+def encoder_file(folder: Path, spec: object, **tensors: torch.Tensor) -> Path:
+    network = Encoder(Architecture("toy", ((4,), (6,)), final_pool=False), seed=1)
+    weights = {key: value.clone() for key, value in network.layers.state_dict().items()} | tensors
+    text = spec if isinstance(spec, str) else json.dumps(spec)
+    save_file(weights, folder / "toy.safetensors", metadata={"spec": text})
+    return folder / "toy.safetensors"
+
+
+def test_a_sound_encoder_file_is_read(tmp_path):
+    encoder = load_encoder(encoder_file(tmp_path, described()))
+    assert encoder.architecture == Architecture(
+        "toy", ((4,), (6,)), (0.5,) * 3, (0.2,) * 3, pool_scale=1.5, final_pool=False
+    )
+    assert hash(encoder.architecture)
+    assert json.loads(describe(dataclasses.asdict(encoder.architecture))) == described()
+
+
+def sentence(error: WeightsError) -> None:
+    text = str(error)
+    assert text.isprintable()
+    assert text.endswith(".")
+    assert len(text) < 500
+
+
+NUMBERS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400)
+JSON = st.recursive(NUMBERS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3))
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.sampled_from([*described(), "extra"]), value=JSON)
+def test_an_odd_description_gives_a_network_or_one_sentence(tmp_path, key, value):
+    file = encoder_file(tmp_path, described(**{key: value}))
+    try:
+        features = load_encoder(file)(noise(1, 3, 8, 8), ["conv2_1"])["conv2_1"]
+    except WeightsError as error:
+        sentence(error)
+    else:
+        assert features.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"std": [0.2, 0, 0.2]}, "std can't be"),
+        ({"std": [0.2, 1e-30, 0.2]}, "std can't be"),
+        ({"std": [0.2, float("nan"), 0.2]}, "std can't be"),
+        ({"mean": [0.5, float("inf"), 0.5]}, "mean can't be"),
+        ({"mean": [0.5, 0.5]}, "mean can't be"),
+        ({"blocks": []}, "blocks can't be"),
+        ({"blocks": [[4], []]}, "blocks can't be"),
+        ({"blocks": [[4], [10**9]]}, "blocks can't be"),
+        ({"blocks": [[4], [6.0]]}, "blocks can't be"),
+        ({"blocks": [[4]] * 100_000}, "holds 4 tensors"),
+        ({"blocks": [[4], [7]]}, "another network"),
+        ({"pool": "median"}, "pool can't be"),
+        ({"pool_scale": 0}, "pool_scale can't be"),
+        ({"closes": "yes"}, "final_pool can't be"),
+        ({"name": ""}, "name can't be"),
+        ({"widths": 3}, "unknown field 'widths'"),
+    ],
+)
+def test_what_no_network_can_be_built_from_is_named(tmp_path, changes, told):
+    with pytest.raises(WeightsError, match=told):
+        load_encoder(encoder_file(tmp_path, described(**changes)))
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "3", "{", "[" * 100_000, '{"name": "toy"}', '{"blocks": [[4]]}'])
+def test_a_description_that_is_none_is_refused(tmp_path, text):
+    with pytest.raises(WeightsError, match="is not an encoder file"):
+        load_encoder(encoder_file(tmp_path, text))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+    bias = torch.zeros(6)
+    bias[3] = value
+    with pytest.raises(WeightsError, match=r"conv2_1.bias has values that are infinite or not a number"):
+        load_encoder(encoder_file(tmp_path, described(), **{"conv2_1.bias": bias}))
+
+
+def test_weights_that_overflow_are_refused(tmp_path):
+    huge = {"conv1_1.weight": torch.full((4, 3, 3, 3), 1e30), "conv2_1.weight": torch.full((6, 4, 3, 3), 1e30)}
+    with pytest.raises(WeightsError, match="overflows at conv2_1"):
+        load_encoder(encoder_file(tmp_path, described(), **huge))
+    with pytest.raises(WeightsError, match="isn't made of floating point numbers"):
+        load_encoder(encoder_file(tmp_path, described(), **{"conv1_1.bias": torch.zeros(4, dtype=torch.int64)}))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "y" * 5000, "z/" * 3000, "a\0b"])
+def test_odd_names_of_encoders_get_one_sentence(tmp_path, name):
+    for asked in (name, f"{name}.safetensors", tmp_path / f"{name}.safetensors"):
+        with pytest.raises(WeightsError) as caught:
+            load_encoder(asked)
+        sentence(caught.value)
+
+
+def test_an_encoder_file_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    encoder_file(tmp_path, described())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert load_encoder("~/toy.safetensors").architecture.name == "toy"
+    (tmp_path / "folder.safetensors").mkdir()
+    for asked in ("~/none.safetensors", "~/folder.safetensors", "~nobody-of-this-name/a.safetensors", None, 3, [], ""):
+        with pytest.raises(WeightsError):
+            load_encoder(asked)
+
+
+# Where images go
+
+
+def test_an_encoder_says_where_images_go(toy):
+    assert toy.device == torch.device("cpu")
+    assert toy.dtype == torch.float32
+    double = Encoder(TOY, seed=1).double()
+    assert double.dtype == torch.float64
+    image = noise(1, 3, 8, 8).to(double.device, double.dtype)
+    assert double(image, ["conv2_1"])["conv2_1"].dtype == torch.float64
+    assert Encoder(TOY).to("meta").device.type == "meta"
+
+
+@pytest.mark.parametrize("surrounding", ["float64", "meta"])
+def test_a_seed_and_a_file_give_the_same_network_in_any_surroundings(surrounding):
+    photo, seeded, mini = load_sample("temple", size=64), Encoder(TOY, seed=4), load_encoder("mini")
+    try:
+        torch.set_default_dtype(torch.float64 if surrounding == "float64" else torch.float32)
+        torch.set_default_device("meta" if surrounding == "meta" else None)
+        others = load_sample("temple", size=64), Encoder(TOY, seed=4), load_encoder("mini")
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    assert torch.equal(others[0], photo)
+    for one, other in zip((seeded, mini), others[1:], strict=True):
+        assert other.dtype == torch.float32
+        for key, value in one.state_dict().items():
+            assert torch.equal(other.state_dict()[key], value)

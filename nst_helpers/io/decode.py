@@ -242,7 +242,7 @@ def _oriented_copy(picture: Image.Image, orientation: int) -> np.ndarray:
 
 def _scaled(picture: Image.Image, height: int, width: int) -> np.ndarray:
     """(height, width, 3), in the same way as `images.resize`, but across first and band by band, then down."""
-    narrow = torch.empty(1, 3, picture.height, width)
+    narrow = torch.empty(1, 3, picture.height, width, dtype=torch.float32, device="cpu")
     for top, band in rgb_bands(picture):
         rows = torch.from_numpy(band).permute(2, 0, 1)[None]
         narrow[:, :, top : top + len(band)] = F.interpolate(

@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 
 from ..errors import ImageError
 
-__all__ = ["Source", "open_source", "shown"]
+__all__ = ["Source", "one_line", "open_source", "shown"]
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Mapping[str, Any] | tuple[Any, ...]
 
@@ -71,11 +71,14 @@ def shown(name: object) -> str:
     >>> print(shown("C:\temple.jpg"))
     'C:\temple.jpg'
     """
+    return f"'{one_line(name)}'"
+
+
+def one_line(name: object) -> str:
+    """What stands between the quotes of `shown`."""
     text = os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else str(name)
     text = "".join(_ESCAPES.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode()) for c in text)
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 3 :]}"
-    return f"'{text}'"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 3 :]}"
 
 
 def _open_stream(stream: Any) -> IO[bytes]:

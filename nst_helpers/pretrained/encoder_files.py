@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,8 @@ def read_weights_and_fields(path: Path) -> tuple[dict[str, Any], dict[str, Tenso
     """
     from safetensors import SafetensorError, safe_open
 
+    with contextlib.suppress(RuntimeError):  # no such user
+        path = path.expanduser()
     try:
         require_file(path)
     except WeightsError as error:

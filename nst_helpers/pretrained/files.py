@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..errors import WeightsError
 from ..io.atomic import write_whole
+from ..io.sources import one_line
 from .download import file_sha256, read_note, reason
 
 __all__ = ["conv_shapes", "load_state", "pick", "read_hed", "read_kept", "remembered", "require_file", "write_kept"]
@@ -160,8 +161,10 @@ def require_file(file: Path) -> None:
         if file.is_file():
             return
     except OSError as error:
-        raise WeightsError(f"{file} can't be read ({reason(error)})") from error
-    raise WeightsError(f"{file} isn't a file" if os.path.lexists(file) else f"there is no file {file}")
+        raise WeightsError(f"{one_line(file)} can't be read ({reason(error)})") from error
+    raise WeightsError(
+        f"{one_line(file)} isn't a file" if os.path.lexists(file) else f"there is no file {one_line(file)}"
+    )
 
 
 def read_hed() -> dict[str, Tensor]:
