@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .errors import ImageError
 from .images import TargetSize, load_image
+from .io.sources import shown
 
 __all__ = ["list_samples", "load_sample", "sample_info"]
 
@@ -28,7 +29,7 @@ def list_samples(kind: str | None = None) -> list[str]:
         True
     """
     if kind is not None and kind not in KINDS:
-        raise ImageError(f"there is no kind of sample {kind!r}: choose 'content', 'style' or None for both.")
+        raise ImageError(f"there is no kind of sample {shown(kind)}: choose 'content', 'style' or None for both.")
     return [entry["name"] for entry in _entries() if kind in (None, entry["kind"])]
 
 
@@ -44,9 +45,9 @@ def sample_info(name: str) -> dict[str, Any]:
     """
     entries = {entry["name"]: entry for entry in _entries()}
     if not isinstance(name, str) or name not in entries:
-        close = difflib.get_close_matches(str(name).lower(), entries, n=1)
+        close = difflib.get_close_matches(str(name).lower()[:100], entries, n=1)
         guess = f"did you mean {close[0]!r}? There are" if close else "there are"
-        raise ImageError(f"no sample is called {name!r}: {guess} {', '.join(entries)}.")
+        raise ImageError(f"no sample is called {shown(name)}: {guess} {', '.join(entries)}.")
     return {**entries[name], "path": _data_root() / entries[name]["file"]}
 
 

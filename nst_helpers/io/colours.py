@@ -12,7 +12,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from PIL import ImageCms
 
-__all__ = ["rgb_bands"]
+__all__ = ["is_deep", "rgb_bands"]
 
 BAND_PIXELS = 1 << 20
 _WHITE_IS_ZERO, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 0, 258, 262, 339
@@ -29,7 +29,7 @@ def rgb_bands(picture: Image.Image) -> Iterator[tuple[int, np.ndarray]]:
     >>> [(top, band.tolist()) for top, band in rgb_bands(Image.new("L", (1, 2), 255))]
     [(0, [[[1.0, 1.0, 1.0]], [[1.0, 1.0, 1.0]]])]
     """
-    deep = _deep_levels(picture) if picture.mode == "F" or picture.mode.startswith("I") else None
+    deep = _deep_levels(picture) if is_deep(picture) else None
     mode = _opaque_mode(picture)
     to_srgb = _profile_transform(picture, mode)
     rows = max(1, BAND_PIXELS // picture.width)
@@ -42,8 +42,13 @@ def rgb_bands(picture: Image.Image) -> Iterator[tuple[int, np.ndarray]]:
             yield top, _deep(band, deep(np.asarray(band)), to_srgb)
 
 
+def is_deep(picture: Image.Image) -> bool:
+    """Whether a picture is grey with more than 8 bits a pixel."""
+    return picture.mode == "F" or picture.mode.startswith("I")
+
+
 def _opaque_mode(picture: Image.Image) -> str:
-    if picture.mode == "F" or picture.mode.startswith("I"):
+    if is_deep(picture):
         return "L"
     if picture.has_transparency_data:
         return "L" if picture.mode in ("1", "L", "LA", "La") else "RGB"
@@ -82,7 +87,7 @@ def _deep_levels(picture: Image.Image) -> Callable[[np.ndarray], np.ndarray]:
     In a TIFF, zero may stand for white.
     """
     tags = getattr(picture, "tag_v2", {})
-    inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO or "white_is_zero" in picture.info
     unsigned = picture.mode == "I" and tags.get(_BITS) == (32,) and tags.get(_SAMPLE_FORMAT, (1,)) == (1,)
     low, span = 0.0, 4095.0 if tags.get(_BITS) == (12,) else 65535.0
     if not picture.mode.startswith("I;16"):

@@ -1,28 +1,30 @@
-"""PNG, JPEG and GIF files reduced to what holds pixels, so that nothing else in a file can refuse its picture."""
+"""Files reduced to what holds their pixels, so that nothing else in them can refuse a picture."""
 
 from __future__ import annotations
 
 import struct
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["Bare", "bare_pixels"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _LARGEST_PROFILE = 1 << 24
+_PHOTOMETRIC, _SHORT = 262, 3  # a tag of TIFF, and its type
 
 
 class Bare(NamedTuple):
-    """A file without its metadata, and the two pieces of them that say how its pixels are meant."""
+    """A file without its metadata, and what in them says how its pixels are meant, as in Pillow's `info`."""
 
     data: bytes
-    exif: bytes | None
-    icc_profile: bytes | None
+    about: dict[str, Any]
 
 
 def bare_pixels(data: bytes) -> Bare | None:
-    """The file with nothing but pixels in it; None for other kinds than PNG, JPEG and GIF.
+    """The file with nothing but pixels in it; None for other kinds of files.
+
+    A TIFF whose zero is white becomes one whose zero is black, and "white_is_zero" says so: Pillow reads few of them.
 
     >>> bare_pixels(b"BM") is None
     True
@@ -33,7 +35,13 @@ def bare_pixels(data: bytes) -> Bare | None:
         return _bare_jpeg(data)
     if data.startswith((b"GIF87a", b"GIF89a")) and len(data) > 13:
         return _bare_gif(data)
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return _black_is_zero(data)
     return None
+
+
+def _about(exif: bytes | None, icc_profile: bytes | None) -> dict[str, Any]:
+    return {key: value for key, value in (("exif", exif), ("icc_profile", icc_profile)) if value}
 
 
 def _bare_png(data: bytes) -> Bare:
@@ -50,7 +58,7 @@ def _bare_png(data: bytes) -> Bare:
         at += 12 + length
         if kind == b"IEND":
             break
-    return Bare(b"".join(parts), exif, profile)
+    return Bare(b"".join(parts), _about(exif, profile))
 
 
 def _inflated(packed: bytes) -> bytes | None:
@@ -79,7 +87,7 @@ def _bare_jpeg(data: bytes) -> Bare:
         if about_colours or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             parts.append(segment)
         at += len(segment)
-    return Bare(b"".join(parts) + data[at:], exif, profile or None)
+    return Bare(b"".join(parts) + data[at:], _about(exif, profile))
 
 
 def _bare_gif(data: bytes) -> Bare:
@@ -93,4 +101,19 @@ def _bare_gif(data: bytes) -> Bare:
         if data[at + 1 : at + 3] == b"\xf9\4":
             parts.append(data[at : end + 1])
         at = end + 1
-    return Bare(b"".join(parts) + data[at:], None, None)
+    return Bare(b"".join(parts) + data[at:], {})
+
+
+def _black_is_zero(data: bytes) -> Bare | None:
+    order = "<" if data[:2] == b"II" else ">"
+    try:
+        (at,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, at)
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            if struct.unpack_from(f"{order}HHIH", data, entry) == (_PHOTOMETRIC, _SHORT, 1, 0):
+                return Bare(
+                    data[: entry + 8] + struct.pack(f"{order}H", 1) + data[entry + 10 :], {"white_is_zero": True}
+                )
+    except struct.error:
+        pass
+    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import io
 import threading
@@ -16,8 +15,8 @@ from PIL import Image, ImageChops, JpegImagePlugin, UnidentifiedImageError, feat
 from torch.nn import functional as F
 
 from ..errors import ImageError
-from .colours import rgb_bands
-from .containers import bare_pixels
+from .colours import is_deep, rgb_bands
+from .containers import Bare, bare_pixels
 from .recognise import HEIC_BRANDS, what_it_is
 
 __all__ = ["FORMATS", "MAX_PIXELS", "check_pixels", "decode", "decode_opened"]
@@ -29,8 +28,9 @@ MAX_PIXELS = 64_000_000
 MAX_JPEG, MAX_PROGRESSIVE = 4 * MAX_PIXELS, 2 * MAX_PIXELS
 SCALED_ABOVE = 4_000_000  # pixels; larger pictures are scaled band by band, and JPEGs on decoding
 
-# Of a JPEG that breaks off, as many of its rows may be missing.
+# The largest share of its rows that a JPEG may lack at its end and still be used.
 _MISSING = 1 / 16
+_DNG_VERSION = 50706  # a tag of TIFF
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 # warnings.catch_warnings swaps the filters of the whole process: two threads at it can leave the wrong ones.
@@ -119,11 +119,9 @@ def _decode(file: IO[bytes], label: str, target: Target | None) -> _Decoded:
     file.seek(0)
     data = file.read()
     if (bare := bare_pixels(data)) is not None:
-        about = {"exif": bare.exif, "icc_profile": bare.icc_profile}
-        ways = [functools.partial(_read_bare, bare.data), functools.partial(_read_broken_off, bare.data)]
-        for way in ways if data.startswith(_JPEG_START) else ways[:1]:
+        for way in (_read_bare, _read_broken_off) if data.startswith(_JPEG_START) else (_read_bare,):
             try:
-                return way({key: value for key, value in about.items() if value}, label, target)
+                return way(bare, label, target)
             except ImageError:
                 raise
             except Exception:  # the first failure says most
@@ -131,18 +129,20 @@ def _decode(file: IO[bytes], label: str, target: Target | None) -> _Decoded:
     raise _unreadable(file, label, failure) from failure
 
 
-def _read_bare(data: bytes, about: dict[str, bytes], label: str, target: Target | None) -> _Decoded:
-    with _opened(io.BytesIO(data)) as picture:
-        picture.info.update(about)
+def _read_bare(bare: Bare, label: str, target: Target | None) -> _Decoded:
+    with _opened(io.BytesIO(bare.data)) as picture:
+        if "white_is_zero" in bare.about and not is_deep(picture):
+            raise ValueError("it isn't known how its samples are meant")
+        picture.info.update(bare.about)
         return _Decoded(_pixels(picture, label, target))
 
 
-def _read_broken_off(data: bytes, about: dict[str, bytes], label: str, target: Target | None) -> _Decoded:
+def _read_broken_off(bare: Bare, label: str, target: Target | None) -> _Decoded:
     """A JPEG without its end. Two different endings are put to it: rows that come out alike don't depend on them."""
-    data = data.rstrip(b"\xff")
+    data = bare.data.rstrip(b"\xff")
     noise = bytes(np.random.default_rng(0).integers(0, 255, 64, dtype=np.uint8))  # 0xFF would begin a marker
     with _opened(io.BytesIO(data + _JPEG_END)) as picture, _opened(io.BytesIO(data + noise + _JPEG_END)) as other:
-        picture.info.update(about)
+        picture.info.update(bare.about)
         pixels = _pixels(picture, label, target)
         other.draft(None, picture.size)
         box = ImageChops.difference(picture, other).getbbox()
@@ -201,6 +201,10 @@ def _pixels(picture: Image.Image, label: str, target: Target | None) -> np.ndarr
 
 def _check_header(picture: Image.Image, label: str, target: Target | None) -> None:
     height, width = picture.height, picture.width
+    if 0 in picture.size:
+        raise ImageError(f"{label} is {width} x {height} pixels, so there is nothing in it: make it again.")
+    if _DNG_VERSION in getattr(picture, "tag_v2", {}):  # what Pillow would read is the thumbnail
+        raise ImageError(f"{label} is a camera's raw picture (DNG): export it as PNG or JPEG.")
     if not isinstance(picture, JpegImagePlugin.JpegImageFile):
         check_pixels(
             height, width, label, advice="scale it down with another program, or save it as JPEG, which is read smaller"

@@ -31,7 +31,10 @@ _SIGNATURES = {
     b"\0\0\0\x0cjP  ": ("a JPEG 2000 picture", _EXPORT),
     b"\xff\x4f\xff\x51": ("a JPEG 2000 picture", _EXPORT),
     b"\0\0\1\0": ("an icon (ICO)", _EXPORT),
-    b"FUJIFILMCCD-RAW": ("a camera's raw file", _EXPORT),
+    b"FUJIFILMCCD-RAW": ("a camera's raw picture", _EXPORT),
+    b"RIFF": ("a sound or a video (RIFF)", "take one frame out of a video as PNG or JPEG"),
+    b"OggS": ("a sound or a video (Ogg)", "take one frame out of a video as PNG or JPEG"),
+    b"ID3": ("a sound (MP3)", "check the name"),
     b"\x1a\x45\xdf\xa3": ("a video (Matroska or WebM)", "take one frame out of it as PNG or JPEG"),
     b"\0\5\x16\7": ("a companion file of macOS, without pixels", "load the file whose name doesn't begin with '._'"),
     b"bplist00": ("a property list, such as iCloud's placeholder", "open the picture once, so that it is downloaded"),
@@ -72,6 +75,8 @@ def _what_media(head: bytes) -> str:
     if any(brand in brands for brand in HEIC_BRANDS):
         unread = f"picture: install the package pillow-heif, or {_EXPORT}"
         return f"is a HEIC {damaged if 'HEIF' in Image.OPEN else unread}"
+    if b"crx " in brands:
+        return f"is a camera's raw file (CR3): {_EXPORT}"
     return "is not a picture but a video: take one frame out of it as PNG or JPEG"
 
 

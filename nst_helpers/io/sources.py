@@ -28,9 +28,9 @@ _LONGEST = 160  # characters of a name that an error repeats
 def open_source(source: Source) -> tuple[IO[bytes], str]:
     """Open a path, bytes, a binary file-like object or an upload with one file in it for reading.
 
-    A path may begin with `~`, stand in quotes, be a file:// address, or be written in another Unicode normal form
-    than the name on the disk. An upload is `uploader.value` of ipywidgets 7 or 8, one entry of it, the widget itself,
-    or what Colab's `files.upload()` returns.
+    A path may begin with `~` or hold `$VARIABLE`s, stand in quotes, be a file:// address, or be written in another
+    Unicode normal form than the name on the disk. An upload is `uploader.value` of ipywidgets 7 or 8, one entry of it,
+    the widget itself, or what Colab's `files.upload()` returns.
 
     Returns the open binary file, which is the caller's to close, and what to call it in errors.
 
@@ -53,7 +53,10 @@ def open_source(source: Source) -> tuple[IO[bytes], str]:
     files = _uploaded(source)
     if files is None:
         kind = type(source).__name__
-        raise ImageError(f"a {kind} can't be loaded, expected a path, bytes or an open binary file of a picture.")
+        array = ": give an array as PIL.Image.fromarray(array)" if hasattr(source, "__array__") else ""
+        raise ImageError(
+            f"a {kind} can't be loaded, expected a path, bytes or an open binary file of a picture{array}."
+        )
     if not files:
         raise ImageError(f"the {type(source).__name__} holds no file: upload a picture first, then load it.")
     if len(files) > 1:
@@ -160,6 +163,7 @@ def _readings(text: str) -> Iterator[Path]:
         plain = plain[1:-1]
     if plain.lower().startswith("file:"):
         plain = url2pathname(urlsplit(plain).path)
+    plain = os.path.expandvars(plain)
     if plain != text and plain:
         yield Path(plain)
     if plain.startswith("~"):

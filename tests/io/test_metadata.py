@@ -75,7 +75,7 @@ def test_a_png_keeps_its_orientation_and_its_profile_beside_unreadable_text():
     plain = encoded("PNG", exif=exif, icc_profile=SWAPPED)
     text = chunk(b"zTXt", b"p\0\0" + zlib.compress(b"a" * 3_000_000))
     odd = plain[:33] + text + plain[33:]
-    assert bare_pixels(odd).icc_profile == SWAPPED
+    assert bare_pixels(odd).about["icc_profile"] == SWAPPED
     assert torch.equal(load_image(odd), load_image(plain))
     assert not torch.equal(load_image(odd), load_image(encoded("PNG", exif=exif)))
     large = plain[:33] + chunk(b"iCCP", b"p\0\0" + zlib.compress(SWAPPED + bytes(2_000_000))) + PNG[33:]

@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
@@ -67,6 +68,8 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab29
         (b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(60), "companion file of macOS"),
         (media(b"isom"), "a video"),
         (media(b"qt  "), "a video"),
+        (media(b"crx "), "raw file (CR3)"),
+        (b"RIFF\x24\0\0\0WAVEfmt " + bytes(40), "a sound"),
         (bytes(500), "nothing but zeros"),
     ],
 )  # fmt: skip
@@ -159,6 +162,51 @@ def test_a_tiff_that_pillow_cannot_read_is_described(photometric, bits, sample, 
     text = refused(tiff(photometric, bits, sample, np.arange(12).astype(dtype), channels))
     assert f"a TIFF with {told} samples a pixel" in text
     assert "8 or 16 bits" in text
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", None])
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "F", "L", "1"])
+def test_white_as_zero_in_every_mode_and_compression(mode, compression):
+    ramp = np.linspace(0, 1, 24).reshape(4, 6)
+    made = {
+        "I;16": lambda: Image.fromarray(np.round(ramp * 65535).astype(np.uint16)),
+        "I;16B": lambda: Image.frombytes("I;16B", (6, 4), np.round(ramp * 65535).astype(">u2").tobytes()),
+        "F": lambda: Image.fromarray(ramp.astype(np.float32)),
+        "L": lambda: Image.fromarray(np.round(ramp * 255).astype(np.uint8)),
+        "1": lambda: Image.fromarray(ramp > 0.5),
+    }[mode]()
+    if mode == "I;16B":
+        compression = None  # Pillow writes no compressed big-endian TIFF
+    files = {zero: io.BytesIO() for zero in (0, 1)}
+    for photometric, file in files.items():
+        made.save(file, "TIFF", compression=compression, tiffinfo={262: photometric})
+    white_is_zero, black_is_zero = (load_image(file) for file in files.values())
+    np.testing.assert_allclose(black_is_zero[0, 0], ramp > 0.5 if mode == "1" else ramp, atol=0.5 / 255)
+    if mode in ("1", "L"):  # Pillow inverts these as it writes them
+        assert torch.equal(white_is_zero, black_is_zero)
+    else:
+        torch.testing.assert_close(white_is_zero, 1 - black_is_zero)
+
+
+@pytest.mark.parametrize(
+    ("bits", "sample", "values", "grey"),
+    [
+        (32, 1, np.array([0, 65535, 13107], "<u4"), [0, 1, 0.2]),
+        (32, 2, np.array([-10, 10, 0], "<i4"), [0, 1, 0.5]),
+        (16, 2, np.array([-100, 100, 0], "<i2"), [0, 1, 0.5]),
+        (16, 1, np.array([0, 65535, 13107], "<u2"), [0, 1, 0.2]),
+        (32, 3, np.array([0, 1, 0.2], "<f4"), [0, 1, 0.2]),
+    ],
+)
+def test_zero_is_white_for_samples_that_pillow_knows_only_the_other_way_round(bits, sample, values, grey):
+    np.testing.assert_allclose(load_image(tiff(0, bits, sample, values))[0, 0, 0], 1 - np.array(grey), atol=1e-6)
+    np.testing.assert_allclose(load_image(tiff(1, bits, sample, values))[0, 0, 0], grey, atol=1e-6)
+
+
+def test_a_raw_picture_is_not_its_thumbnail():
+    file = io.BytesIO()
+    Image.new("RGB", (16, 12), "gold").save(file, "TIFF", tiffinfo={50706: b"\1\4\0\0"})
+    assert "raw picture (DNG)" in refused(file.getvalue())
 
 
 def test_float_pixels_that_are_not_finite_are_told():

@@ -116,6 +116,21 @@ def test_a_path_in_the_home_folder(tmp_path, monkeypatch, write):
     assert "did you mean" in opening("~/P.PNG") or loads("~/P.PNG")  # some file systems take both for one
 
 
+def test_a_path_with_a_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("NST_PICTURES", str(tmp_path))
+    (tmp_path / "p.png").write_bytes(PNG)
+    (tmp_path / "$NST_PICTURES.png").write_bytes(PNG)
+    assert loads("$NST_PICTURES/p.png")
+    assert loads(tmp_path / "$NST_PICTURES.png")
+
+
+def test_what_has_no_pixels_or_is_an_array_is_explained():
+    with pytest.raises(ImageError, match="nothing in it"):
+        load_image(Image.new("RGB", (0, 4)))
+    with pytest.raises(ImageError, match="PIL.Image.fromarray"):
+        load_image(RGB)
+
+
 def test_a_file_whose_name_begins_with_a_tilde_is_found_as_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "~p.png").write_bytes(PNG)
