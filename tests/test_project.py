@@ -14,6 +14,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "nst_helpers"
@@ -144,17 +145,80 @@ def test_environment_yml_is_in_step_with_pyproject():
     assert listed == wanted
 
 
+UV = "pip install --target .uv uv && .uv/bin/uv run"  # works where Python refuses to be installed into, too
+
+
 def test_the_gate_runs_the_readmes_test_command():
-    command = "pip install uv && uv run pytest"
-    readme, gate = (ROOT / "README.md").read_text(), (ROOT / ".ci" / "run").read_text()
-    assert re.search(rf"^{re.escape(command)}$", readme, re.M)
-    assert re.search(rf"^{re.escape(command)}$", gate, re.M)
+    command = re.escape(f"{UV} pytest")
+    for name in ("README.md", ".ci/run"):
+        assert re.search(rf"^{command}$", (ROOT / name).read_text(), re.M)
+    assert re.search(rf"^      - run: {command}$", (ROOT / ".github/workflows/tests.yml").read_text(), re.M)
+    assert re.search(rf"^{re.escape(UV)} jupyter lab notebooks/\w+\.ipynb$", (ROOT / "README.md").read_text(), re.M)
+
+
+def test_the_readme_fits_on_a_few_screens():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+PAGES = [p.relative_to(ROOT) for p in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *PACKAGE.rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_of_the_pages_lead_somewhere(page):
+    """Relative ones to files, and anchors to headings."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    for target in targets:
+        if re.match(r"https?:|mailto:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = ROOT / page.parent / path if path else ROOT / page
+        assert there.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ +(.+?) *$", there.read_text(encoding="utf-8"), re.M)
+            assert anchor in [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings], target
+
+
+SCHEMAS = {
+    ".github/workflows/*.yml": "vendor.github-workflows",
+    ".github/dependabot.yml": "vendor.dependabot",
+    ".github/ISSUE_TEMPLATE/config.yml": "vendor.github-issue-config",
+    ".github/ISSUE_TEMPLATE/[!c]*.yml": "vendor.github-issue-forms",
+    "CITATION.cff": "vendor.citation-file-format",
+}
+
+
+@pytest.mark.parametrize("pattern", SCHEMAS)
+def test_files_for_the_platform_keep_their_schemas(pattern, tmp_path):
+    """Offline, with the schemas that check-jsonschema brings; and a file that breaks its schema is seen."""
+    files = sorted(ROOT.glob(pattern))
+    assert files
+    command = [sys.executable, "-m", "check_jsonschema", "--no-cache", "--builtin-schema", SCHEMAS[pattern]]
+    done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / files[0].name).write_text(files[0].read_text() + "\nnobodys-key: {}\n")
+    assert subprocess.run([*command, str(tmp_path / files[0].name)], capture_output=True).returncode == 1
+
+
+def test_the_container_and_the_hooks_are_of_this_project():
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    assert Version(container["image"].rpartition(":")[2]) in SpecifierSet(pyproject()["project"]["requires-python"])
+    hooks = [
+        h for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"] for h in repo["hooks"]
+    ]
+    assert {"ruff-check", "ruff-format"} < {hook["id"] for hook in hooks}
+    for hook in hooks:
+        for word in hook.get("entry", "").split():
+            assert not word.endswith(".py") or (ROOT / word).is_file()
 
 
 def test_versions_agree():
     import nst_helpers
 
-    assert nst_helpers.__version__ == pyproject()["project"]["version"]
+    version = pyproject()["project"]["version"]
+    assert nst_helpers.__version__ == version
+    assert str(yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]) == version
+    assert re.findall(r"^## \[(\d[^]]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)[0] == version
 
 
 def test_every_public_name_is_there_and_documented():

@@ -1,4 +1,4 @@
-"""The tool that runs and stores the lessons, and the badge and setup cell that it writes."""
+"""The tool that runs and stores the lessons, and the first line and setup cell that it writes."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_the_comparison_uses_the_options_of_the_tests(monkeypatch, tmp_path):
     assert (tmp_path / "00_quickstart.ipynb").read_text() == "{}"
 
 
-# The badge, the header picture and the setup cell
+# The first line, the header picture and the setup cell
 
 
 @pytest.mark.parametrize("old", [None, "# SETUP", notebook_setup.SETUP.replace(notebook_setup.TAG, "v0.0.1")])
@@ -197,7 +197,7 @@ def test_setup_is_written_once_and_then_stays(old):
     nb = notebook(*([] if old is None else [old]), "print(1)")
     once = notebook_setup.write_setup(nb, "03_gram").copy()
     assert [cell.source for cell in once.cells] == [
-        f"{notebook_setup.badge('03_gram')}\n# Why?",
+        f"{notebook_setup.colab_line('03_gram')}\n# Why?",
         notebook_setup.SETUP,
         "print(1)",
     ]
@@ -205,11 +205,27 @@ def test_setup_is_written_once_and_then_stays(old):
     assert nbformat.writes(notebook_setup.write_setup(nb, "03_gram")) == text
 
 
-def test_an_old_badge_is_replaced():
+OLD_BADGE = "[![Open in Colab](https://example.org/colab-badge.svg)](https://example.org/blob/main/03_gram.ipynb)"
+
+
+@pytest.mark.parametrize(
+    "old", [OLD_BADGE, notebook_setup.UNPUBLISHED, "[Open this lesson in Google Colab](https://x.org)"]
+)
+@pytest.mark.parametrize("repository", [notebook_setup.REPOSITORY, "ann/course"])
+def test_an_old_first_line_is_replaced(old, repository, monkeypatch):
+    monkeypatch.setattr(notebook_setup, "REPOSITORY", repository)
     nb = notebook("print(1)")
-    nb.cells[0].source = notebook_setup.badge("03_gram").replace(notebook_setup.TAG, "main") + "\n# Why?"
+    nb.cells[0].source = f"{old}\n# Why?"
     notebook_setup.write_setup(nb, "03_gram")
-    assert nb.cells[0].source.splitlines() == [notebook_setup.badge("03_gram"), "# Why?"]
+    assert nb.cells[0].source.splitlines() == [notebook_setup.colab_line("03_gram"), "# Why?"]
+
+
+def test_a_first_line_is_a_link_when_there_is_something_to_link_to(monkeypatch):
+    assert "](" not in notebook_setup.UNPUBLISHED
+    assert notebook_setup.colab_line("03_gram") == notebook_setup.UNPUBLISHED or notebook_setup.published()
+    monkeypatch.setattr(notebook_setup, "REPOSITORY", "ann/course")
+    assert f"]({notebook_setup.colab_link('03_gram')})" in notebook_setup.colab_line("03_gram")
+    assert "!" not in notebook_setup.colab_line("03_gram")
 
 
 def header(images: Path, *, seed: int = 0, size: tuple[int, int] = (900, 300), smooth: int = 12) -> Path:
@@ -268,12 +284,15 @@ def test_setup_embeds_the_picture_and_writes_only_what_changes(tmp_path, monkeyp
     assert path.read_text() == first
 
 
-def test_links_of_a_page_follow_the_constant(tmp_path):
+def test_links_of_a_page_follow_the_constant(tmp_path, monkeypatch):
     page = tmp_path / "README.md"
-    link = notebook_setup.colab_link("03_gram")
-    page.write_text(f"[a]({link.replace(notebook_setup.REPOSITORY, 'ann/other')}) and [b](https://example.org/)")
+    row = "| a picture | [03_gram](notebooks/03_gram.ipynb) | 55 min | {} |"
+    page.write_text(f"[03](notebooks/03_gram.ipynb)\n{row.format('on publication')}\n| other | table |\n")
+    assert not notebook_setup.write_links(page)
+    monkeypatch.setattr(notebook_setup, "REPOSITORY", "ann/course")
     assert notebook_setup.write_links(page)
-    assert page.read_text() == f"[a]({link}) and [b](https://example.org/)"
+    link = f"[open]({notebook_setup.colab_link('03_gram')})"
+    assert page.read_text() == f"[03](notebooks/03_gram.ipynb)\n{row.format(link)}\n| other | table |\n"
     assert not notebook_setup.write_links(page)
 
 

@@ -1,9 +1,9 @@
-"""The badge, the header picture and the setup cell of every lesson, and where the course is published.
+"""The first line, the header picture and the setup cell of every lesson, and where the course is published.
 
 The picture comes from notebooks/images/ and is embedded, since Colab shows a notebook without the files beside it.
 
-To publish: put the account in REPOSITORY, set TAG to the release, run `python tools/notebooks/run_notebooks.py --setup`
-and commit. The underscore keeps the placeholder from ever being somebody's account.
+`python tools/notebooks/publish.py` sets REPOSITORY and TAG. Until then the underscore keeps the placeholder from ever
+being somebody's account, and a line of text stands where the link to Colab will be.
 """
 
 from __future__ import annotations
@@ -42,8 +42,11 @@ if "google.colab" in sys.modules and importlib.util.find_spec("nst_helpers") is 
     importlib.invalidate_caches()"""
 
 COLAB = "https://colab.research.google.com/github"
-BADGE_LINE = re.compile(r"^\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\s*$", re.M)
+PLACEHOLDER = "YOUR_ACCOUNT"
+UNPUBLISHED = "Google Colab: a link stands here in the published course."
+COLAB_LINE = re.compile(r"^(?:\[!?\[?Open [^\n]*Colab[^\n]*|Google Colab: a link stands here[^\n]*)$", re.M)
 COLAB_LINK = re.compile(re.escape(COLAB) + r"/[^\s)]*?/notebooks/(\w+)\.ipynb")
+LESSON_ROW = re.compile(r"^(\|.*\]\(notebooks/(\w+)\.ipynb\).*\| )[^|\n]*( \|)$", re.M)
 
 HEADER_BYTES, HEADER_WIDTHS, HEADER_QUALITIES = 50_000, (720, 640, 560), (88, 82, 76, 70, 64)
 DATA_URI = re.compile(r"data:image/jpeg;base64,([A-Za-z0-9+/]+=*)")
@@ -59,9 +62,18 @@ def colab_link(name: str) -> str:
     return f"{COLAB}/{REPOSITORY}/blob/{TAG}/notebooks/{name}.ipynb"
 
 
-def badge(name: str) -> str:
-    """The lesson's badge, one line of Markdown."""
-    return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab_link(name)})"
+def published() -> bool:
+    """Whether the course has an address yet."""
+    return not REPOSITORY.startswith(PLACEHOLDER)
+
+
+def colab_line(name: str) -> str:
+    """The lesson's first line: its link to Colab, as text, which is there without a network too.
+
+    >>> "Colab" in colab_line("03_gram")
+    True
+    """
+    return f"[Open this lesson in Google Colab]({colab_link(name)})" if published() else UNPUBLISHED
 
 
 def is_setup(source: str) -> bool:
@@ -104,9 +116,9 @@ def embed_header(text: str, images: Path = IMAGES) -> str:
 
 
 def write_setup(notebook: NotebookNode, name: str, *, images: Path = IMAGES) -> NotebookNode:
-    """Put badge and picture into the first cell and the setup cell after it; all replace what was there."""
+    """Put first line and picture into the first cell and the setup cell after it; all replace what was there."""
     first = notebook.cells[0]
-    first.source = badge(name) + "\n" + BADGE_LINE.sub("", embed_header(first.source, images)).lstrip("\n")
+    first.source = colab_line(name) + "\n" + COLAB_LINE.sub("", embed_header(first.source, images)).lstrip("\n")
     cells = [c for c in notebook.cells if c.cell_type == "code" and is_setup(c.source)]
     if cells:
         cells[0].source = SETUP
@@ -116,9 +128,14 @@ def write_setup(notebook: NotebookNode, name: str, *, images: Path = IMAGES) -> 
 
 
 def write_links(page: Path) -> bool:
-    """Point every Colab link of a Markdown page to the published place; whether that changed anything."""
+    """Put the links to Colab into the last column of a page's table of lessons; whether that changed anything."""
     old = page.read_text(encoding="utf-8")
-    new = COLAB_LINK.sub(lambda found: colab_link(found[1]), old)
+
+    def row(found: re.Match[str]) -> str:
+        link = f"[open]({colab_link(found[2])})" if published() else "on publication"
+        return f"{found[1]}{link}{found[3]}"
+
+    new = LESSON_ROW.sub(row, old)
     if new != old:
         page.write_text(new, encoding="utf-8")
     return new != old

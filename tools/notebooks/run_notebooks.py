@@ -3,7 +3,7 @@
     python tools/notebooks/run_notebooks.py                   all lessons
     python tools/notebooks/run_notebooks.py 03_gram 04_model  some of them
     python tools/notebooks/run_notebooks.py --check 03_gram   compare only: nbval runs it, no file is written
-    python tools/notebooks/run_notebooks.py --setup           write badge, header picture and setup cell into each
+    python tools/notebooks/run_notebooks.py --setup           write first line, header picture and setup cell into each
 
 A lesson runs in an empty folder of its own outside the repository. It is stored only if it ran: no error in a cell
 without the tag `raises-exception`, nothing on stderr, no picture over 150 kB even as a JPEG. Diagrams are stored with
@@ -233,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="a lesson, such as 03_gram; all if none is given")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--check", action="store_true", help="compare with the stored outputs and write nothing")
-    action.add_argument("--setup", action="store_true", help="write badge, header picture and setup cell, run nothing")
+    action.add_argument("--setup", action="store_true", help="write first line, picture and setup cell, run nothing")
     options = parser.parse_args(arguments)
     try:
         paths = find(options.names)
@@ -249,7 +249,9 @@ def main(arguments: list[str] | None = None) -> int:
                 cell.metadata = metadata_of(cell)
             if changed := nbformat.writes(notebook) != old:
                 store(notebook, path)
-            print(f"{path.stem}: {'badge, picture and setup cell written' if changed else 'as it was'}", flush=True)
+            print(
+                f"{path.stem}: {'first line, picture and setup cell written' if changed else 'as it was'}", flush=True
+            )
         write_links(ROOT / "README.md")
         return 0
     total, failed = 0.0, 0
