@@ -18,7 +18,7 @@ from torch import Tensor
 from .accel.allocator import give_back, kept_memory
 from .accel.devices import choose_device, prepare
 from .budget.estimate import TooLargeError, check_fits, ran_out, sizes_of
-from .budget.memory import has_room, is_out_of_memory
+from .budget.memory import has_room, has_room_to_record, is_out_of_memory
 from .encoders import Encoder, load_encoder
 from .engine.checkpoints import check_fingerprint, fingerprint, read_checkpoint
 from .engine.evaluation import Evaluation
@@ -264,6 +264,8 @@ class Run:
         self._size = sizes[0]
         if settings.size is not None:
             pictures = [resize(picture, size) for picture, size in zip(pictures, sizes, strict=True)]
+        if not has_room_to_record(need, choose_device(settings.device)):
+            self.settings = replace(self.settings, compiled=False)
         # A run in tiles saves memory, and a heap that keeps large images has large holes.
         keeps = has_room(need, choose_device(settings.device)) and not settings.in_tiles(stages[-1].size)
         return pictures[0], pictures[1:], stages, keeps

@@ -44,9 +44,7 @@ class CapturedModel(Objective, nn.Module):
             self.passes = None  # the memory of the one before is free first
             try:
                 self.passes = _Passes(self._losses, image)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
+            except RuntimeError as error:  # also where the recordings' memory is more than there is
                 self.refusal = str(error)
         if self.passes is None:
             self.model(image)
@@ -69,6 +67,9 @@ class _Passes:
         before, torch.backends.cudnn.deterministic = torch.backends.cudnn.deterministic, DETERMINISTIC
         try:
             warm_up(self._both)
+            # The loss layers still hold on to the warm-up's graph, which belongs to another stream: this one begins
+            # from a leaf of its own.
+            self.image = self.image.detach().clone().requires_grad_()
             pool = torch.cuda.graph_pool_handle()
             self.forward = capture(self._forward, pool)
             self.backward = capture(self._backward, pool)

@@ -44,9 +44,6 @@ class Backward:
             self.scaler.backward(loss * self.factor, image)
         else:
             (loss * self.factor).backward()
-        if image.grad is not None and image.is_cuda:
-            # A captured graph writes its gradients to the same place each time, and L-BFGS compares two of them.
-            image.grad = image.grad.clone()
 
 
 class GradientScaler:
@@ -73,10 +70,9 @@ class GradientScaler:
         (loss * factor).backward()
         assert image.grad is not None
         image.grad = image.grad / factor
-        self.factor = _power_of_2(LARGEST_GRADIENT / image.grad.abs().max())
+        self.factor = _power_of_2(LARGEST_GRADIENT / torch.linalg.vector_norm(image.grad, torch.inf))
 
 
 def _power_of_2(number: Tensor) -> Tensor:
     """The power of 2 at or below a number; 1 where it is not positive and finite."""
-    power = number.log2().floor().exp2()
-    return torch.where(power.isfinite() & (power > 0), power, torch.ones_like(power))
+    return number.log2().floor().nan_to_num(0.0, 0.0, 0.0).exp2()

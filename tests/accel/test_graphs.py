@@ -12,6 +12,7 @@ from nst_helpers import StyleSession, build_model, stylize
 from nst_helpers.accel import graphs
 from nst_helpers.accel.accelerate import accelerate
 from nst_helpers.accel.graphs import CapturedModel
+from nst_helpers.budget import memory
 from nst_helpers.encoders import Architecture, Encoder
 from nst_helpers.engine import objective
 
@@ -108,13 +109,42 @@ def test_a_device_that_will_not_record_is_told_each_operation(recordings, monkey
     assert "not permitted" in captured.refusal
 
 
-def test_memory_that_runs_out_while_recording_is_not_taken_for_a_refusal(recordings, monkeypatch):
-    def full(work):
+def test_memory_that_a_recording_alone_has_not_is_no_reason_to_stop(recordings, monkeypatch):
+    def full(work, pool):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(graphs, "warm_up", full)
+    plain, captured = models()
+    captured = CapturedModel(captured)
+    monkeypatch.setattr(graphs, "capture", full)
+    image = noise(1, 3, 20, 24)
+    torch.testing.assert_close(evaluate(captured, image)[1], evaluate(plain, image)[1])
+
+
+def test_memory_that_the_evaluation_itself_has_not_is_told(recordings, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    captured = CapturedModel(models()[0])
+    monkeypatch.setattr(captured.model, "forward", full)
     with pytest.raises(torch.OutOfMemoryError):
-        evaluate(CapturedModel(models()[0]), noise(1, 3, 20, 24))
+        evaluate(captured, noise(1, 3, 20, 24))
+
+
+def test_a_recording_begins_from_a_leaf_that_the_warm_up_has_not_touched(recordings, monkeypatch):
+    """A leaf belongs to the stream that it was used on first, and PyTorch warns of another's gradient."""
+    leaves = []
+    capture = graphs.capture
+
+    def noted(work, pool):
+        leaves.append(work.__self__.image)
+        return capture(work, pool)
+
+    monkeypatch.setattr(graphs, "capture", noted)
+    monkeypatch.setattr(graphs, "warm_up", lambda work: (leaves.append(work.__self__.image), work()))
+    evaluate(CapturedModel(models()[0]), noise(1, 3, 20, 24))
+    warm, first, second = leaves
+    assert first is second is not warm
+    assert torch.equal(first, warm)
 
 
 @contextlib.contextmanager
@@ -152,6 +182,28 @@ def test_a_live_session_goes_on_through_changes(recordings, monkeypatch):
         captured = walk()
     assert [e.loss for e in captured.history] == pytest.approx([e.loss for e in plain.history], rel=1e-5)
     assert recordings.count("record _forward") == 2
+
+
+def test_nothing_is_recorded_where_memory_is_short(recordings, monkeypatch):
+    options = {"encoder": Encoder(TOY, seed=1), "device": "cpu", "precision": "float32", "steps": 2, **LAYERS}
+    seen = []
+    plain = objective.build_objective
+
+    def noted(encoder, content, styles, settings, size=None):
+        seen.append(settings.compiled)
+        return plain(encoder, content, styles, settings, size)
+
+    monkeypatch.setattr("nst_helpers.optimize.build_objective", noted)
+    for room in (True, False):
+        monkeypatch.setattr("nst_helpers.optimize.has_room_to_record", lambda need, device, room=room: room)
+        stylize(picture(24, 28), picture(20, 20, seed=1), **options)
+    assert seen == [True, False]
+
+
+@pytest.mark.parametrize(("free", "room"), [(149, False), (150, True)])
+def test_a_recording_needs_half_as_much_memory_again_on_a_gpu(free, room, monkeypatch):
+    monkeypatch.setattr(memory, "memory_available", lambda device: free)
+    assert memory.has_room_to_record(100, torch.device("cuda")) is room
 
 
 def test_only_an_untiled_evaluation_on_a_gpu_is_captured():
