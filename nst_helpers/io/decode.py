@@ -80,10 +80,12 @@ def decode(file: IO[bytes], label: str, *, target: Target | None = None) -> np.n
 
 
 def decode_opened(picture: Image.Image, label: str, *, target: Target | None = None) -> np.ndarray:
-    """What `decode` returns, for a picture of Pillow."""
+    """What `decode` returns, for a picture of Pillow; it stays at its size, so a JPEG isn't decoded smaller."""
+    check_pixels(picture.height, picture.width, label, advice="scale it down with its method resize")
     with _WARNINGS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            picture.load()
             return _pixels(picture, label, target)
         except ImageError:
             raise

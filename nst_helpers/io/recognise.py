@@ -91,10 +91,10 @@ def _what_tiff(file: IO[bytes]) -> str | None:
         file.seek(tags.next)
         tags.load(file)
         bits, kind = tags.get(258, (1,)), tags.get(339, (1,))
-        samples = _SAMPLE_FORMATS.get(kind[0], "unknown")
+        kinds = f"{bits[0]}-bit {_SAMPLE_FORMATS.get(kind[0], 'unknown')} sample{'' if len(bits) == 1 else 's'}"
         return (
-            f"is a TIFF with {len(bits)} x {bits[0]} bits of {samples} samples a pixel, which can't be read: "
-            "export it with 8 or 16 bits, as PNG"
+            f"is a TIFF with {len(bits)} {kinds} a pixel in a layout that can't be read, or it is damaged: "
+            "export it with 8 bits a channel, as PNG"
         )
     return None
 

@@ -147,7 +147,7 @@ def _hub_folder() -> Path:
 
 
 def _keep(state: dict[str, Tensor], cache: Path) -> bool:
-    """Write the cache; a folder that can't be written is a pity and no more."""
+    """Write the cache, and say whether that worked; a folder that can't be written is only worth a warning."""
     try:
         write_kept(state, cache, source=VGG19_FILE)
     except OSError as error:

@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -177,3 +178,16 @@ def test_a_large_jpeg_without_a_size_is_told_to_ask_for_one():
         load_image(data)
     with pytest.raises(ImageError, match="more than 64 megapixels"):
         load_image(data, size=7500)
+
+
+def test_a_jpeg_that_pillow_has_opened_is_left_at_its_size(small_counts_as_large):
+    file = as_file(Image.fromarray(scene(240, 320)), "JPEG")
+    with Image.open(file) as opened:
+        image = load_image(opened, size=24)
+        assert opened.size == (320, 240)
+    torch.testing.assert_close(image, resize(load_image(file), 24), rtol=0, atol=1e-5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        opened = Image.open(io.BytesIO(large_jpeg(12000, 9000)))
+    with opened, pytest.raises(ImageError, match="more than 64 megapixels: scale it down with its method resize"):
+        load_image(opened, size=24)
