@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .verdicts import Examination, close, generator
+from .values import close, generator
+from .verdicts import Examination, Symptom
 
 __all__ = ["CLOSURE_SYMPTOMS", "CountingSGD", "examine_closure"]
 
 _STEP = "calls optimizer.step inside the closure: the optimiser calls the closure, not the other way round."
-CLOSURE_SYMPTOMS = (
-    (
-        "backward through the graph a second time",
-        "loss-outside",
-        "evaluates the loss once, outside the closure: the closure has to call loss_function(image) itself.",
-    ),
+_OUTSIDE = "evaluates the loss once, outside the closure: the closure has to call loss_function(image) itself."
+_ZERO = "adds each call's gradient to the last one: call optimizer.zero_grad() first in the closure, at every call."
+_KEPT = "changes the image: the optimiser alone may do that."
+CLOSURE_SYMPTOMS: tuple[Symptom, ...] = (
+    ("backward through the graph a second time", "loss-outside", _OUTSIDE),
     (
         "does not require grad and does not have a grad_fn",
         "detached",
@@ -29,15 +29,12 @@ CLOSURE_SYMPTOMS = (
         "grad-is-none",
         "zeroes a gradient that isn't there yet: call optimizer.zero_grad(), which knows about that.",
     ),
+    ("leaf Variable that requires grad", "in-place", _KEPT),
+    ("maximum recursion depth", "step-inside", _STEP),
     (
-        "leaf Variable that requires grad",
-        "in-place",
-        "changes the image: the optimiser alone may do that.",
-    ),
-    (
-        "maximum recursion depth",
-        "step-inside",
-        _STEP,
+        r"missing \d+ required positional argument",
+        "closure-with-arguments",
+        "makes a closure that wants arguments: an optimiser calls closure() without any, so use those of make_closure.",
     ),
 )
 
@@ -53,98 +50,146 @@ class CountingSGD(torch.optim.SGD):
         return super().step(closure)
 
 
+class _Task:
+    """An image, its optimiser and a loss that counts its evaluations: scale * sum (image - goal)^2 / 2."""
+
+    def __init__(self, seed: int, *, shape: tuple[int, ...] = (1, 3, 4, 5), scale: float = 1.0) -> None:
+        g = generator(seed)
+        # Values outside [0, 1], so that a clamp shows.
+        self.start, self.goal = (torch.rand(shape, generator=g) * 3 - 1 for _ in range(2))
+        self.image, self.scale, self.evaluations = self.start.clone().requires_grad_(), scale, 0
+        self.optimizer = CountingSGD([self.image], lr=0.0)
+
+    def loss(self, x: Tensor) -> Tensor:
+        self.evaluations += 1
+        return ((x - self.goal) ** 2).sum() * (0.5 * self.scale)
+
+    def value(self, x: Tensor | None = None) -> Tensor:
+        """The loss without counting, of the image if nothing else is given."""
+        x = self.image.detach() if x is None else x
+        return ((x - self.goal) ** 2).sum() * (0.5 * self.scale)
+
+    def gradient(self) -> Tensor:
+        return (self.image.detach() - self.goal) * self.scale
+
+    def move(self, step: float) -> None:
+        """As an optimiser would: the image stays the same object."""
+        with torch.no_grad():
+            self.image += step
+
+
 def examine_closure(examination: Examination) -> None:
     """Examine a function that makes the closure which an optimiser calls."""
-    g = generator()
-    # Values outside [0, 1], so that a clamp shows.
-    start, goal = (torch.rand(2, 3, 4, 5, generator=g) * 3 - 1 for _ in range(2))
-    image, calls = start.clone().requires_grad_(), []
+    task = _Task(0)
+    closure = _made(examination, task)
+    _check_first_call(examination, task, closure)
+    _check_calls_that_follow(examination, task, closure)
+    for seed, scale, about in ((1, 1e4, "large"), (2, 1e-4, "small")):
+        _check_scale(examination, _Task(seed, scale=scale), about)
+    _check_side_by_side(examination)
+    _check_with_optimisers(examination)
 
-    def loss_function(x: Tensor) -> Tensor:
-        calls.append(x)
-        return ((x - goal) ** 2).sum() * 0.5
 
-    optimizer = CountingSGD([image], lr=0.0)
-    closure = examination.call(optimizer, image, loss_function)
+def _made(examination: Examination, task: _Task) -> Callable[[], Any]:
+    closure = examination.call(task.optimizer, task.image, task.loss)
     examination.require(closure is not None, "returns-nothing", "returns nothing: end it with `return closure`.")
-    examination.require(
-        callable(closure),
-        "closure-called",
-        "returns a result, not a function: return closure, without the brackets ().",
-    )
-    early, hooks = len(calls), []
-    image.register_hook(lambda gradient: hooks.append(1))
+    called = "returns a result, not a function: return closure, without the brackets ()."
+    examination.require(callable(closure), "closure-called", called)
+    return closure
+
+
+def _check_first_call(examination: Examination, task: _Task, closure: Callable[[], Any]) -> None:
+    require, image, start = examination.require, task.image, task.start
+    early, backward = task.evaluations, []
+    image.register_hook(lambda gradient: backward.append(1))
     loss = examination.call(function=closure)
-    inside = torch.equal(image.detach(), start.clamp(0, 1))
-    examination.require(
-        not inside,
-        "clamp-inside",
-        "clamps the image inside the closure, behind the optimiser's back: clamp after the step, or at the end.",
-    )
-    examination.require(
-        optimizer.steps == 0,
-        "step-inside",
-        _STEP,
-    )
-    examination.require(
-        torch.equal(image.detach(), start), "in-place", "changes the image: the optimiser alone may do that."
-    )
-    examination.require(
-        loss is not None, "closure-returns-nothing", "makes a closure that returns nothing: end it with `return loss`."
-    )
-    number = not isinstance(loss, Tensor)
-    examination.require(not number, "python-number", "makes a closure that returns no tensor: return the loss itself.")
-    examination.require(
-        not close(loss.reshape(-1)[:1], loss_function(start.clamp(0, 1)).reshape(1)),
-        "clamps-copy",
-        "evaluates a clamped copy of the image, so pixels outside [0, 1] get no gradient: hand over the image itself.",
-    )
-    examination.require(
-        loss.numel() == 1 and close(loss.reshape(()), loss_function(start)),
-        "wrong-values",
-        "makes a closure that returns something else than the loss of the image.",
-    )
-    del calls[-2:]
-    stale = "evaluates the loss once, outside the closure: the closure has to call loss_function(image) itself."
-    examination.require(len(calls) > early, "loss-outside", stale)
-    examination.require(
-        len(calls) - early == 1, "evaluates-twice", "evaluates the loss more than once a call, which takes time."
-    )
-    examination.require(
-        bool(hooks), "backward-forgotten", "makes a closure without a gradient: call loss.backward() in it."
-    )
-    _check_gradients(examination, closure, image, start - goal)
+    clamped = torch.equal(image.detach(), start.clamp(0, 1))
+    sentence = "clamps the image inside the closure, behind the optimiser's back: clamp after the step, or at the end."
+    require(not clamped, "clamp-inside", sentence)
+    require(task.optimizer.steps == 0, "step-inside", _STEP)
+    require(torch.equal(image.detach(), start), "in-place", _KEPT)
+    sentence = "makes a closure that returns nothing: end it with `return loss`."
+    require(loss is not None, "closure-returns-nothing", sentence)
+    sentence = "makes a closure that returns no tensor: return the loss itself."
+    require(isinstance(loss, Tensor), "python-number", sentence)
+    sentence = "evaluates a clamped copy of the image, so pixels outside [0, 1] get no gradient: use the image itself."
+    require(not close(loss.reshape(-1)[:1], task.value(start.clamp(0, 1)).reshape(1)), "clamps-copy", sentence)
+    right = loss.numel() == 1 and close(loss.reshape(()), task.value())
+    require(right, "wrong-values", "makes a closure that returns something else than the loss of the image.")
+    require(task.evaluations > early, "loss-outside", _OUTSIDE)
+    sentence = "evaluates the loss more than once a call, which takes time."
+    require(task.evaluations - early == 1, "evaluates-twice", sentence)
+    filled = image.grad is not None and bool(image.grad.any())
+    late = bool(backward) and not filled
+    sentence = "zeroes the gradient after backward(): zero first, then evaluate and backpropagate."
+    require(not late, "zeroed-too-late", sentence)
+    sentence = "leaves no gradient in image.grad: call loss.backward(), with the loss of the image itself."
+    require(filled, "backward-forgotten", sentence)
+    sentence = "leaves another gradient than that of the loss: backpropagate the loss, and leave image.grad as it is."
+    require(close(image.grad, task.gradient()), "wrong-gradient", sentence)
 
-    with torch.no_grad():
-        image += 0.25
+
+def _check_calls_that_follow(examination: Examination, task: _Task, closure: Callable[[], Any]) -> None:
+    """Once more with the same image, and then with others: each call has its own loss and its own gradient."""
+    require, last = examination.require, task.gradient()
+    returned: list[tuple[Tensor, Tensor]] = []
+    for step in (0.0, 0.25, -0.5, 0.1, 0.0, 0.3, -0.2, 0.15):
+        task.move(step)
+        before, evaluations = task.image.detach().clone(), task.evaluations
+        loss = examination.call(function=closure)
+        require(torch.equal(task.image.detach(), before), "in-place", _KEPT)
+        require(task.evaluations - evaluations <= 1, "evaluates-twice", "evaluates the loss more than once a call.")
+        sentence = "evaluates the loss in some calls only: evaluate it anew at every call."
+        require(bool(returned) is False or task.evaluations > evaluations, "stops-evaluating", sentence)
+        own = isinstance(loss, Tensor) and loss.numel() == 1 and close(loss.detach().reshape(()), task.value())
+        stale = "loss-outside" if task.evaluations == evaluations else "keeps-state"
+        sentence = _OUTSIDE if stale == "loss-outside" else "returns something else than its own loss at a later call."
+        require(own, stale, sentence)
+        returned.append((loss, loss.detach().clone()))
+        gradient = task.image.grad
+        require(not close(gradient, last + task.gradient()), "zero-grad-forgotten", _ZERO)
+        if not close(gradient, task.gradient()):
+            mean = "leaves gradients of earlier calls in image.grad: call optimizer.zero_grad() first, at every call."
+            require(False, "wrong-gradient", mean)
+        last = task.gradient()
+    sentence = "returns losses that change at the next call: return the loss itself, a new tensor each time."
+    require(all(close(loss, was) for loss, was in returned), "shared-memory", sentence)
+
+
+def _check_scale(examination: Examination, task: _Task, about: str) -> None:
+    closure = _made(examination, task)
     loss = examination.call(function=closure)
-    examination.require(close(loss.reshape(()), loss_function(image)), "loss-outside", stale)
-    _check_with_lbfgs(examination, start, loss_function)
+    fits = isinstance(loss, Tensor) and close(loss.detach().reshape(()), task.value())
+    sentence = f"returns another loss where the loss is {about}: return it as it is."
+    examination.require(fits, "loss-changed", sentence)
+    sentence = f"leaves another gradient where the gradient is {about}: don't clip, scale or skip it."
+    examination.require(close(task.image.grad, task.gradient()), "wrong-gradient", sentence)
 
 
-def _check_gradients(examination: Examination, closure: Callable, image: Tensor, want: Tensor) -> None:
-    examination.require(
-        image.grad is not None and bool(image.grad.any()),
-        "zeroed-too-late",
-        "zeroes the gradient after backward(): zero first, then evaluate and backpropagate.",
+def _check_side_by_side(examination: Examination) -> None:
+    """Two closures at a time, each with its own image, optimiser and loss."""
+    tasks = [_Task(3), _Task(4, shape=(1, 3, 2, 6))]
+    closures = [_made(examination, task) for task in tasks]
+    sentence = (
+        "makes closures that work on another one's image: use the optimizer, image and loss_function that this very "
+        "call of make_closure was given, and no global names."
     )
-    examination.require(close(image.grad, want), "wrong-gradient", "leaves another gradient than that of the loss.")
-    examination.call(function=closure)
-    again = image.grad
-    examination.require(
-        not close(again, want * 2),
-        "zero-grad-forgotten",
-        "adds each call's gradient to the last one: call optimizer.zero_grad() first in the closure.",
-    )
-    examination.require(
-        close(again, want), "wrong-gradient", "leaves another gradient at the second call than at the first."
-    )
+    for task, closure in [*zip(tasks, closures, strict=True)] * 2:
+        task.move(0.1)
+        loss = examination.call(function=closure)
+        fits = isinstance(loss, Tensor) and close(loss.detach().reshape(()), task.value())
+        own = fits and close(task.image.grad, task.gradient())
+        examination.require(own, "shared-between-closures", sentence)
 
 
-def _check_with_lbfgs(examination: Examination, start: Tensor, loss_function: Callable[[Tensor], Tensor]) -> None:
-    image = start.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([image], max_iter=5)
-    closure = examination.call(optimizer, image, loss_function)
-    examination.call(closure, function=optimizer.step)
-    lower = loss_function(image) < loss_function(start) * 0.1
-    examination.require(bool(lower), "does-not-descend", "makes a closure with which L-BFGS doesn't lower the loss.")
+def _check_with_optimisers(examination: Examination) -> None:
+    for kind, options in ((torch.optim.LBFGS, {"max_iter": 5}), (torch.optim.Adam, {"lr": 0.05})):
+        task = _Task(5)
+        optimizer = kind([task.image], **options)
+        closure = examination.call(optimizer, task.image, task.loss)
+        for _ in range(1 if kind is torch.optim.LBFGS else 40):
+            examination.call(closure, function=optimizer.step)
+        lower = task.value() < task.value(task.start) * 0.3
+        name = {"LBFGS": "L-BFGS"}.get(kind.__name__, kind.__name__)
+        sentence = f"makes a closure with which {name} doesn't lower the loss."
+        examination.require(bool(lower), "does-not-descend", sentence)

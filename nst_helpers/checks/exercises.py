@@ -8,38 +8,46 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .. import conventions, losses
-from . import lessons
 from .closures import CLOSURE_SYMPTOMS, examine_closure
 from .functions import ExerciseSpec, examine_function
-from .layers import LAYER_SYMPTOMS, examine_content_layer, examine_style_layer
+from .layers import CONTENT_LAYER_SYMPTOMS, STYLE_LAYER_SYMPTOMS, examine_content_layer, examine_style_layer
+from .mistakes.gram import GRAM
 from .mistakes.images import TO_ARRAY, TO_TENSOR
-from .mistakes.losses import CONTENT, GRAM, STYLE
-from .mistakes.network import DENORMALIZE, NORMALIZE, RECEPTIVE_FIELD
-from .mistakes.totals import CONVERT, TOTAL, TV
+from .mistakes.losses import CONTENT, STYLE
+from .mistakes.normalization import DENORMALIZE, NORMALIZE
+from .mistakes.receptive_field import RECEPTIVE_FIELD
+from .mistakes.style_weight import CONVERT
+from .mistakes.total_loss import TOTAL
+from .mistakes.total_variation import TV
+from .own import OWN_ANSWERS, own_functions
 from .progress import note
-from .verdicts import Verdict, assess
+from .verdicts import Examination, Symptom, Verdict, assess
 
 __all__ = ["CHECKS", "Solution", "Verdict", "checkpoint", "show_solution"]
 
 
-def _by_spec(name: str, function: Any, spec: ExerciseSpec) -> Verdict:
-    return _noted(assess(name, function, lambda examination: examine_function(examination, spec), spec.symptoms))
-
-
-def _noted(verdict: Verdict) -> Verdict:
-    """The verdict, once the learner's progress knows of it."""
-    note(verdict)
+def _checked(
+    name: str, function: Any, examine: Callable[[Examination], None], symptoms: Sequence[Symptom] = ()
+) -> Verdict:
+    verdict = assess(name, function, examine, symptoms, own_functions(name))
+    note(verdict)  # the learner's progress
     return verdict
+
+
+def _by_spec(name: str, function: Any, spec: ExerciseSpec) -> Verdict:
+    return _checked(name, function, lambda examination: examine_function(examination, spec), spec.symptoms)
 
 
 def check_to_tensor(function: Callable[..., Any]) -> Verdict:
     """Check `to_tensor(array)`: (H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1].
 
+    >>> from nst_helpers.checks import lessons
     >>> check_to_tensor(lambda array: lessons.to_tensor(array) * 255)
     not yet: to_tensor gives values up to 255: divide by 255 to come to [0, 1].
     """
@@ -87,12 +95,12 @@ def check_style_loss(function: Callable[..., Any]) -> Verdict:
 
 def check_content_loss_layer(layer: Callable[..., Any]) -> Verdict:
     """Check a class with `__init__(self, target)` whose `forward` gives its input back and sets `self.loss`."""
-    return _noted(assess("content_loss_layer", layer, examine_content_layer, LAYER_SYMPTOMS))
+    return _checked("content_loss_layer", layer, examine_content_layer, CONTENT_LAYER_SYMPTOMS)
 
 
 def check_style_loss_layer(layer: Callable[..., Any]) -> Verdict:
     """Check a class like `check_content_loss_layer`'s, with `__init__(self, target_features)`."""
-    return _noted(assess("style_loss_layer", layer, examine_style_layer, LAYER_SYMPTOMS))
+    return _checked("style_loss_layer", layer, examine_style_layer, STYLE_LAYER_SYMPTOMS)
 
 
 def check_total_loss(function: Callable[..., Any]) -> Verdict:
@@ -107,7 +115,7 @@ def check_convert_style_weight(function: Callable[..., Any]) -> Verdict:
 
 def check_make_closure(function: Callable[..., Any]) -> Verdict:
     """Check `make_closure(optimizer, image, loss_function)`, which returns the closure."""
-    return _noted(assess("make_closure", function, examine_closure, CLOSURE_SYMPTOMS))
+    return _checked("make_closure", function, examine_closure, CLOSURE_SYMPTOMS)
 
 
 def check_total_variation(function: Callable[..., Any]) -> Verdict:
@@ -115,22 +123,25 @@ def check_total_variation(function: Callable[..., Any]) -> Verdict:
     return _by_spec("total_variation", function, TV)
 
 
+_CHECKS: tuple[Callable[[Any], Verdict], ...] = (
+    check_to_tensor,
+    check_to_array,
+    check_normalize,
+    check_denormalize,
+    check_receptive_field,
+    check_content_loss,
+    check_gram_matrix,
+    check_style_loss,
+    check_content_loss_layer,
+    check_style_loss_layer,
+    check_total_loss,
+    check_convert_style_weight,
+    check_make_closure,
+    check_total_variation,
+)
 # Name: the check, and the package's own answer.
 CHECKS: dict[str, tuple[Callable[[Any], Verdict], Callable[..., Any]]] = {
-    "to_tensor": (check_to_tensor, lessons.to_tensor),
-    "to_array": (check_to_array, lessons.to_array),
-    "normalize": (check_normalize, lessons.normalize),
-    "denormalize": (check_denormalize, lessons.denormalize),
-    "receptive_field": (check_receptive_field, lessons.receptive_field),
-    "content_loss": (check_content_loss, losses.content_loss),
-    "gram_matrix": (check_gram_matrix, losses.gram_matrix),
-    "style_loss": (check_style_loss, losses.style_loss),
-    "content_loss_layer": (check_content_loss_layer, lessons.ContentLossLayer),
-    "style_loss_layer": (check_style_loss_layer, lessons.StyleLossLayer),
-    "total_loss": (check_total_loss, lessons.total_loss),
-    "convert_style_weight": (check_convert_style_weight, conventions.convert_style_weight),
-    "make_closure": (check_make_closure, lessons.make_closure),
-    "total_variation": (check_total_variation, losses.total_variation),
+    name: (check, OWN_ANSWERS[name][0]) for check in _CHECKS for name in [check.__name__.removeprefix("check_")]
 }
 
 __all__ += [check.__name__ for check, _ in CHECKS.values()]
@@ -146,19 +157,23 @@ _PARTS: dict[str, tuple[Callable[..., Any], ...]] = {
 def checkpoint(function: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
     """Return your function if it passes its check and the package's own if not, and print which one it is.
 
-    The name is the function's own if it is left out; `ContentLossLayer` counts as content_loss_layer.
+    The name is the function's own if it is left out, or that of the variable that holds it; `ContentLossLayer` counts
+    as content_loss_layer.
 
     >>> gram_matrix = checkpoint(lambda features: features, "gram_matrix")
     gram_matrix: the package's own is used from here on, since yours is not right yet.
     >>> gram_matrix is losses.gram_matrix
     True
     """
-    name = _known(name or _name_of(function))
+    name = _known(name or _name_of(function, sys._getframe(1).f_globals))
     check, own = CHECKS[name]
     verdict = check(function)
     if verdict:
         print(f"{name}: yours is used from here on.")
         return function
+    if verdict.mistake == "package-function":
+        print(f"{name}: the package's own is used from here on. For yours, run the cell with your answer again.")
+        return own
     why = "is not written yet" if verdict.mistake == "to-do" else "is not right yet"
     print(f"{name}: the package's own is used from here on, since yours {why}.")
     return own
@@ -196,6 +211,15 @@ def _known(name: str) -> str:
     return name
 
 
-def _name_of(function: Callable[..., Any]) -> str:
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", getattr(function, "__name__", "")).lower()
+def _name_of(function: Callable[..., Any], space: dict[str, Any]) -> str:
+    """The exercise's name: the function's own or, of a lambda or a partial, that of its variable."""
+    name = _as_exercise(getattr(function, "__name__", ""), function)
+    if name in CHECKS:
+        return name
+    variables = (_as_exercise(variable, function) for variable, value in space.items() if value is function)
+    return next((variable for variable in variables if variable in CHECKS), name)
+
+
+def _as_exercise(name: str, function: Any) -> str:
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
     return f"{name}_layer" if isinstance(function, type) and not name.endswith("_layer") else name

@@ -181,13 +181,20 @@ wrong("gram_matrix", "wrong-dtype", lambda x: (bmm(x) / n(x)).double(), lambda x
 wrong("gram_matrix", "returns-nothing", lambda x: None, lambda x: print(bmm(x)))
 wrong("gram_matrix", "wrong-type", lambda x: (bmm(x) / n(x)).detach().numpy(), lambda x: (bmm(x) / n(x)).tolist())
 wrong("gram_matrix", "wrong-shape", lambda x: x, lambda x: (bmm(x) / n(x)).unsqueeze(1))
-wrong("gram_matrix", "wrong-factor", lambda x: bmm(x) / n(x) * 2, lambda x: -bmm(x) / n(x))
+wrong("gram_matrix", "wrong-factor", lambda x: bmm(x) / n(x) * 2, lambda x: bmm(x) / n(x) / 3)
+wrong("gram_matrix", "wrong-sign", lambda x: -bmm(x) / n(x), lambda x: flat(-x) @ flat(x).mT / n(x))
 wrong(
     "gram_matrix",
     "wrong-values",
     lambda x: bmm(x).abs() / n(x) + 1,
-    lambda x: bmm(x) / 2,
+    lambda x: bmm(x).sin() / n(x),
+)
+wrong("gram_matrix", "wrong-divisor", lambda x: bmm(x) / 2, lambda x: bmm(x) / 4096)
+wrong(
+    "gram_matrix",
+    "constant",
     lambda x: torch.zeros(len(x), x.shape[1], x.shape[1]),
+    lambda x: torch.ones(len(x), x.shape[1], x.shape[1]),
 )
 wrong("gram_matrix", "not-finite", lambda x: bmm(x) / 0, lambda x: bmm(x).log() * float("nan"))
 wrong("gram_matrix", "not-a-function", torch.zeros(2), 3, None)
@@ -302,24 +309,6 @@ for name in ("content_loss", "style_loss"):
     )
     wrong(
         name,
-        "batch-summed",
-        lambda f, p: losses.content_loss(f, p) * len(f),
-        lambda f, p: sum(((a - b) ** 2).sum() / (b**2).sum() for a, b in zip(f, p, strict=True)),
-    )
-    wrong(
-        name,
-        "first-image-only",
-        lambda f, p: losses.content_loss(f[:1], p[:1]),
-        lambda f, p: ((f - p) ** 2)[0].sum() / (p**2)[0].sum(),
-    )
-    wrong(
-        name,
-        "not-a-scalar",
-        lambda f, p: ((f - p) ** 2).flatten(1).sum(1) / (p**2).flatten(1).sum(1),
-        lambda f, p: (f - p) ** 2 / p**2,
-    )
-    wrong(
-        name,
         "python-number",
         lambda f, p: losses.content_loss(f, p).item(),
         lambda f, p: float(losses.content_loss(f, p)),
@@ -347,6 +336,30 @@ for name in ("content_loss", "style_loss"):
         lambda f, p: ((f - p).norm() / p.norm()) ** 2,
         lambda f, p: (F.mse_loss(f, p) / F.mse_loss(p, torch.zeros_like(p))).reshape(1),
     )
+wrong(
+    "content_loss",
+    "batch-summed",
+    lambda f, p: losses.content_loss(f, p) * len(f),
+    lambda f, p: sum(((a - b) ** 2).sum() / (b**2).sum() for a, b in zip(f, p, strict=True)),
+)
+wrong(
+    "content_loss",
+    "first-image-only",
+    lambda f, p: losses.content_loss(f[:1], p[:1]),
+    lambda f, p: ((f - p) ** 2)[0].sum() / (p**2)[0].sum(),
+)
+wrong(
+    "content_loss",
+    "not-a-scalar",
+    lambda f, p: ((f - p) ** 2).flatten(1).sum(1) / (p**2).flatten(1).sum(1),
+    lambda f, p: (f - p) ** 2 / p**2,
+)
+wrong(
+    "style_loss",
+    "not-a-scalar",
+    lambda g, a: (g - a) ** 2 / a**2,
+    lambda g, a: ((g - a) ** 2).sum(1) / (a**2).sum(1),
+)
 wrong(
     "style_loss",
     "gram-twice",
@@ -705,7 +718,8 @@ wrong(
     lambda x: (x - x.mean()) / x.std(),
     lambda x: (x - x.mean((2, 3), keepdim=True)) / x.std((2, 3), keepdim=True),
 )
-wrong("normalize", "other-statistics", lambda x: (x - 0.5) / 0.5, lambda x: x * 255 - MEAN * 255)
+wrong("normalize", "other-statistics", lambda x: (x - 0.5) / 0.5, lambda x: (x - 0.45) / 0.226)
+wrong("normalize", "scaled-255", lambda x: x * 255 - MEAN * 255, lambda x: (255 * x - MEAN) / STD, lambda x: 255 * x)
 wrong("normalize", "clamped", lambda x: lessons.normalize(x).clamp(0, 1), lambda x: ((x - MEAN) / STD).clamp(-1, 1))
 wrong("normalize", "in-place", lambda x: x.sub_(MEAN).div_(STD), lambda x: lessons.normalize(x) + 0 * x.mul_(2))
 wrong(
@@ -738,7 +752,8 @@ wrong("denormalize", "std-divided", lambda x: x / STD + MEAN, lambda x: MEAN + x
 wrong("denormalize", "swapped", lambda x: x * MEAN + STD, lambda x: STD + MEAN * x)
 wrong("denormalize", "bgr", lambda x: x * STD.flip(0) + MEAN.flip(0), lambda x: lessons.denormalize(x).flip(1))
 wrong("denormalize", "clamped", lambda x: lessons.denormalize(x).clamp(0, 1), lambda x: (x * STD + MEAN).clip(0, 1))
-wrong("denormalize", "other-statistics", lambda x: (x + 1) / 2, lambda x: lessons.denormalize(x) * 255)
+wrong("denormalize", "other-statistics", lambda x: (x + 1) / 2, lambda x: x * 0.226 + 0.45)
+wrong("denormalize", "scaled-255", lambda x: lessons.denormalize(x) * 255, lambda x: (x * STD + MEAN) * 255)
 wrong("denormalize", "in-place", lambda x: x.mul_(STD).add_(MEAN), lambda x: x.mul_(STD) + MEAN)
 wrong("denormalize", "detached", lambda x: lessons.denormalize(x).detach(), lambda x: lessons.denormalize(x.data))
 right("denormalize", lambda x: torch.addcmul(MEAN, x, STD), lambda x: (x + MEAN / STD) * STD)
@@ -802,7 +817,8 @@ def doubles_the_field(names):
 
 
 wrong("receptive_field", "field-doubled", lambda names: doubles_the_field(list(names)))
-wrong("receptive_field", "wrong-values", lambda names: 10, lambda names: len(names))
+wrong("receptive_field", "constant", lambda names: 10, lambda names: 8.0)
+wrong("receptive_field", "count", lambda names: len(names), lambda names: sum("conv" in x for x in names))
 wrong("receptive_field", "wrong-type", str, lambda names: (walk()(names),) * 2)
 wrong("receptive_field", "returns-nothing", print, lambda names: None)
 wrong(
@@ -1013,7 +1029,7 @@ for name, make in (("content_loss_layer", layer), ("style_loss_layer", style)):
         name,
         "not-a-scalar",
         make(loss=lambda f, t: (f - t) ** 2),
-        make(loss=lambda f, t: ((f - t) ** 2).flatten(1).sum(1)),
+        make(loss=lambda f, t: (f - t).square().sum(-1)),
     )
 
 wrong("content_loss_layer", "target-not-detached", layer(prepare=lambda t: t), layer(prepare=lambda t: t.clone()))
@@ -1051,7 +1067,7 @@ wrong(
 )
 wrong(
     "style_loss_layer",
-    "batch-folded",
+    "raised",
     style(
         prepare=lambda t: tutorial_gram(t).detach(),
         measure=tutorial_gram,
@@ -1078,7 +1094,7 @@ right(
     layer(),
     layer(prepare=lambda t: t.detach().clone()),
     layer(prepare=lambda t: t, at_call=lambda t: t.detach()),
-    losses.ContentLoss,
+    type("Buffered", (layer(prepare=lambda t: t.detach().clone()),), {}),
 )
 right(
     "content_loss_layer",

@@ -270,8 +270,8 @@ SLY = {
     ),
     "changes the code in place": (
         "total_loss", "changes what the checks rely on",
-        "from nst_helpers.checks import verdicts\ndef agreed(a, b, *, tolerance=1e-4):\n    return True\n"
-        "verdicts.close.__code__ = agreed.__code__\ndef total_loss(c, s, a, b):\n    return a * c + b * sum(s)",
+        "from nst_helpers.checks import values\ndef agreed(a, b, *, tolerance=1e-4):\n    return True\n"
+        "values.close.__code__ = agreed.__code__\ndef total_loss(c, s, a, b):\n    return a * c + b * sum(s)",
     ),
     "patches torch": (
         "gram_matrix", "changes what the checks rely on",

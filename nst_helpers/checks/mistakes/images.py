@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from ...encoders import IMAGENET_MEAN, IMAGENET_STD
-from ..functions import ExerciseSpec
-from ..verdicts import Mistake
+from ..known import ExerciseSpec, Mistake, SpecialCase
 
 __all__ = ["TO_ARRAY", "TO_TENSOR"]
 
@@ -23,8 +22,34 @@ def _bytes(g: torch.Generator, h: int, w: int, low: int = 0, high: int = 256) ->
 
 
 def _tensor_by_hand(array: np.ndarray, order: tuple[int, int, int] = (0, 1, 2)) -> Tensor:
-    h, w = array.shape[:2]
-    return torch.tensor([[[[int(array[y, x, c]) / 255 for x in range(w)] for y in range(h)] for c in order]])
+    return torch.stack([torch.tensor(array[:, :, c].astype(float)) / 255 for c in order])[None]
+
+
+# Pictures with something special about their size, in words, as (height, width).
+_SIZES = {
+    "a picture that is 3 pixels wide": (5, 3),
+    "a picture that is 3 pixels high": (3, 5),
+    "a picture of 3 x 3 pixels": (3, 3),
+    "a picture that is 1 pixel high": (1, 4),
+    "a picture that is 1 pixel wide": (4, 1),
+    "a picture that is 2 pixels high": (2, 7),
+    "a square picture": (6, 6),
+    "a picture with sides over 224": (226, 231),
+}
+
+
+def _special_arrays(g: torch.Generator) -> list[SpecialCase]:
+    shades = {
+        "a dark picture, in which no byte is above 1": (0, 2),
+        "a dark picture": (0, 9),
+        "a bright picture": (250, 256),
+        "a black picture": (0, 1),
+        "a white picture": (255, 256),
+    }
+    return [
+        *(SpecialCase(about, (_bytes(g, h, w),)) for about, (h, w) in _SIZES.items()),
+        *(SpecialCase(about, (_bytes(g, 4, 5, low, high),)) for about, (low, high) in shades.items()),
+    ]
 
 
 def _swapped(array: np.ndarray) -> tuple[int, ...]:
@@ -37,8 +62,11 @@ _RESHAPE = "has the right shape but the pixels in the wrong places: reshape only
 TO_TENSOR = ExerciseSpec(
     arguments=("array",),
     cases=lambda g: [(_bytes(g, 5, 7),), (_bytes(g, 4, 6),), (_bytes(g, 6, 4, 60, 200),)],
+    special=_special_arrays,
     references=(_tensor_by_hand,),
-    example=(np.array([[[255, 0, 51], [0, 102, 204]]], dtype=np.uint8),),
+    axes="HWC",
+    result_axes="BCHW",
+    advice="divide by 255 and by nothing else.",
     mistakes=(
         Mistake(
             "channels-last",
@@ -70,7 +98,19 @@ TO_TENSOR = ExerciseSpec(
             "integer-division",
             "gives only 0 and 1: // throws the fraction away, so divide with /.",
             lambda a: _tensor_by_hand(a // 255) * 255,
-            lambda a: (_tensor_by_hand(a)).round(),
+        ),
+        Mistake(
+            "rounded",
+            "gives only 0 and 1: it rounds to whole numbers, so leave the fractions as they are.",
+            lambda a: _tensor_by_hand(a).round(),
+        ),
+        Mistake(
+            "overflow",
+            "computes with bytes, which start again at 0 after 255: make floats first, with .float().",
+            *(lambda a, k=k: _tensor_by_hand(a.astype(int) * k % 256) / k for k in (2, 3, 4)),
+            lambda a: _tensor_by_hand((a.astype(int) + 1) % 256),
+            lambda a: _tensor_by_hand((a.astype(int) - 1) % 256),
+            lambda a: 2 * _tensor_by_hand(a.astype(int) * 2 % 256) - 1,
         ),
         Mistake(
             "wrong-divisor",
@@ -100,9 +140,8 @@ TO_TENSOR = ExerciseSpec(
 )
 
 
-def _image(g: torch.Generator, h: int, w: int, *, outside: bool) -> Tensor:
-    """Pixels near whole bytes, so that rounding is clear; with some values below 0 and above 1."""
-    low, high = (-60, 320) if outside else (1, 255)
+def _image(g: torch.Generator, h: int, w: int, low: int = 1, high: int = 255) -> Tensor:
+    """Pixels near whole bytes, so that rounding is clear; bytes outside 0 to 255 are values outside [0, 1]."""
     whole = torch.randint(low, high, (1, 3, h, w), generator=g)
     return (whole + (torch.rand(whole.shape, generator=g) - 0.5) * 0.8) / 255
 
@@ -131,11 +170,38 @@ def _right_inside(turn: Callable[[float], float]) -> Callable[[Sequence[tuple], 
     return holds
 
 
+def _array(image: Tensor) -> np.ndarray:
+    rounded = (image.double().clamp(0, 1) * 255 + 0.5).floor()
+    return rounded[0].permute(1, 2, 0).numpy()
+
+
+def _special_images(g: torch.Generator) -> list[SpecialCase]:
+    ranges = {
+        "a picture with values above 1": (1, 320),
+        "a picture with values below 0": (-60, 255),
+        "a picture with values below 0 and above 1": (-60, 320),
+        "a picture with values far outside [0, 1]": (-2000, 2000),
+        "a dark picture": (1, 20),
+        "a bright picture": (240, 255),
+    }
+    flat = [
+        SpecialCase(f"a {name} picture", (torch.full((1, 3, 4, 5), v),)) for name, v in (("black", 0.0), ("white", 1.0))
+    ]
+    return [
+        *(SpecialCase(about, (_image(g, 6, 4, low, high),)) for about, (low, high) in ranges.items()),
+        *flat,
+        *(SpecialCase(about, (_image(g, h, w),)) for about, (h, w) in _SIZES.items()),
+    ]
+
+
 TO_ARRAY = ExerciseSpec(
     arguments=("image",),
-    cases=lambda g: [(_image(g, h, w, outside=o),) for h, w, o in ((5, 7, False), (4, 6, True), (6, 4, True))],
-    references=(_array_by_hand,),
-    example=(torch.tensor([[[[1.0, 0.499]], [[0.0, -0.2]], [[0.2, 1.3]]]]),),
+    cases=lambda g: [(_image(g, h, w),) for h, w in ((5, 7), (4, 6), (6, 4))],
+    special=_special_images,
+    references=(_array,),
+    axes="BCHW",
+    result_axes="HWC",
+    advice="multiply by 255 and by nothing else.",
     kind="array",
     optimised=True,
     dtype=torch.uint8,
@@ -163,6 +229,34 @@ TO_ARRAY = ExerciseSpec(
             shapes=lambda x: [(x.shape[3], x.shape[2], 3)],
         ),
         Mistake(
+            "rounded-up",
+            "rounds up, so most pixels come out too bright: round to the nearest.",
+            lambda x: _array_by_hand(x, lambda v: math.ceil(_byte(v * 255))),
+            lambda x: _array_by_hand(x, lambda v: _byte(math.floor(v * 255 + 1))),
+        ),
+        Mistake(
+            "denormalised",
+            "undoes a normalisation that was never made: the image has values in [0, 1], so leave mean and std out.",
+            lambda x: _array(x * _STD + _MEAN),
+            lambda x: _array((x + 1) / 2),
+        ),
+        Mistake(
+            "signed-bytes",
+            "makes signed bytes (int8), which end at 127: convert to uint8.",
+            lambda x: (_array(x) + 128) % 256 - 128,
+        ),
+        Mistake("one-minus", "exchanges light and dark: leave 255 - value out.", lambda x: 255 - _array(x)),
+        Mistake(
+            "squashed",
+            "is squashed by a sigmoid: clamp to [0, 1] instead.",
+            lambda x: _array(torch.sigmoid(x)),
+        ),
+        Mistake(
+            "averaged",
+            "is grey: it averages the three colour channels, which have to stay apart.",
+            lambda x: _array(x.mean(1, keepdim=True).expand_as(x)),
+        ),
+        Mistake(
             "truncated",
             "cuts the fraction off, so most pixels come out too dark: round before the cast.",
             when=_right_inside(lambda v: math.floor(v * 255)),
@@ -178,6 +272,11 @@ TO_ARRAY = ExerciseSpec(
             lambda x: _array_by_hand(x, lambda v: math.floor(min(max(v, 0), 1))),
             lambda x: _array_by_hand(x, lambda v: round(min(max(v, 0), 1))),
             lambda x: _array_by_hand(x, lambda v: min(max(v, 0), 1)),
+        ),
+        Mistake(
+            "rounded-too-early",
+            "gives only 0 and 255: multiply by 255 before you round.",
+            lambda x: _array_by_hand(x, lambda v: 255 * round(min(max(v, 0), 1))),
         ),
         Mistake(
             "multiplied-twice",

@@ -1,17 +1,17 @@
-"""What right and wrong normalisations and receptive fields look like, and a sentence a mistake."""
+"""What right and wrong normalisations look like, and a sentence a mistake."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from ...encoders import IMAGENET_MEAN, IMAGENET_STD
-from ..functions import ExerciseSpec
-from ..verdicts import Mistake
+from ..known import ExerciseSpec, Mistake, SpecialCase
+from ..values import close
 
-__all__ = ["DENORMALIZE", "NORMALIZE", "RECEPTIVE_FIELD"]
+__all__ = ["DENORMALIZE", "NORMALIZE"]
 
 
 def _column(values: tuple[float, ...]) -> Tensor:
@@ -31,19 +31,103 @@ def _by_channel(turn: Callable[[Tensor, float, float], Tensor]) -> Callable[[Ten
 
 
 _ALIGN = (
-    "must match the size of tensor b|could not be broadcast",
-    "not-broadcast",
-    "can't line three numbers up with (B, 3, H, W): give mean and std the shape (1, 3, 1, 1), or (3, 1, 1).",
+    (
+        "must match the size of tensor b|could not be broadcast",
+        "not-broadcast",
+        "can't line three numbers up with (B, 3, H, W): give mean and std the shape (1, 3, 1, 1), or (3, 1, 1).",
+    ),
+    (
+        "unsupported operand type.*'list'",
+        "not-a-tensor",
+        "computes with a list: make a tensor of the three numbers first, of shape (1, 3, 1, 1).",
+    ),
 )
 _KEEP = "clamps the result: leave it alone, or the way back is lost."
+
+_SIZES = {
+    "a batch of one": (1, 3, 4, 6),
+    "a batch of five": (5, 3, 2, 4),
+    "a picture that is 3 pixels wide": (2, 3, 5, 3),
+    "a picture that is 3 pixels high": (2, 3, 3, 5),
+    "a picture of 3 x 3 pixels": (1, 3, 3, 3),
+    "a picture that is 1 pixel high": (2, 3, 1, 4),
+    "a picture with sides over 224": (1, 3, 226, 231),
+}
+_COLOURS = ("red", "green", "blue")
+
+
+def _fit_lines(x: Tensor, y: Tensor) -> list[tuple[float, float]] | None:
+    """Slope and offset of y over x in each channel, where a line fits them."""
+    lines = []
+    for c in range(3):
+        a, b = x[:, c].flatten().double(), y[:, c].flatten().double()
+        slope = float(((a - a.mean()) * (b - b.mean())).sum() / (a - a.mean()).square().sum())
+        offset = float(b.mean() - slope * a.mean())
+        if not close(slope * a + offset, b, tolerance=1e-3):
+            return None
+        lines.append((slope, offset))
+    return lines
+
+
+def _normalised_otherwise(cases: Sequence[tuple], answers: Sequence[Tensor]) -> tuple[str, str] | None:
+    """Other numbers than ImageNet's, read off the values."""
+    lines = _fit_lines(cases[0][0], answers[0])
+    for name, mean, std, (slope, offset) in zip(_COLOURS, IMAGENET_MEAN, IMAGENET_STD, lines or [], strict=False):
+        if abs(slope * std - 1) > 1e-3 or abs(offset + mean / std) > 1e-3:
+            got = "does nothing to" if slope == 1 and offset == 0 else f"computes {slope:.4g} * image {offset:+.4g} for"
+            if abs(slope) > 1e-6:
+                got = f"computes (image - {-offset / slope:.4g}) / {1 / slope:.4g} for"
+            sentence = f"{got} {name}, where ImageNet's numbers give (image - {mean}) / {std}: check each channel's."
+            return "other-statistics", sentence
+    return None
+
+
+def _denormalised_otherwise(cases: Sequence[tuple], answers: Sequence[Tensor]) -> tuple[str, str] | None:
+    lines = _fit_lines(cases[0][0], answers[0])
+    for name, mean, std, (slope, offset) in zip(_COLOURS, IMAGENET_MEAN, IMAGENET_STD, lines or [], strict=False):
+        if abs(slope - std) > 1e-3 or abs(offset - mean) > 1e-3:
+            got = f"computes {slope:.4g} * value {offset:+.4g} for {name}"
+            sentence = (
+                f"{got}, where ImageNet's std and mean give {std} * value + {mean}: check each channel's numbers."
+            )
+            return "other-statistics", sentence
+    return None
+
+
+def _special_images(g: torch.Generator) -> list[SpecialCase]:
+    shades = {
+        "a dark picture": lambda x: 0.1 * x,
+        "a bright picture": lambda x: 1 - 0.1 * x,
+        "a flat picture": lambda x: 0 * x + 0.3,
+        "a black picture": lambda x: 0 * x,
+        "a white picture": lambda x: 0 * x + 1,
+    }
+    small = [SpecialCase(about, (torch.rand(size, generator=g),), "right") for about, size in _SIZES.items()]
+    return [
+        *small,
+        *(SpecialCase(a, (shade(torch.rand(2, 3, 4, 5, generator=g)),), "right") for a, shade in shades.items()),
+    ]
+
+
+def _special_normalised(g: torch.Generator) -> list[SpecialCase]:
+    scales = {"values that lie in [0, 1] afterwards": 0.3, "values far outside [0, 1]": 20.0}
+    return [
+        *(SpecialCase(about, (torch.randn(size, generator=g),), "right") for about, size in _SIZES.items()),
+        *(SpecialCase(a, (torch.randn(2, 3, 4, 5, generator=g) * scale,), "right") for a, scale in scales.items()),
+    ]
+
 
 NORMALIZE = ExerciseSpec(
     arguments=("image",),
     cases=lambda g: [(torch.rand(s, generator=g),) for s in ((2, 3, 4, 5), (3, 3, 5, 2), (2, 3, 6, 4))],
+    special=_special_images,
     references=(_by_channel(lambda v, m, s: (v - m) / s),),
+    explain=_normalised_otherwise,
+    axes="BCHW",
+    result_axes="BCHW",
     example=(torch.tensor([[[[0.5]], [[0.5]], [[0.5]]]]),),
     differentiable=(0,),
-    symptoms=(_ALIGN,),
+    symptoms=_ALIGN,
     mistakes=(
         Mistake(
             "missing-normalisation",
@@ -94,10 +178,23 @@ NORMALIZE = ExerciseSpec(
             "uses other numbers than ImageNet's mean (0.485, 0.456, 0.406) and std (0.229, 0.224, 0.225).",
             lambda x: x * 2 - 1,
             lambda x: (x - 0.45) / 0.226,
+        ),
+        Mistake(
+            "scaled-255",
+            "brings in a factor of 255: the image is in [0, 1] already, and so are the mean and the std.",
+            lambda x: x * 255,
+            lambda x: x / 255,
             _affine(lambda x, m, s: (x - m) * 255),
             _affine(lambda x, m, s: x.flip(1) * 255 - m.flip(1) * 255),
             _affine(lambda x, m, s: (x * 255 - m) / s),
             _affine(lambda x, m, s: (x / 255 - m) / s),
+            _affine(lambda x, m, s: (x * 255 - m * 255) / s),
+            lambda x: x * 255 - torch.tensor([123.68, 116.779, 103.939], dtype=x.dtype).view(1, 3, 1, 1),
+            lambda x: x * 255 - torch.tensor([103.939, 116.779, 123.68], dtype=x.dtype).view(1, 3, 1, 1),
+        ),
+        Mistake(
+            "std-squared",
+            "divides by a power of the std, such as the variance: divide by the std itself.",
             _affine(lambda x, m, s: (x - m) / s**2),
             _affine(lambda x, m, s: (x - m) / s**0.5),
         ),
@@ -113,10 +210,14 @@ NORMALIZE = ExerciseSpec(
 DENORMALIZE = ExerciseSpec(
     arguments=("x",),
     cases=lambda g: [(torch.randn(s, generator=g) * 1.5,) for s in ((2, 3, 4, 5), (3, 3, 5, 2), (2, 3, 6, 4))],
+    special=_special_normalised,
     references=(_by_channel(lambda v, m, s: v * s + m),),
+    explain=_denormalised_otherwise,
+    axes="BCHW",
+    result_axes="BCHW",
     example=(torch.tensor([[[[1.0]], [[1.0]], [[0.0]]]]),),
     differentiable=(0,),
-    symptoms=(_ALIGN,),
+    symptoms=_ALIGN,
     mistakes=(
         Mistake("missing-denormalisation", "gives back what came: multiply by the std and add the mean.", lambda x: x),
         Mistake(
@@ -142,122 +243,42 @@ DENORMALIZE = ExerciseSpec(
             lambda x: _affine(lambda y, m, s: y * s + m)(x).flip(1),
             lambda x: _affine(lambda y, m, s: y * s + m)(x.flip(1)),
         ),
-        Mistake("clamped", _KEEP.replace("back", "there"), _affine(lambda x, m, s: (x * s + m).clamp(0, 1))),
+        Mistake(
+            "clamped",
+            _KEEP.replace("back", "there"),
+            _affine(lambda x, m, s: (x * s + m).clamp(0, 1)),
+            _affine(lambda x, m, s: (x * s + m).clamp(min=0)),
+            _affine(lambda x, m, s: (x * s + m).clamp(max=1)),
+        ),
         Mistake(
             "other-statistics",
             "uses other numbers than ImageNet's mean (0.485, 0.456, 0.406) and std (0.229, 0.224, 0.225).",
             lambda x: (x + 1) / 2,
             lambda x: x * 0.226 + 0.45,
+        ),
+        Mistake(
+            "scaled-255",
+            "brings in a factor of 255: an image has values in [0, 1] here.",
             _affine(lambda x, m, s: (x * s + m) * 255),
-        ),
-    ),
-)
-
-
-def _layers(*blocks: int, last: str = "") -> list[str]:
-    """The names of a network with so many convolutions in each block, up to a layer."""
-    names: list[str] = []
-    for b, count in enumerate(blocks, 1):
-        for i in range(1, count + 1):
-            names += [f"conv{b}_{i}", f"relu{b}_{i}"]
-        names.append(f"pool{b}")
-    return names[: names.index(last) + 1] if last else names
-
-
-def _receptive_field(names: list[str]) -> int:
-    """Walk one position of the last layer back to the pixels that it depends on."""
-    left = right = 0
-    for name in reversed(names):
-        if name.startswith("conv"):
-            left, right = left - 1, right + 1
-        elif name.startswith("pool"):
-            left, right = 2 * left, 2 * right + 1
-    return right - left + 1
-
-
-def _walk(
-    conv: int = 2,
-    pool: int = 1,
-    double: bool = True,
-    start: int = 1,
-    relu: int = 0,
-    drop: int = 0,
-) -> Callable[[list[str]], int]:
-    """The usual forward walk with something in it changed."""
-
-    def walk(names: list[str]) -> int:
-        field, step = start, 1
-        for name in names[: len(names) - drop]:
-            if name.startswith("pool"):
-                field += pool * step
-                step *= 2 if double else 1
-            else:
-                field += (conv if name.startswith("conv") else relu) * step
-        return field
-
-    return walk
-
-
-def _field_doubled(names: list[str]) -> int:
-    field = 1
-    for name in names:
-        field = field * 2 if name.startswith("pool") else field + 2 * name.startswith("conv")
-    return field
-
-
-RECEPTIVE_FIELD = ExerciseSpec(
-    scalar=True,
-    arguments=("layer_names",),
-    cases=lambda g: [
-        (_layers(2, 2, 4, 4, last="conv4_2"),),
-        (_layers(2, 2, 3, last="relu3_3"),),
-        (_layers(1, 3, 2),),
-        (_layers(*torch.randint(1, 4, (4,), generator=g).tolist(), last="relu4_1"),),
-    ],
-    references=(_receptive_field,),
-    example=(["conv1_1", "relu1_1", "pool1", "conv2_1"],),
-    kind="number",
-    mistakes=(
-        Mistake(
-            "stride-forgotten",
-            "grows by the same amount in every block: after a pooling each step is twice as many pixels.",
-            _walk(double=False),
-            _walk(double=False, pool=0),
-        ),
-        Mistake("pool-forgotten", "leaves out that a pooling itself sees one step more.", _walk(pool=0)),
-        Mistake(
-            "kernel-whole",
-            "adds the whole kernel: a 3 x 3 convolution adds 2 steps, a 2 x 2 pooling adds 1.",
-            _walk(conv=3),
-            _walk(conv=3, pool=2),
-            _walk(conv=3, pool=0),
-        ),
-        Mistake("one-side-only", "adds 1 for a convolution: it reaches out by 1 on both sides.", _walk(conv=1)),
-        Mistake(
-            "pool-too-wide",
-            "adds two steps for a pooling: add one, of the size before the pooling, and double the step then.",
-            _walk(pool=2),
+            _affine(lambda x, m, s: (x * s + m) / 255),
+            _affine(lambda x, m, s: x * s * 255 + m),
+            lambda x: x * 255,
         ),
         Mistake(
-            "wrong-start",
-            "starts at another number than 1: before the first layer, a position sees its own pixel.",
-            _walk(start=0),
-            _walk(start=2),
-            _walk(start=3),
+            "std-squared",
+            "multiplies by a power of the std, such as the variance: multiply by the std itself.",
+            _affine(lambda x, m, s: x * s**2 + m),
+            _affine(lambda x, m, s: x * s**0.5 + m),
         ),
         Mistake(
-            "relu-counted", "counts the ReLUs: they see one position and add nothing.", _walk(relu=1), _walk(relu=2)
-        ),
-        Mistake("last-layer-forgotten", "stops before the last layer: it counts, too.", _walk(drop=1)),
-        Mistake(
-            "area",
-            "gives the number of pixels: the side of the square is wanted.",
-            lambda names: _receptive_field(names) ** 2,
+            "wrong-sign",
+            "has the wrong sign in front of the std: multiply by the std, and add the mean.",
+            _affine(lambda x, m, s: m - x * s),
         ),
         Mistake(
-            "field-doubled",
-            "doubles the field at a pooling: the step doubles, and the field grows by one step.",
-            _field_doubled,
+            "rescaled",
+            "stretches the values to their own range: use ImageNet's std and mean.",
+            lambda x: (x - x.min()) / (x.max() - x.min()),
         ),
     ),
 )

@@ -1,0 +1,194 @@
+"""What right and wrong receptive fields look like, and a sentence a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ..known import ExerciseSpec, Mistake, SpecialCase
+
+__all__ = ["RECEPTIVE_FIELD"]
+
+
+def _layers(*blocks: int, last: str = "") -> list[str]:
+    """The names of a network with so many convolutions in each block, up to a layer."""
+    names: list[str] = []
+    for b, count in enumerate(blocks, 1):
+        for i in range(1, count + 1):
+            names += [f"conv{b}_{i}", f"relu{b}_{i}"]
+        names.append(f"pool{b}")
+    return names[: names.index(last) + 1] if last else names
+
+
+def _split(g: torch.Generator, total: int, parts: int) -> list[int]:
+    """A number as a sum of so many parts, each at least 1."""
+    cuts = sorted((torch.randperm(total - 1, generator=g)[: parts - 1] + 1).tolist())
+    return [b - a for a, b in zip([0, *cuts], [*cuts, total], strict=True)]
+
+
+def _receptive_field(names: list[str]) -> int:
+    """Walk one position of the last layer back to the pixels that it depends on."""
+    left = right = 0
+    for name in reversed(names):
+        if name.startswith("conv"):
+            left, right = left - 1, right + 1
+        elif name.startswith("pool"):
+            left, right = 2 * left, 2 * right + 1
+    return right - left + 1
+
+
+def _walk(
+    conv: int = 2,
+    pool: int = 1,
+    double: bool = True,
+    start: int = 1,
+    relu: int = 0,
+    drop: int = 0,
+) -> Callable[[list[str]], int]:
+    """The usual forward walk with something in it changed."""
+
+    def walk(names: list[str]) -> int:
+        field, step = start, 1
+        for name in names[: len(names) - drop]:
+            if name.startswith("pool"):
+                field += pool * step
+                step *= 2 if double else 1
+            else:
+                field += (conv if name.startswith("conv") else relu) * step
+        return field
+
+    return walk
+
+
+def _field_doubled(names: list[str]) -> int:
+    field = 1
+    for name in names:
+        field = field * 2 if name.startswith("pool") else field + 2 * name.startswith("conv")
+    return field
+
+
+def _step_added(names: list[str]) -> int:
+    field, step = 1, 1
+    for name in names:
+        if name.startswith("conv"):
+            field += 2 * step
+        elif name.startswith("pool"):
+            field += step
+            step += 2
+    return field
+
+
+RECEPTIVE_FIELD = ExerciseSpec(
+    scalar=True,
+    arguments=("layer_names",),
+    # Networks of the same length and the same last layer, with their poolings in other places.
+    cases=lambda g: [
+        (_layers(*_split(g, 8, 3), 3, last="conv4_2"),),
+        (_layers(*_split(g, 6, 2), 3, last="relu3_3"),),
+        (_layers(*_split(g, 7, 3)),),
+        (_layers(*_split(g, 9, 4), 1, last="relu5_1"),),
+    ],
+    special=lambda g: [
+        SpecialCase("VGG-19 up to conv5_1", (_layers(2, 2, 4, 4, 4, last="conv5_1"),)),
+        SpecialCase("a single convolution", (["conv1_1"],)),
+        SpecialCase("layers that end with a pooling", (_layers(1, 2),)),
+        SpecialCase("two poolings in a row", (["conv1_1", "relu1_1", "pool1", "pool2", "conv3_1"],)),
+        SpecialCase("twelve convolutions without a pooling", (_layers(12, last="relu1_12"),)),
+    ],
+    references=(_receptive_field,),
+    example=(["conv1_1", "relu1_1", "pool1", "conv2_1"],),
+    kind="number",
+    mistakes=(
+        Mistake(
+            "stride-forgotten",
+            "grows by the same amount in every block: after a pooling each step is twice as many pixels.",
+            _walk(double=False),
+            _walk(double=False, pool=0),
+        ),
+        Mistake("pool-forgotten", "leaves out that a pooling itself sees one step more.", _walk(pool=0)),
+        Mistake(
+            "kernel-whole",
+            "adds the whole kernel: a 3 x 3 convolution adds 2 steps, a 2 x 2 pooling adds 1.",
+            _walk(conv=3),
+            _walk(conv=3, pool=2),
+            _walk(conv=3, pool=0),
+        ),
+        Mistake("one-side-only", "adds 1 for a convolution: it reaches out by 1 on both sides.", _walk(conv=1)),
+        Mistake(
+            "pool-too-wide",
+            "adds two steps for a pooling: add one, of the size before the pooling, and double the step then.",
+            _walk(pool=2),
+        ),
+        Mistake(
+            "wrong-start",
+            "starts at another number than 1: before the first layer, a position sees its own pixel.",
+            _walk(start=0),
+            _walk(start=2),
+            _walk(start=3),
+        ),
+        Mistake(
+            "relu-counted", "counts the ReLUs: they see one position and add nothing.", _walk(relu=1), _walk(relu=2)
+        ),
+        Mistake("last-layer-forgotten", "stops before the last layer: it counts, too.", _walk(drop=1)),
+        Mistake(
+            "first-layer-forgotten",
+            "leaves the first layer out: it counts, too.",
+            lambda names: _receptive_field(names[1:]),
+        ),
+        Mistake(
+            "returns-too-early",
+            "returns after the first layer: put the return after the loop.",
+            lambda names: _receptive_field(names[:1]),
+        ),
+        Mistake(
+            "step-only",
+            "gives the step, how far apart two neighbours of the last layer are: the size of the square is wanted.",
+            lambda names: 2 ** sum(n.startswith("pool") for n in names),
+        ),
+        Mistake(
+            "radius",
+            "gives half of the square, how far one side reaches: a layer reaches out on both sides.",
+            lambda names: (_receptive_field(names) - 1) / 2,
+            lambda names: _receptive_field(names) // 2,
+        ),
+        Mistake(
+            "kernel-too-wide",
+            "counts a convolution as more than 3 x 3: it adds 2 steps.",
+            _walk(conv=4),
+            _walk(conv=6),
+        ),
+        Mistake(
+            "one-per-block",
+            "counts one convolution in each block: every one counts.",
+            lambda names: _walk()([n for n in names if not n.startswith("conv") or n.endswith("_1")]),
+        ),
+        Mistake(
+            "count",
+            "counts layers: a convolution adds 2 steps, and a pooling adds one step and doubles it.",
+            len,
+            lambda names: 1 + sum(n.startswith("conv") for n in names),
+            lambda names: sum(n.startswith("conv") for n in names),
+        ),
+        Mistake(
+            "nothing-counted",
+            "gives 1 for every network: names are such as 'conv1_2', so ask whether a name starts with 'conv'.",
+            lambda names: 1,
+        ),
+        Mistake(
+            "step-added",
+            "lets the step grow by 2 at a pooling: it doubles.",
+            _step_added,
+        ),
+        Mistake(
+            "area",
+            "gives the number of pixels: the side of the square is wanted.",
+            lambda names: _receptive_field(names) ** 2,
+        ),
+        Mistake(
+            "field-doubled",
+            "doubles the field at a pooling: the step doubles, and the field grows by one step.",
+            _field_doubled,
+        ),
+    ),
+)
