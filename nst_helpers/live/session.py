@@ -16,9 +16,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from ..budget.estimate import TooLargeError, ran_out
+from ..budget.memory import is_out_of_memory
 from ..encoders import Encoder
 from ..engine.evaluation import Evaluation
 from ..engine.settings import LEARNING_RATES, Settings
+from ..errors import NSTError
 from ..images import resize
 from ..losses import Convention
 from ..model import CONTENT_LAYERS, STYLE_LAYERS, Weights
@@ -47,8 +50,15 @@ def _between_steps(method: Callable[Concatenate[StyleSession, P], R]) -> Callabl
                 self._waiting.discard(thread)
                 self._undo_half_a_step()
                 return method(self, *args, **options)
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, NSTError) or not is_out_of_memory(error):
+                raise
         finally:
             self._waiting.discard(thread)
+        # Here and not above: until the error is let go of, it holds on to the tensors that there was no room for.
+        raise TooLargeError(
+            "That needs more memory than there is, so nothing was changed: choose a smaller size or encoder."
+        )
 
     return locked
 
@@ -264,6 +274,9 @@ class StyleSession:
             self._undo_half_a_step()
             try:
                 return self._painting.step()
-            except BaseException:
+            except BaseException as error:
                 self._undo_half_a_step()
-                raise
+                if isinstance(error, NSTError) or not is_out_of_memory(error):
+                    raise
+            content, style = self.pictures
+            raise ran_out(content.image, style.image, self.run_settings(steps=1))

@@ -181,3 +181,27 @@ def test_an_estimate_times_an_evaluation_and_its_step_together_where_they_overla
         told = nst.estimate((96, 96), (96, 96), **options)
     assert set(made) == {(32, 32), (96, 96)}
     assert told.seconds > 0
+
+
+def test_a_live_session_that_runs_out_of_memory_says_so_and_goes_on(monkeypatch):
+    session = nst.StyleSession(picture(60, 50), picture(40, 40), encoder=Encoder(TOY, seed=1), device="cpu", size=50,
+                               precision="float32", **LAYERS)  # fmt: skip
+    session.step(2)
+    before = session.image
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nst.StyleModel, "forward", full)
+        with pytest.raises(TooLargeError, match=r"50 x 60 pixels ran out of .* try is 40 px\.$") as told:
+            session.step()
+        assert told.value.__context__ is None
+    with monkeypatch.context() as patch:
+        patch.setattr("nst_helpers.live.painting.build_objective", full)
+        with pytest.raises(TooLargeError, match="so nothing was changed"):
+            session.set(size=60)
+    assert session.settings.size == 50
+    torch.testing.assert_close(session.image, before)
+    session.step()
+    assert len(session.history) == 3
