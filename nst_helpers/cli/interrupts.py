@@ -15,14 +15,15 @@ __all__ = ["EXIT_CODE", "NOTHING_SAVED", "Interrupts"]
 EXIT_CODE = 130  # what a shell reports for a program that Ctrl-C ended
 NOTHING_SAVED = "nst_helpers: interrupted before the first step; nothing was saved."
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # those that the system has
+HELD = (signal.SIGINT, signal.SIGTERM)  # by engine.interrupts
 
 
 class Interrupts:
     """Hears Ctrl-C, a request to terminate, and a closed terminal, and treats the three alike.
 
-    Before the first step there is nothing to save: the run ends at once. While it paints, the first signal lets the
-    evaluation under way end (`check` then raises KeyboardInterrupt), and the second one doesn't wait for it. What
-    saves a picture is never interrupted.
+    Before the first step there is nothing to save: the run ends at once. While it paints, a KeyboardInterrupt ends it;
+    `engine.interrupts` lets the step under way end first, unless one more signal comes. What saves a picture is never
+    interrupted.
 
     `exits=True` is for a program of its own: before the first step it leaves without going through code that may be in
     the middle of an import.
@@ -37,7 +38,6 @@ class Interrupts:
 
     def __init__(self, *, exits: bool = False) -> None:
         self._exits = exits
-        self._asked = 0
         self._phase = "before"
 
     @contextlib.contextmanager
@@ -72,19 +72,18 @@ class Interrupts:
         self._phase = "saving"
 
     def check(self) -> None:
-        """End the run between two evaluations if that was asked for. Raises KeyboardInterrupt."""
-        if self._asked and self._phase in ("painting", "ending"):
-            self._phase = "ending"
+        """End the run now, if that was asked for and got lost. Raises KeyboardInterrupt."""
+        if self._phase == "ending":
             raise KeyboardInterrupt
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        self._asked += 1
-        if self._phase == "before":
-            if self._exits:
-                with contextlib.suppress(OSError):
-                    os.write(2, f"{NOTHING_SAVED}\n".encode())
-                os._exit(EXIT_CODE)
-            raise KeyboardInterrupt
-        if self._phase == "painting" and self._asked > 1:
-            self._phase = "ending"
+        if number not in HELD:
+            signal.raise_signal(signal.SIGTERM)  # which a step under way holds back
+        elif self._phase == "before" and self._exits:
+            with contextlib.suppress(OSError):
+                os.write(2, f"{NOTHING_SAVED}\n".encode())
+            os._exit(EXIT_CODE)
+        elif self._phase in ("before", "painting"):
+            if self._phase == "painting":
+                self._phase = "ending"
             raise KeyboardInterrupt

@@ -1,19 +1,22 @@
-"""From the options to a picture on disk: a thin caller of `stylize`."""
+"""From the options to a picture on disk: a thin caller of `optimize.Run`, which is what `stylize` calls."""
 
 from __future__ import annotations
 
 import argparse
-import tempfile
+import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 from tqdm import tqdm
 
 from ..budget.estimate import estimate
 from ..encoders import load_encoder
+from ..engine.checkpoints import write_checkpoint
+from ..engine.outputs import Outputs as OnTheWay
+from ..engine.outputs import save_or_rescue
+from ..engine.settings import Settings
 from ..images import save_image
-from ..optimize import Result, Step, stylize
+from ..optimize import Result, Run, Step
 from .interrupts import EXIT_CODE, Interrupts
 from .messages import SafeOutput, closing, countdown
 from .parser import run_options
@@ -23,6 +26,7 @@ __all__ = ["paint"]
 
 # tqdm's own guess of what is left takes all steps to last alike, and those of a resumed run to have been made just now.
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+NOTHING = OnTheWay(every=0, picture=None, checkpoint=None)
 SAVED_ELSEWHERE = 1
 
 
@@ -31,6 +35,14 @@ def paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput, 
 
     Raises NSTError or ValueError in one sentence for what can't be used, before any step is made.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.simplefilter("always", RuntimeWarning)
+        warnings.showwarning = lambda message, *about: err.say(f"nst_helpers: {message}")
+        return _paint(options, interrupts, out)
+
+
+def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput) -> int:
     sources = [options.content, *options.style]
     outputs = Outputs.check(options.output, options.history, sources=sources)
     size = options.scales[-1] if options.scales else options.size
@@ -47,20 +59,20 @@ def paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput, 
         ahead = estimate(content, styles, **chosen)
         out.say(f"This will take {ahead}.")
         left = countdown(ahead)
+    # The checkpoint of a large picture takes gigabytes: unless it is asked for, it is written after Ctrl-C alone.
+    run = Run(content, styles, Settings(**chosen))
+    if options.resume:
+        run.resume(outputs.checkpoint)
+    on_the_way = OnTheWay(options.save_every, outputs.picture, outputs.checkpoint) if options.save_every else NOTHING
     total = options.steps if isinstance(options.steps, int) else sum(options.steps)
     with tqdm(total=total, bar_format=BAR, disable=options.quiet or None, file=out) as bar:
-        result = stylize(
-            content,
-            styles,
-            **chosen,
-            callback=_following(bar, left, interrupts),
-            save_every=options.save_every or 0,
-            save_to=outputs.picture if options.save_every else None,
-            checkpoint=outputs.checkpoint,
-            resume=options.resume,
-        )
+        result = run.finish(on_the_way, _following(bar, left, interrupts))
         interrupts.saving()
-    return _finish(result, outputs, pixels_of(options.content), out, err)
+    if result.stopped == "interrupted":
+        if run.optimisation is None:
+            raise KeyboardInterrupt  # there is nothing to save
+        save_or_rescue(lambda path: write_checkpoint(path, run.state()), outputs.checkpoint)
+    return _finish(result, outputs, pixels_of(options.content), out)
 
 
 def _following(
@@ -83,26 +95,14 @@ def _following(
     return show
 
 
-def _finish(result: Result, outputs: Outputs, photo: tuple[int, int] | None, out: SafeOutput, err: SafeOutput) -> int:
+def _finish(result: Result, outputs: Outputs, photo: tuple[int, int] | None, out: SafeOutput) -> int:
     """Save picture and history, or else save them where it is possible; returns the exit code."""
     code = EXIT_CODE if result.stopped == "interrupted" else 0
-    place = _save(lambda path: save_image(result.image, path), outputs.picture, err)
+    place = save_or_rescue(lambda path: save_image(result.image, path), outputs.picture)
     if outputs.history:
-        history = _save(result.save_history, outputs.history, err)
+        history = save_or_rescue(result.save_history, outputs.history)
         code = code or (SAVED_ELSEWHERE if history != outputs.history else 0)
     if result.stopped == "finished":
         outputs.checkpoint.unlink(missing_ok=True)
     out.say(closing(result, place, photo))
     return code or (SAVED_ELSEWHERE if place != outputs.picture else 0)
-
-
-def _save(write: Callable[[Path], object], path: Path, err: SafeOutput) -> Path:
-    """Write the file in its place, or where that fails in a new folder for temporary files; returns where it is."""
-    try:
-        write(path)
-        return path
-    except (OSError, ValueError) as error:
-        elsewhere = Path(tempfile.mkdtemp(prefix="nst-")) / path.name
-        write(elsewhere)
-        err.say(f"nst_helpers: {error} It is in {elsewhere} instead.")
-        return elsewhere

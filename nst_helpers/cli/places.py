@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from ..errors import ImageError, NSTError
 from ..images import check_output, load_image
+from ..io.atomic import check_writable
 from ..samples import list_samples, load_sample
 
 __all__ = ["Outputs", "load_source", "pixels_of", "try_to_write"]
@@ -97,15 +97,9 @@ def try_to_write(path: Path, what: str) -> None:
     try:
         if path.is_dir():
             raise NSTError(f"{what}: '{path}' is a folder: choose another name.")
-        trial = path.with_name(f".nst-{secrets.token_hex(8)}.tmp")
         if not path.parent.is_dir():
             raise NSTError(f"{what}: the folder {path.parent} doesn't exist: make it first.")
-        with contextlib.suppress(FileNotFoundError):
-            path.lstat()  # raises for a name that is too long
-        try:
-            trial.open("xb").close()
-        finally:
-            trial.unlink(missing_ok=True)
+        check_writable(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise NSTError(f"{what}: '{shortened(str(path))}' can't be written ({reason}): choose another place.") from None

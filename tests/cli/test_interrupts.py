@@ -17,6 +17,7 @@ from conftest import picture
 from nst_helpers import load_image, save_image
 from nst_helpers.__main__ import main
 from nst_helpers.cli.interrupts import Interrupts
+from nst_helpers.engine.interrupts import hold_interrupts
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent by their numbers")
@@ -112,7 +113,7 @@ def test_resume_goes_on_without_save_every(tmp_path, monkeypatch, capsys):
 
 
 class Stops(Interrupts):
-    """As if Ctrl-C had come within a step."""
+    """As if Ctrl-C had come after so many steps."""
 
     def __init__(self, *, after: int) -> None:
         super().__init__()
@@ -154,7 +155,7 @@ def test_it_runs_in_a_thread(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
 
 
-def raised(interrupts: Interrupts, number: int = signal.SIGINT) -> bool:
+def raised(number: int = signal.SIGINT) -> bool:
     try:
         signal.raise_signal(number)
     except KeyboardInterrupt:
@@ -162,24 +163,44 @@ def raised(interrupts: Interrupts, number: int = signal.SIGINT) -> bool:
     return False
 
 
-def test_what_a_signal_does_in_each_phase():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_a_signal_does_in_each_phase(number):
     interrupts = Interrupts()
     with interrupts.heard():
-        assert raised(interrupts)  # nothing to save yet
-    interrupts = Interrupts()
-    with interrupts.heard():
+        assert [raised(number), raised(number)] == [True, True]  # nothing to save yet
         interrupts.painting()
         interrupts.check()
-        assert not raised(interrupts)  # the evaluation under way may end
-        with pytest.raises(KeyboardInterrupt):
+        assert [raised(number), raised(number)] == [True, False]  # what follows the first one saves
+        with pytest.raises(KeyboardInterrupt):  # should the first one have been lost
             interrupts.check()
-        assert not raised(interrupts)  # what follows saves
-    interrupts = Interrupts()
-    with interrupts.heard():
-        interrupts.painting()
-        assert [raised(interrupts) for _ in range(3)] == [False, True, False]  # the second one doesn't wait
-    interrupts = Interrupts()
-    with interrupts.heard():
         interrupts.saving()
-        assert not any(raised(interrupts, n) for n in (signal.SIGINT, signal.SIGTERM))
+        assert not raised(number)
         interrupts.check()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_step_under_way_ends_first_unless_one_more_comes(number):
+    for signals, done in ((1, ["step"]), (2, [])):
+        interrupts, made = Interrupts(), []
+        with interrupts.heard():
+            interrupts.painting()
+            with pytest.raises(KeyboardInterrupt):
+                held_step(number, signals, made)
+        assert made == done
+
+
+def held_step(number: int, signals: int, made: list[str]) -> None:
+    with hold_interrupts():
+        for _ in range(signals):
+            signal.raise_signal(number)
+        made.append("step")
+
+
+def test_a_finished_run_writes_no_checkpoint(tmp_path, monkeypatch, capsys):
+    """That of a large picture takes gigabytes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nst_helpers.cli.paint.write_checkpoint", None)
+    monkeypatch.setattr("nst_helpers.engine.outputs.write_checkpoint", None)
+    assert main(command(tmp_path, steps="2")[3:]) == 0
+    assert not (tmp_path / "out.png.checkpoint").exists()
+    capsys.readouterr()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def no_run(monkeypatch):
         raise AssertionError("work was done first")
 
     monkeypatch.setattr(painting, "load_encoder", never)
-    monkeypatch.setattr(painting, "stylize", never)
+    monkeypatch.setattr(painting, "Run", never)
 
 
 def refused(words: list[str], capsys, folder: Path) -> str:
@@ -167,17 +168,18 @@ def test_a_picture_that_can_t_be_saved_at_the_end_is_saved_elsewhere(here, capsy
     """The folder goes while the picture is being painted."""
     Path("there").mkdir()
     words = ["photo.png", "photo.png", "-o", "there/out.png", "--size", "24", "--steps", "2", "--precision", "float32"]
-    stylize = painting.stylize
+    finish = painting.Run.finish
 
-    def lost(*args, **options):
-        result = stylize(*args, **options)
+    def lost(*args):
+        result = finish(*args)
         shutil.rmtree("there")
         return result
 
-    monkeypatch.setattr(painting, "stylize", lost)
+    monkeypatch.setattr(painting.Run, "finish", lost)
     assert main(words) == 1
     said = capsys.readouterr()
-    elsewhere = Path(said.err.rpartition("It is in ")[2].removesuffix(" instead.\n"))
+    assert said.err.startswith("nst_helpers: 'there/out.png' could not be written")
+    elsewhere = Path(re.search(r"saved as '([^']+)'", said.err)[1])
     assert elsewhere.is_file()
     assert str(elsewhere) in said.out.splitlines()[-1]
     shutil.rmtree(elsewhere.parent)
