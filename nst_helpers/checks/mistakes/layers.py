@@ -59,14 +59,9 @@ STYLE_LAYER = ExerciseSpec(
     mistakes=(
         Mistake(
             "missing-divisor",
-            "compares Gram matrices that were not divided by H * W, so pictures of different sizes don't compare.",
+            "compares Gram matrices that were not divided each by its own H * W, so pictures of different sizes don't "
+            "compare.",
             _through(raw_gram, relative),
-        ),
-        Mistake(
-            "one-size-for-both",
-            "divides both Gram matrices by the same H * W: each has its own number of positions.",
-            lambda x, t: relative(raw_gram(x) / t[0, 0].numel(), gram(t)),
-            lambda x, t: relative(gram(x), raw_gram(t) / x[0, 0].numel()),
         ),
         Mistake(
             "reshape-not-transpose",
