@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .accel.allocator import give_back, kept_memory
 from .accel.devices import choose_device, prepare
+from .accel.modes import plain_torch
 from .budget.estimate import TooLargeError, check_fits, ran_out, sizes_of
 from .budget.memory import has_room, has_room_to_record, is_out_of_memory
 from .encoders import Encoder, load_encoder
@@ -30,7 +31,6 @@ from .engine.outputs import Outputs
 from .engine.plan import Stage, first_image
 from .engine.results import Result, Step
 from .engine.settings import Settings
-from .engine.surroundings import plain_torch
 from .engine.values import count
 from .images import resize
 from .losses import Convention

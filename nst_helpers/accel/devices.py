@@ -19,6 +19,7 @@ from ..encoders import Encoder
 from ..errors import NSTError
 from ..pretrained.vgg19 import cache_folder
 from .convolution import SplitConv, pack, unpack
+from .modes import plain_torch
 
 __all__ = ["choose_device", "choose_precision", "has_bfloat16", "peak_memory", "prepare", "processor_name", "to_host"]
 
@@ -77,6 +78,7 @@ def choose_precision(encoder: Encoder, device: torch.device, precision: str = "a
     return torch.bfloat16 if _bfloat16_is_faster(key, encoder) else torch.float32
 
 
+@plain_torch()
 def prepare(encoder: Encoder, *, device: torch.device | str | None = None, precision: str = "auto") -> Encoder:
     """A copy of the encoder for that device; on a CPU with channels last and, where it pays, bfloat16 convolutions.
 
@@ -99,7 +101,10 @@ def _converted(encoder: Encoder, device: torch.device, dtype: torch.dtype) -> En
     # One parameter after the other: a copy of them all in the old format would stand beside the new.
     memo = {id(p): nn.Parameter(_moved(p, device, dtype), requires_grad=False) for p in encoder.layers.parameters()}
     encoder = copy.deepcopy(encoder, memo)
-    encoder.normalize.to(device)
+    # The images are float32, whatever the convolutions are, unless all is float64.
+    exact = torch.float64 if dtype == torch.float64 else torch.float32
+    for name, buffer in encoder.normalize.named_buffers():
+        setattr(encoder.normalize, name, buffer.detach().to(device, exact, copy=True))
     # In float32 the order of the weights is a hundredth of the time, and not worth the memory.
     quick = dtype == torch.bfloat16 and device.type == "cpu" and has_bfloat16()
     for name, layer in encoder.layers.items():

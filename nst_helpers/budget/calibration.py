@@ -9,20 +9,23 @@ import functools
 import itertools
 import math
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..accel.allocator import MMAP, kept_memory
+from ..accel.modes import plain_torch
 from ..accel.tile_grid import SegmentedEncoder
 from ..encoders import Encoder
-from ..engine.objective import build_objective
+from ..engine.objective import AnyModel, build_objective
 from ..engine.optimisation import Optimisation
 from ..engine.settings import Settings
+from ..engine.steppers import make_stepper
 
 __all__ = [
     "Rates",
@@ -82,7 +85,10 @@ def _measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
     pools = sum(name.startswith("pool") for name in encoder.layer_names)
     small, large = (SMALL_ON_GPU, LARGE_ON_GPU) if is_overlapping(device) else (SMALL, LARGE)
     sides = (max(small, 2**pools), max(large, 2 ** (pools + 1)))
-    works, builds, firsts, times = [], {}, {}, {side: [] for side in sides}
+    works: list[Callable[[], Any]] = []
+    builds: dict[int, float] = {}
+    firsts: dict[int, float] = {}
+    times: dict[int, list[float]] = {side: [] for side in sides}
     for side in sides:
         image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device, encoder.dtype)
         start = _now(device)
@@ -122,16 +128,15 @@ def is_overlapping(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def _work_of(model: nn.Module, image: Tensor, settings: Settings) -> Callable[[], Any]:
+def _work_of(model: AnyModel, image: Tensor, settings: Settings) -> Callable[[], Any]:
     """What is timed: an evaluation, or where the two overlap one with its step."""
     if not is_overlapping(image.device):
         return functools.partial(_evaluate, model, image.requires_grad_())
-    options = {"history_size": settings.history_size, "precondition": settings.precondition}
-    return Optimisation(model, image, optimizer=settings.optimizer, **options).step
+    return Optimisation(model, image, settings, total=sys.maxsize).step
 
 
 def _key(encoder: Encoder, settings: Settings) -> str:
-    weight = encoder.layers["conv1_1"].weight
+    weight = _first_weight(encoder)
     place = weight.dtype, weight.device, torch.get_num_threads()
     step = settings.optimizer, settings.history_size, settings.precondition, settings.compiled
     timed = step if is_overlapping(weight.device) else ()
@@ -145,7 +150,8 @@ def _line(small: tuple[int, float], large: tuple[int, float]) -> tuple[float, fl
     return (start, slope) if slope > 0 and start >= 0 else (0.0, large[1] / large[0])
 
 
-def _evaluate(model: nn.Module, image: Tensor) -> None:
+@plain_torch()
+def _evaluate(model: AnyModel, image: Tensor) -> None:
     image.grad = None
     model(image)
     model.total_loss().backward()
@@ -155,21 +161,6 @@ def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-class _Free(nn.Module):
-    """A loss that costs next to nothing, so that the time left is the optimiser's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.content_losses, self.style_losses, self.tv_loss = {}, {}, self
-        self.loss: Tensor | None = None
-
-    def forward(self, image: Tensor) -> None:
-        self.loss = image.sum()
-
-    def total_loss(self, **weights: float) -> Tensor:
-        return self.loss
 
 
 def optimiser_rate(settings: Settings, device: torch.device) -> float:
@@ -183,13 +174,13 @@ def optimiser_rate(settings: Settings, device: torch.device) -> float:
 @functools.cache
 def _optimiser_rate(optimizer: str, history: int, precondition: bool, device: str, threads: int) -> float:
     side = 2 * LARGE
+    settings = Settings(optimizer=optimizer, history_size=history, precondition=precondition)
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
-    run = Optimisation(_Free(), image, optimizer=optimizer, history_size=history, precondition=precondition)
-    times = []
+    stepper, gradient, times = make_stepper(image, settings), torch.ones_like(image), []
     with kept_memory():
         for _ in range((history if optimizer == "lbfgs" else 0) + 5):
             start = time.perf_counter()
-            run.step()
+            image.copy_(stepper.step(image.clone(), gradient.clone(), gradient.sum(), 1e-3))
             times.append(time.perf_counter() - start)
     return statistics.median(times[-4:]) / side**2
 
@@ -211,13 +202,14 @@ def fresh_rate() -> float:
     return statistics.median(times)
 
 
-def tiles_ratio(encoder: Encoder, settings: Settings, size: tuple[int, int], tile: int) -> float:
+def tiles_ratio(encoder: Encoder, settings: Settings, size: tuple[int, int]) -> float:
     """How many times as long as by the rates an evaluation of that size takes in tiles, beyond what is fixed.
 
     The work is counted: halos, and a third pass through each tile. What cutting, memory and caches add to it differs
     from one machine to the next, and with the tile, so that is timed.
     """
-    return _work(encoder, settings, size, tile) * _tiles_cost(encoder, settings, tile)
+    assert settings.tile is not None
+    return _work(encoder, settings, size, settings.tile) * _tiles_cost(encoder, settings, settings.tile)
 
 
 def _tiles_cost(encoder: Encoder, settings: Settings, tile: int) -> float:
@@ -263,4 +255,10 @@ def layers_used(settings: Settings) -> tuple[str, ...]:
 
 def unit_of(encoder: Encoder) -> int:
     """Bytes for each of a feature map's numbers."""
-    return encoder.layers["conv1_1"].weight.element_size()
+    return _first_weight(encoder).element_size()
+
+
+def _first_weight(encoder: Encoder) -> Tensor:
+    weight = encoder.layers["conv1_1"].weight
+    assert isinstance(weight, Tensor)
+    return weight

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from ..accel.devices import choose_device, choose_precision, peak_memory, prepare
+from ..accel.modes import plain_torch
 from ..encoders import Encoder, load_encoder
 from ..engine.plan import plan
 from ..engine.settings import Settings
 from ..errors import NSTError
 from .calibration import evaluation_rates, fresh_rate, layers_used, measuring, optimiser_rate, tiles_ratio, unit_of
 from .memory import (
-    KEPT,
+    KEEPING_FACTOR,
     fresh_bytes,
     has_room,
     memory_available,
@@ -45,9 +46,9 @@ __all__ = [
     "run_bytes",
 ]
 
-Size = tuple[int, int]
-Picture = Tensor | Size  # a picture, or its height and width
-Pictures = Picture | Sequence[Picture]
+Shape = tuple[int, int]  # height and width
+Image = Tensor | Shape
+Images = Image | Sequence[Image]
 TILE = 512
 # What is left to the system and to other programs when a size is chosen by the memory there is.
 SHARE = 0.9
@@ -100,7 +101,8 @@ class Estimate:
         return f"about {time_words(self.seconds)} and {need} of the {free} free"
 
 
-def estimate(content: Picture, style: Pictures, settings: Settings | None = None, **options: Any) -> Estimate:
+@plain_torch()
+def estimate(content: Image, style: Images, settings: Settings | None = None, **options: Any) -> Estimate:
     """Seconds and bytes that `stylize(content, style, **options)` will take on this machine, without running it.
 
     Takes a `Settings` or its fields as keywords, as `iterate` does. A picture may be given by its height and width
@@ -113,15 +115,15 @@ def estimate(content: Picture, style: Pictures, settings: Settings | None = None
     >>> two.seconds > one.seconds, two.run_bytes > one.run_bytes, one.fits
     (True, True, True)
     """
-    settings, tile = _settings(settings, options)
+    settings = replace(settings or Settings(), **options)
     device, (size, *styles) = choose_device(settings.device), sizes_of(content, style, settings)
     encoder, start = _encoder(settings), time.perf_counter()
     prepared = prepare(encoder, device=device, precision=settings.precision)
     seconds = time.perf_counter() - start
-    need = run_bytes(size, styles, settings, tile=tile, encoder=prepared)
+    need = run_bytes(size, styles, settings, encoder=prepared)
     stages = plan(size, settings)
-    kept = has_room(need, device) and not settings.in_tiles(stages[-1][0])
-    need = round(KEPT * need) if kept else need
+    kept = has_room(need, device) and not settings.in_tiles(stages[-1].size)
+    need = round(KEEPING_FACTOR * need) if kept else need
     rates, move, scales = evaluation_rates(prepared, settings), optimiser_rate(settings, device), []
     seconds += rates.first
     for (height, width), steps in stages:
@@ -129,7 +131,7 @@ def estimate(content: Picture, style: Pictures, settings: Settings | None = None
         areas = [area, *(math.prod(s) * shrink**2 for s in styles)]
         seconds += rates.build_fixed * len(areas) / 2 + rates.build_pixel * sum(areas) / 2
         if settings.in_tiles((height, width)):
-            ratio = tiles_ratio(prepared, settings, (height, width), tile)
+            ratio = tiles_ratio(prepared, settings, (height, width))
             each = rates.fixed + (rates.pixel * ratio + move) * area
         else:
             each = rates.fixed + (rates.pixel + move) * area
@@ -164,28 +166,20 @@ def calibrating(settings: Settings) -> Iterator[None]:
     yield
 
 
-def sizes_of(content: Picture, style: Pictures, settings: Settings) -> list[Size]:
+def sizes_of(content: Image, style: Images, settings: Settings) -> list[Shape]:
     """Height and width of the content and each style, scaled as `settings.size` says: a short side, "fit", or None.
 
     >>> sizes_of((30, 40), [(64, 64), (20, 40)], Settings(size=60))
     [(60, 80), (60, 60), (60, 120)]
     """
-    given, short = [_size(content), *_sizes(style)], settings.size
-    if short is None:
+    given = [_shape(content), *_shapes(style)]
+    if settings.size is None:
         return given
-    if short == "fit":
-        short = fit_size(content, style, settings)
-    return [tuple(round(n * short / min(size)) for n in size) for size in given]
+    short = settings.size if isinstance(settings.size, int) else fit_size(content, style, settings)
+    return [(round(h * short / min(h, w)), round(w * short / min(h, w))) for h, w in given]
 
 
-def run_bytes(
-    content: Picture,
-    style: Pictures,
-    settings: Settings,
-    *,
-    tile: int | None = None,
-    encoder: Encoder | None = None,
-) -> int:
+def run_bytes(content: Image, style: Images, settings: Settings, *, encoder: Encoder | None = None) -> int:
     """The bytes that a run takes beyond its pictures, from the shapes alone; `encoder` is one already prepared."""
     if encoder is None:
         encoder = _encoder(settings)
@@ -194,12 +188,13 @@ def run_bytes(
         unit = 8 if double else dtype.itemsize
     else:
         unit = unit_of(encoder)
-    size = plan(_size(content), settings)[-1][0]
+    size = plan(_shape(content), settings)[-1].size
     layers = (settings.content_layers, settings.style_layers)
-    shrink = size[0] / _size(content)[0]
+    shrink = size[0] / _shape(content)[0]
     # Taking a style's Gram matrices keeps no graph: about half of what evaluating a picture of its size takes.
-    pictures = [(size, 1.0), *((tuple(max(1, round(n * shrink)) for n in s), 0.5) for s in _sizes(style))]
-    if tile and max(size) > tile:
+    pictures = [(size, 1.0)]
+    pictures += [((max(1, round(h * shrink)), max(1, round(w * shrink))), 0.5) for h, w in _shapes(style)]
+    if (tile := settings.tile) and settings.in_tiles(size):
         most = max(tiled_bytes(encoder, shape, *layers, unit, tile) * share for shape, share in pictures)
     else:
         most = max(untiled_bytes(encoder, shape, *layers, unit) * share for shape, share in pictures)
@@ -209,8 +204,8 @@ def run_bytes(
 
 
 def largest_size(
-    content: Picture,
-    style: Pictures,
+    content: Image,
+    style: Images,
     settings: Settings | None = None,
     *,
     available: int | None = None,
@@ -225,14 +220,15 @@ def largest_size(
     >>> 300 < small < large
     True
     """
-    settings, tile = _settings(settings, options)
+    settings = replace(settings or Settings(), **options)
     settings = replace(settings, scales=None, steps=1, encoder=_encoder(settings))
     available = memory_available(choose_device(settings.device)) if available is None else available
-    size, styles = _size(content), _sizes(style)
+    shapes = [_shape(content), *_shapes(style)]
 
     def fits(short: int) -> bool:
-        grown = [tuple(max(32, round(n * short / min(size))) for n in s) for s in (size, *styles)]
-        return run_bytes(grown[0], grown[1:], settings, tile=tile) <= SHARE * available
+        factor = short / min(shapes[0])
+        grown = [(max(32, round(h * factor)), max(32, round(w * factor))) for h, w in shapes]
+        return run_bytes(grown[0], grown[1:], settings) <= SHARE * available
 
     low, high = 32, 64
     if not fits(low):
@@ -248,18 +244,18 @@ def largest_size(
     return low
 
 
-def fit_size(content: Picture, style: Pictures, settings: Settings | None = None, **options: Any) -> int:
+def fit_size(content: Image, style: Images, settings: Settings | None = None, **options: Any) -> int:
     """What `size="fit"` means: the content's own short side, or the largest that fits where that is less.
 
     >>> fit_size((64, 80), (64, 64), precision="float32")
     64
     """
-    return min(*_size(content), largest_size(content, style, settings, **options))
+    return min(*_shape(content), largest_size(content, style, settings, **options))
 
 
 def check_fits(
-    content: Picture,
-    style: Pictures,
+    content: Image,
+    style: Images,
     settings: Settings | None = None,
     *,
     available: int | None = None,
@@ -270,16 +266,16 @@ def check_fits(
     >>> check_fits((64, 80), (64, 64), precision="float32") > 2**20
     True
     """
-    settings, tile = _settings(settings, options)
+    settings = replace(settings or Settings(), **options)
     available = memory_available(choose_device(settings.device)) if available is None else available
-    content, *style = sizes_of(content, style, settings)
-    if (need := run_bytes(content, style, settings, tile=tile)) <= available:
+    size, *styles = sizes_of(content, style, settings)
+    if (need := run_bytes(size, styles, settings)) <= available:
         return need
-    height, width = plan(content, settings)[-1][0]
-    short = largest_size(content, style, settings, available=available, tile=tile)
+    height, width = plan(size, settings)[-1].size
+    short = largest_size(size, styles, settings, available=available)
     advice = ""
-    if not tile:
-        tiled = largest_size(content, style, settings, available=available, tile=TILE)
+    if not settings.tile:
+        tiled = largest_size(size, styles, settings, available=available, tile=TILE)
         advice = f", with tile={TILE} {tiled} px" if tiled > short else ""
     raise TooLargeError(
         f"A run at {width} x {height} pixels needs about {amount_words(need)} of memory and {amount_words(available)} "
@@ -287,34 +283,30 @@ def check_fits(
     )
 
 
-def ran_out(content: Picture, style: Pictures, settings: Settings) -> TooLargeError:
+def ran_out(content: Image, style: Images, settings: Settings) -> TooLargeError:
     """What to raise for a run that was counted to fit and ran out of memory all the same, once that is free again."""
     device = choose_device(settings.device)
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    content, *style = sizes_of(content, style, settings)
-    height, width = plan(content, settings)[-1][0]
+    size, *styles = sizes_of(content, style, settings)
+    height, width = plan(size, settings)[-1].size
     # The count was too low for this size, so it names nothing near it.
-    short = min(largest_size(content, style, settings), 4 * min(height, width) // 5)
+    short = min(largest_size(size, styles, settings), 4 * min(height, width) // 5)
     return TooLargeError(
         f"A run at {width} x {height} pixels ran out of memory, and {amount_words(memory_available(device))} are free "
         f"without it: the largest short side to try is {short} px."
     )
 
 
-def _settings(settings: Settings | None, options: dict[str, Any]) -> tuple[Settings, int | None]:
-    settings = replace(settings or Settings(), **options)
-    return settings, settings.tile
-
-
 def _encoder(settings: Settings) -> Encoder:
     return load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
 
 
-def _size(picture: Picture) -> Size:
-    return tuple(picture.shape[-2:]) if isinstance(picture, Tensor) else tuple(picture)
+def _shape(image: Any) -> Shape:
+    height, width = image.shape[-2:] if isinstance(image, Tensor) else image
+    return int(height), int(width)
 
 
-def _sizes(style: Pictures) -> list[Size]:
+def _shapes(style: Images) -> list[Shape]:
     one = isinstance(style, Tensor) or (len(style) == 2 and isinstance(style[0], int))
-    return [_size(style)] if one else [_size(s) for s in style]
+    return [_shape(style)] if one else [_shape(image) for image in style]

@@ -23,7 +23,7 @@ from ..encoders import Encoder, Pool
 from ..engine.lbfgs import COMPACT_FROM, COMPACT_FROM_ON_GPU
 
 __all__ = [
-    "KEPT",
+    "KEEPING_FACTOR",
     "fresh_bytes",
     "has_room",
     "has_room_to_record",
@@ -45,7 +45,7 @@ FIXED = 5 * MB
 # Weights packed for either pass, and as much again that putting them in order takes and leaves in the heap.
 PACKED = 4
 # How much more a run takes that keeps its memory: a heap that keeps all its pieces has holes.
-KEPT = 1.08
+KEEPING_FACTOR = 1.08
 # The same for one whose evaluation is recorded on a GPU: up to 1.34 from 256 to 1500 px, of what the device had to hand
 # out, since a recording's memory serves nothing else.
 RECORDED = 1.5
@@ -87,8 +87,9 @@ def layers_of(encoder: Encoder, size: tuple[int, int], names: Sequence[str]) -> 
         if isinstance(layer, Pool):
             kind, size = layer.kind, (size[0] // 2, size[1] // 2)
         else:
-            kind = "conv" if isinstance(layer, nn.Conv2d) else "relu"
-            channels = layer.out_channels if kind == "conv" else channels
+            kind = "relu"
+            if isinstance(layer, nn.Conv2d):
+                kind, channels = "conv", layer.out_channels
         yield Layer(name, kind, before, channels, size)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..accel.accelerate import accelerate
 from ..accel.graphs import CapturedModel
+from ..accel.modes import plain_torch
 from ..accel.tiling import TiledModel, build_tiled_model
 from ..encoders import Encoder
 from ..images import resize
@@ -20,6 +21,7 @@ __all__ = ["AnyModel", "build_objective"]
 AnyModel = StyleModel | CapturedModel | TiledModel
 
 
+@plain_torch()
 def build_objective(
     encoder: Encoder,
     content: Tensor,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..accel.devices import peak_memory
+from ..accel.modes import plain_torch
 from ..model import Weights
 from .evaluation import Evaluation, PendingEvaluation
 from .guard import Guard, lr_factor
@@ -24,7 +25,6 @@ from .objective import AnyModel
 from .scaling import Backward
 from .settings import Settings
 from .steppers import make_stepper
-from .surroundings import plain_torch
 
 __all__ = ["Optimisation"]
 
@@ -47,6 +47,7 @@ class Optimisation:
     Raises ValueError where the first loss is already NaN or infinite.
     """
 
+    @plain_torch()
     def __init__(
         self,
         model: AnyModel,

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..accel.modes import plain_torch
 from .lbfgs import LBFGS
 from .preconditioner import Preconditioner
 from .settings import Settings
@@ -66,6 +67,7 @@ class LBFGSStepper:
         self.steps = 0
         self.restart()
 
+    @plain_torch()
     def restart(self) -> None:
         """Forget the curvature."""
         preconditioner = None

@@ -225,15 +225,15 @@ def test_a_second_estimate_is_remembered():
 
 @pytest.mark.parametrize("tile", [None, 64])
 def test_the_largest_size_fits_and_one_pixel_more_does_not(tile):
-    settings = Settings(**toy())
-    short = largest_size((90, 120), (50, 70), settings, available=200 * 2**20, tile=tile)
+    settings = Settings(**toy(tile=tile))
+    short = largest_size((90, 120), (50, 70), settings, available=200 * 2**20)
 
     def need(n):
-        return run_bytes((n, round(120 * n / 90)), (round(50 * n / 90), round(70 * n / 90)), settings, tile=tile)
+        return run_bytes((n, round(120 * n / 90)), (round(50 * n / 90), round(70 * n / 90)), settings)
 
     assert need(short) <= 0.9 * 200 * 2**20 < need(short + 2)
     # A style much larger than the content decides, where it is.
-    assert largest_size((90, 120), (900, 1200), settings, available=200 * 2**20, tile=tile) < short
+    assert largest_size((90, 120), (900, 1200), settings, available=200 * 2**20) < short
 
 
 def test_one_sentence_names_the_largest_size_before_anything_is_made(monkeypatch):

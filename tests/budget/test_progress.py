@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nst_helpers.__main__ import countdown
+from nst_helpers.cli.messages import countdown
 from nst_helpers.budget import progress as module
 from nst_helpers.budget.estimate import Estimate
 from nst_helpers.budget.progress import Pace, left_words
