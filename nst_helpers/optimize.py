@@ -202,7 +202,7 @@ class Run:
                         callback(step)
         except KeyboardInterrupt:
             stopped = "interrupted"
-        with hold_interrupts(patience=3):
+        with hold_interrupts(patience=3, deliver=False):
             # An interrupt in the middle of PyTorch's own no_grad leaves gradients off.
             torch.set_grad_enabled(gradients)
             if self.optimisation is not None:

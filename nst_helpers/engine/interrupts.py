@@ -15,11 +15,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def hold_interrupts(*, patience: int = 1) -> Iterator[None]:
+def hold_interrupts(*, patience: int = 1, deliver: bool = True) -> Iterator[None]:
     """Within it, up to `patience` signals to stop wait for the end of the block; one more comes through at once.
 
-    What comes is then handed to whoever handled it before, which for Ctrl-C means a KeyboardInterrupt. Outside of the
-    main thread, where Python delivers no signals, this does nothing.
+    What comes is then handed to whoever handled it before, which for Ctrl-C means a KeyboardInterrupt. With
+    `deliver=False` it is dropped: for the end of a run that is ending anyway. Outside of the main thread, where Python
+    delivers no signals, this does nothing.
 
     >>> done = []
     >>> with contextlib.suppress(KeyboardInterrupt), hold_interrupts():
@@ -40,6 +41,11 @@ def hold_interrupts(*, patience: int = 1) -> Iterator[None]:
     def hold(number: int, frame: FrameType | None) -> None:
         held.append((number, frame))
         if len(held) > patience:
+            hand_on()
+
+    def hand_on() -> None:
+        while held:
+            number, frame = held.pop(0)
             before[number](number, frame)
 
     try:
@@ -49,6 +55,5 @@ def hold_interrupts(*, patience: int = 1) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if 0 < len(held) <= patience:
-            number, frame = held[0]
-            before[number](number, frame)
+        if deliver:
+            hand_on()
