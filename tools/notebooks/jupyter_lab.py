@@ -44,13 +44,17 @@ def write_notebook(path: Path, *cells: str) -> Path:
 
 
 @contextlib.contextmanager
-def serve(folder: Path, **env: str) -> Iterator[str]:
-    """JupyterLab over a folder, on a free port of this machine alone; yields its address with a token."""
+def serve(folder: Path, *, opens: str | None = None, **env: str) -> Iterator[str]:
+    """JupyterLab over a folder, on a free port of this machine alone; yields its address with a token.
+
+    With `opens` it is started as a person does it, with the name of a notebook in the folder.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token, own = secrets.token_hex(16), folder / ".jupyter"
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.root_dir={folder}"]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += [str(folder / opens)] if opens else [f"--ServerApp.root_dir={folder}"]
     command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
     command += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]
     places = {f"JUPYTER_{name}": str(own / name.lower()) for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")}

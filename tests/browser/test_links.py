@@ -1,0 +1,81 @@
+"""The lessons' relative links, in JupyterLab as the README starts it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "notebooks"))
+
+import jupyter_lab  # noqa: E402
+import notebook_setup  # noqa: E402
+
+FIRST = re.search(r"jupyter lab notebooks/(\w+\.ipynb)$", (ROOT / "README.md").read_text(), re.M)[1]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def lessons(tmp_path_factory) -> Path:
+    """The folder that the server sees, without outputs, which no link is in."""
+    folder = tmp_path_factory.mktemp("lab") / "notebooks"
+    shutil.copytree(ROOT / "notebooks", folder)
+    for path in folder.glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = []
+        nbformat.write(notebook, path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(lessons):
+    with jupyter_lab.serve(lessons, opens=FIRST) as address:
+        yield address
+
+
+def relative_links(path: Path) -> set[str]:
+    cells = nbformat.read(path, as_version=4).cells
+    text = "\n".join(notebook_setup.DATA_URI.sub("", cell.source) for cell in cells if cell.cell_type == "markdown")
+    found = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:href|src)="([^"]+)"', text)
+    return {link.partition("#")[0] for link in found if not re.match(r"\w+:|#", link)}
+
+
+def status(address: str, path: str) -> int:
+    home, _, token = address.partition("/lab/tree/{name}?")
+    token = token.partition("&")[0]
+    try:
+        with urllib.request.urlopen(f"{home}/api/contents/{urllib.parse.quote(path)}?content=0&{token}") as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_every_relative_link_is_within_what_the_server_shows(lessons, address):
+    links = {(path.name, link) for path in lessons.glob("*.ipynb") for link in relative_links(path)}
+    assert (FIRST, "01_images.ipynb") in links
+    assert {(name, link) for name, link in links if status(address, link) != 200} == set()
+    assert status(address, "../data/README.md") != 200  # what a lesson linked to once
+
+
+@pytest.mark.skipif(jupyter_lab.find_browser() is None, reason="no Chromium is installed")
+def test_a_click_opens_the_lesson(address):
+    with jupyter_lab.browse(address, FIRST) as page:
+        link = page.locator(".jp-RenderedMarkdown a[href*='05_optimizers']").first
+        link.scroll_into_view_if_needed()
+        link.click()
+        page.wait_for_selector(".lm-TabBar-tabLabel:has-text('05_optimizers.ipynb')", timeout=30_000)
