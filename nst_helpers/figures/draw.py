@@ -1,6 +1,6 @@
 """Figures for the lessons: functions that return matplotlib Figures, and `show`, which displays one with its text.
 
-The only module that imports matplotlib, and never pyplot: no global state, nothing drawn behind the caller's back.
+Matplotlib, and never pyplot: no global state, nothing drawn behind the caller's back.
 Titles state the finding; lines differ in dashes as well as in colour; pictures have no axes and are clipped to [0, 1],
 never rescaled.
 """
@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
 from . import layout as looks
-from .layout import columns_for, curves_of, matrix, packed, pixels, row_heights, spread, strongest, wrapped
+from .canvas import WIDTH, PlainLog, as_written, label_ends, new_axes, new_grid, norm_of, write_numbers
+from .layout import columns_for, curves_of, matrix, packed, pixels, shortened, strongest
 
 __all__ = ["bars", "encode", "feature_maps", "heatmaps", "lines", "losses", "pictures", "show"]
 
-WIDTH, DPI, LIMIT = 8.0, 100, 150_000  # inches, pixels an inch, bytes
+LIMIT = 150_000  # bytes
+LONGEST_LABEL = 32  # letters
 
 Curve = Sequence[float] | tuple[Sequence[float], Sequence[float]]
 
@@ -70,11 +70,11 @@ def pictures(images: Mapping[str, Tensor], *, columns: int | None = None, title:
     arrays = {name: pixels(image) for name, image in images.items()}
     # One or two pictures alone would fill the page.
     columns = columns or max(columns_for(len(arrays)), min(len(arrays) + 1, 3))
-    figure, axes = _grid(arrays, columns, title)
+    figure, axes = new_grid(arrays, columns, title)
     for axis, array in zip(axes, arrays.values(), strict=True):
         axis.imshow(array, vmin=0, vmax=1, cmap="gray")
         axis.axis("off")
-    return figure
+    return as_written(figure)
 
 
 def feature_maps(
@@ -92,13 +92,14 @@ def feature_maps(
     layers = features if isinstance(features, Mapping) else {"": features}
     tiles = {(n, f"channel {c}"): tile for n, maps in layers.items() for c, tile in strongest(maps, count).items()}
     columns = columns or (count if isinstance(features, Mapping) else columns_for(len(tiles)))
-    figure, axes = _grid(tiles, columns, title, size=9)
+    figure, axes = new_grid(tiles, columns, title, size=9)
     for i, (axis, ((name, _), tile)) in enumerate(zip(axes, tiles.items(), strict=True)):
         axis.imshow(tile, cmap="viridis", interpolation="nearest")
         axis.axis("off")
         if name and i % columns == 0:
-            axis.text(-0.06, 0.5, name, transform=axis.transAxes, rotation=90, ha="right", va="center", weight="bold")
-    return figure
+            label = shortened(name, LONGEST_LABEL)
+            axis.text(-0.06, 0.5, label, transform=axis.transAxes, rotation=90, ha="right", va="center", weight="bold")
+    return as_written(figure)
 
 
 def heatmaps(
@@ -123,22 +124,22 @@ def heatmaps(
     arrays = {name: matrix(values) for name, values in matrices.items()}
     numbers = all(a.size <= 48 for a in arrays.values()) if numbers is None else numbers
     columns, tallest = columns or columns_for(len(arrays)), 2.6 if numbers else 3.6
-    figure, axes = _grid(arrays, columns, title, tallest=tallest, bar=0 if numbers else 0.9)
+    figure, axes = new_grid(arrays, columns, title, tallest=tallest, bar=0 if numbers else 0.9)
     everything = np.concatenate([array.ravel() for array in arrays.values()])
     for axis, array in zip(axes, arrays.values(), strict=True):
-        norm = _norm(everything if shared else array.ravel(), log)
+        norm = norm_of(everything if shared else array.ravel(), log)
         # A square an entry where there is room for it; where there is not, entries are averaged, not left out.
         drawn = axis.imshow(array, norm=norm, interpolation="nearest" if max(array.shape) < 100 else None)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         if numbers:
             cell = min(0.95 * WIDTH / columns / array.shape[1], 0.9 * tallest / array.shape[0])
-            _write_numbers(axis, array, drawn, 72 * cell)
+            write_numbers(axis, array, drawn, 72 * cell)
         elif not shared:
             figure.colorbar(drawn, ax=axis, fraction=0.046, pad=0.03)
     if shared and not numbers:
         figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.02)
-    return figure
+    return as_written(figure)
 
 
 def losses(history: Any, *, x: str = "step", title: str = "", ylabel: str = "loss", log: bool = True) -> Figure:
@@ -172,7 +173,7 @@ def lines(
     >>> len(lines({"relu1_1": [3, 2, 1], "relu4_1": ([0, 1, 2], [1, 4, 9])}, log="y").axes[0].lines)
     2
     """
-    figure, axis = _axes(title, 3.8)
+    figure, axis = new_axes(title, 3.8)
     ends = []
     for i, (label, curve) in enumerate(curves.items()):
         xs, ys = curve if isinstance(curve, tuple) else (range(1, len(curve) + 1), curve)
@@ -182,25 +183,25 @@ def lines(
         style |= {"marker": looks.MARKERS[k], "markersize": 5} if markers else {}
         axis.plot(xs, ys, **style)
         if (finite := np.isfinite(ys).nonzero()[0]).size:
-            ends.append((label, xs[finite[-1]], ys[finite[-1]], looks.COLOURS[k]))
+            ends.append((shortened(label, LONGEST_LABEL), xs[finite[-1]], ys[finite[-1]], looks.COLOURS[k]))
     axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
     for scale in [{"x": axis.xaxis, "y": axis.yaxis}[name] for name in log]:
         low, high = scale.get_view_interval()
         if low > 1e-3 and high < 1e4:  # 60 and 0.2 are read more quickly than powers of ten
-            scale.set_major_formatter(_PlainLog())
-            scale.set_minor_formatter(_PlainLog(labelOnlyBase=False))
+            scale.set_major_formatter(PlainLog())
+            scale.set_minor_formatter(PlainLog(labelOnlyBase=False))
     if "x" not in log:
         whole = xlabel == "closure evaluations"
         axis.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10], integer=whole))
         axis.margins(x=0.02)
     for name, place in (points or {}).items():
         axis.plot(*place, marker="*", markersize=14, color="black", markeredgecolor="white", linestyle="none")
-        axis.annotate(name, place, (8, 8), textcoords="offset points", weight="bold")
+        axis.annotate(shortened(name, LONGEST_LABEL), place, (8, 8), textcoords="offset points", weight="bold")
     axis.set(xlabel=xlabel, ylabel=ylabel)
     axis.grid(True, axis="y")
     if len(ends) > 1 or (ends and ends[0][0]):
-        _label_ends(axis, ends)
-    return figure
+        label_ends(axis, ends)
+    return as_written(figure)
 
 
 def bars(
@@ -222,97 +223,29 @@ def bars(
     groups = {name: v if isinstance(v, Mapping) else {"": v} for name, v in values.items()}
     kinds = list(dict.fromkeys(kind for group in groups.values() for kind in group))
     thick = 0.8 / len(kinds)
-    figure, axis = _axes(title, 0.9 + 0.42 * len(groups) * max(1, 0.7 * len(kinds)))
+    figure, axis = new_axes(title, 0.9 + 0.42 * len(groups) * max(1, 0.7 * len(kinds)))
+    bars_of_kind: list[Any] = []
     for j, kind in enumerate(kinds):
         rows = [i for i, group in enumerate(groups.values()) if kind in group]
         lengths = [float(group[kind]) for group in groups.values() if kind in group]
         places = [i + (j - (len(kinds) - 1) / 2) * thick for i in rows]
         marks = [int(list(groups)[i] == highlight) if len(kinds) == 1 else j for i in rows]
         colours, hatches = [looks.COLOURS[k] for k in marks], [looks.HATCHES[k] for k in marks]
-        drawn = axis.barh(places, lengths, thick * 0.9, color=colours, hatch=hatches, edgecolor="white", label=kind)
+        drawn = axis.barh(places, lengths, thick * 0.9, color=colours, hatch=hatches, edgecolor="white")
+        bars_of_kind.append(drawn)
         axis.bar_label(drawn, labels=[f"{length:.3g}" for length in lengths], padding=4, fontsize=9)
-    axis.set_yticks(range(len(groups)), list(groups))
-    for label in axis.get_yticklabels():
-        label.set_fontweight("bold" if label.get_text() == highlight else "normal")
+    axis.set_yticks(range(len(groups)), [shortened(name, LONGEST_LABEL) for name in groups])
+    for label, name in zip(axis.get_yticklabels(), groups, strict=True):
+        label.set_fontweight("bold" if name == highlight else "normal")
+        label.set_parse_math(False)
     axis.tick_params(axis="y", length=0)
     axis.invert_yaxis()
     axis.set(xscale="log" if log else "linear", xlabel=xlabel)
     axis.margins(x=0.12)
     if len(kinds) > 1:
-        figure.legend(frameon=False, loc="outside lower center", ncols=len(kinds))
-    return figure
-
-
-class _PlainLog(LogFormatter):
-    """Labels where matplotlib would put them on a logarithmic axis, as plain numbers."""
-
-    def __call__(self, x: float, pos: int | None = None) -> str:
-        return f"{x:g}" if super().__call__(x, pos) else ""
-
-
-def _axes(title: str, height: float) -> tuple[Figure, Axes]:
-    with rc_context(looks.STYLE):
-        figure = _figure(height, title)
-        return figure, figure.add_subplot()
-
-
-def _figure(height: float, title: str) -> Figure:
-    title = wrapped(title, WIDTH, size=12)
-    room = 0.3 * bool(title) + 0.2 * title.count("\n")
-    figure = Figure(figsize=(WIDTH, height + room), dpi=DPI, layout="constrained")
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-    return figure
-
-
-def _grid(
-    panels: Mapping[Any, np.ndarray],
-    columns: int | None,
-    title: str,
-    *,
-    size: int = 10,
-    tallest: float = 6.0,
-    bar: float = 0.0,
-) -> tuple[Figure, list[Axes]]:
-    """A figure with a titled place for each panel; `bar` inches of its width are left for a scale."""
-    columns = columns or columns_for(len(panels))
-    width = (WIDTH - bar) / columns
-    names = [wrapped(name[1] if isinstance(name, tuple) else name, width, size=size) for name in panels]
-    heights = row_heights(list(panels.values()), names, columns, width=width, tallest=tallest, size=size)
-    with rc_context(looks.STYLE):
-        figure = _figure(sum(heights), title)
-        places = figure.add_gridspec(len(heights), columns, height_ratios=heights)
-        axes = [figure.add_subplot(places[i // columns, i % columns], anchor="N") for i in range(len(names))]
-        for axis, name in zip(axes, names, strict=True):
-            axis.set_title(name, fontsize=size)
-    return figure, axes
-
-
-def _norm(values: np.ndarray, log: bool) -> Any:
-    if log and (values > 0).any():
-        largest = values.max()
-        return LogNorm(max(values[values > 0].min(), largest * 1e-4), largest, clip=True)
-    return Normalize(values.min(), values.max() if values.max() > values.min() else values.min() + 1)
-
-
-def _write_numbers(axis: Axes, array: np.ndarray, drawn: Any, points: float) -> None:
-    """Write the values into cells that are so many points wide, in letters that fit the longest."""
-    size = min(10, 1.4 * points / max(len(f"{value:.3g}") for value in array.ravel()))
-    for (row, column), value in np.ndenumerate(array):
-        # Relative luminance; at 0.18 black and white have the same contrast.
-        light = np.dot(np.power(drawn.cmap(drawn.norm(value))[:3], 2.2), (0.2126, 0.7152, 0.0722)) > 0.18
-        colour = "black" if light else "white"
-        axis.text(column, row, f"{value:.3g}", ha="center", va="center", color=colour, fontsize=size)
-
-
-def _label_ends(axis: Axes, ends: list[tuple[str, float, float, str]]) -> None:
-    """Write each label at its curve's end, beside the axes if it ends there, and clear of the others."""
-    axis.get_xlim(), axis.get_ylim()  # settles the limits, which the transformation needs
-    to_axes = (axis.transData + axis.transAxes.inverted()).transform
-    places = sorted((tuple(to_axes(end[1:3])), end) for end in ends)
-    for beside in (False, True):
-        # A letter is about 0.014 of the axes wide; a label without room inside them goes beside.
-        here = sorted((up, x, end) for (x, up), end in places if (x > min(0.9, 1 - 0.014 * len(end[0]))) == beside)
-        for up, (_, across, (label, *_, colour)) in zip(spread([up for up, *_ in here]), here, strict=True):
-            x = 1.01 if beside else across + 0.01
-            axis.text(x, up, label, transform=axis.transAxes, va="center", color=colour, weight="bold")
+        # Matplotlib leaves out what is called "_…": so it is told the texts when the legend is there.
+        numbers = [str(j) for j in range(len(kinds))]
+        legend = figure.legend(bars_of_kind, numbers, frameon=False, loc="outside lower center", ncols=len(kinds))
+        for text, kind in zip(legend.get_texts(), kinds, strict=True):
+            text.set_text(shortened(kind, LONGEST_LABEL))
+    return as_written(figure)

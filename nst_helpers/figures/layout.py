@@ -13,7 +13,18 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["columns_for", "curves_of", "matrix", "packed", "pixels", "row_heights", "spread", "strongest", "wrapped"]
+__all__ = [
+    "columns_for",
+    "curves_of",
+    "matrix",
+    "packed",
+    "pixels",
+    "row_heights",
+    "shortened",
+    "spread",
+    "strongest",
+    "wrapped",
+]
 
 # Okabe & Ito's palette, which people with any colour vision can tell apart, without its yellow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -104,6 +115,15 @@ def wrapped(text: str, inches: float, *, size: int = 10) -> str:
     """A title in lines that fit a width: a letter is about half as wide as it is high."""
     letters = max(8, int(inches * 72 / (size * 0.63)))
     return "\n".join("\n".join(textwrap.wrap(line, letters)) for line in text.split("\n"))
+
+
+def shortened(text: str, letters: int) -> str:
+    """A text of so many letters at most; one that is cut ends in three dots.
+
+    >>> shortened("a name", 6), shortened("a longer name", 6)
+    ('a name', 'a lon…')
+    """
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def packed(drawn: Image.Image, limit: int) -> tuple[bytes, str]:

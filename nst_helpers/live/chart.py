@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..engine.evaluation import Evaluation
 from .state import summarize_losses
 
-__all__ = ["COLOURS", "draw_chart"]
+__all__ = ["COLOURS", "colour", "draw_chart"]
 
 COLOURS = {"content": "#0072b2", "style": "#d55e00", "tv": "#00805f"}
 NAMES = {"content": "content", "style": "style", "tv": "variation"}
@@ -22,6 +22,15 @@ LEFT, RIGHT, TOP, BOTTOM = 40, 78, 10, 22
 POINTS = 200
 DECADES = 5  # what lies further down is cut off: a loss that starts at 0 would flatten everything else
 FLOOR = 1e-9
+
+
+def colour(name: str) -> str:
+    """The colour of a loss in CSS: that of the theme, where the panel's style sheet is there.
+
+    >>> colour("style")
+    'var(--style,#d55e00)'
+    """
+    return f"var(--{name},{COLOURS[name]})"
 
 
 def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | None = None) -> str:
@@ -58,7 +67,7 @@ def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | Non
         parts.append(f'<path class="nst-tick" d="M{at:.1f} {HEIGHT - BOTTOM + 1}l3 5h-6z"/>')
     for name, limit in targets.items():
         across = f'x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(limit):.1f}" y2="{y(limit):.1f}"'
-        parts.append(f'<line {across} stroke="{COLOURS[name]}" opacity=".55"/>')
+        parts.append(f'<line {across} style="stroke:{colour(name)}" opacity=".55"/>')
     ends = _apart({name: y(points[-1][1]) for name, points in values.items() if points})
     for name, points in values.items():
         if not points:
@@ -66,18 +75,20 @@ def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | Non
         line = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
         dash = f' stroke-dasharray="{DASHES[name]}"' if DASHES[name] else ""
         parts.append(
-            f'<polyline points="{line}" fill="none" stroke="{COLOURS[name]}" stroke-width="2" '
+            f'<polyline points="{line}" fill="none" style="stroke:{colour(name)}" stroke-width="2" '
             f'stroke-linejoin="round" stroke-linecap="round"{dash}/>'
-            f'<text class="nst-name" x="{WIDTH - RIGHT + 8}" y="{ends[name] + 4:.1f}" fill="{COLOURS[name]}">'
+            f'<text class="nst-name" x="{WIDTH - RIGHT + 8}" y="{ends[name] + 4:.1f}" style="fill:{colour(name)}">'
             f"{NAMES[name]}</text>"
         )
+    aims: dict[str, float] = {}
     for name, limit in targets.items():
         # On the side of the limit where the line is not; at the bottom there is room above alone.
         under = values[name] and values[name][-1][1] > limit and y(limit) < HEIGHT - BOTTOM - 14
-        at = y(limit) + (12 if under else -4)
+        aims[name] = y(limit) + (12 if under else -4)
+    for name, at in _apart(aims).items():
         parts.append(
             f'<text class="nst-halo" x="{WIDTH - RIGHT - 4}" y="{at:.1f}" text-anchor="end" '
-            f'fill="{COLOURS[name]}">aim {limit:.3g}</text>'
+            f'style="fill:{colour(name)}">aim {targets[name]:.3g}</text>'
         )
     if not history:
         parts.append(f'<text x="{WIDTH / 2 - 30}" y="{HEIGHT / 2}" text-anchor="middle">no step yet</text>')
@@ -102,7 +113,7 @@ def _axes(decades: range, steps: range, x: Callable[[float], float], y: Callable
 
 
 def _apart(wanted: Mapping[str, float], gap: float = 13) -> dict[str, float]:
-    """Heights for the names at the lines' ends: as near as may be to the lines, without overlap."""
+    """Heights for texts: as near as may be to those that are wanted, without overlap."""
     placed: dict[str, float] = {}
     for name, at in sorted(wanted.items(), key=lambda item: item[1]):
         placed[name] = max(at, max(placed.values(), default=at - gap) + gap)

@@ -6,7 +6,7 @@ assignment, so a change that fails or is interrupted changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,14 +14,14 @@ from torch import Tensor
 
 from ..accel.graphs import CapturedModel
 from ..accel.tiling import TiledModel
+from ..budget.estimate import check_fits
 from ..engine.evaluation import Evaluation
 from ..engine.objective import build_objective
 from ..engine.optimisation import Optimisation
 from ..engine.plan import first_image
-from ..engine.settings import INITS, Settings
-from ..errors import ImageError
+from ..engine.settings import INITS, Settings, options
 from ..images import resize
-from ..losses import ContentLoss, Convention, StyleLoss
+from ..losses import CONVENTIONS, Convention
 from ..model import StyleModel, Weights
 from .sources import EncoderCache, NamedImage
 from .state import LiveSettings, SessionLog, Snapshot
@@ -74,9 +74,13 @@ class PaintingBuilder:
     """What stays the same for a whole session, and the ways to a new painting."""
 
     encoders: EncoderCache
-    content_layers: tuple[str, ...]
-    style_layers: tuple[str, ...]
+    content_layers: Sequence[str]
+    style_layers: Sequence[str]
     convention: str | Convention
+
+    def __post_init__(self) -> None:
+        for name in ("content_layers", "style_layers", "convention"):
+            object.__setattr__(self, name, options()[name].check(getattr(self, name)))
 
     def start(
         self,
@@ -89,12 +93,13 @@ class PaintingBuilder:
         model: Objective | None = None,
     ) -> Painting:
         """A painting before its first step, from "content", "style" or "noise"; `model` if there is one that fits."""
-        if init not in INITS:
-            raise ImageError(f"The init {init!r} is unknown: use one of {', '.join(INITS)}.")
+        if not isinstance(init, str):
+            raise ValueError(f"init is a {type(init).__name__}, expected one of {', '.join(INITS)}.")
+        rules = Settings(init=init, seed=seed)
         model = model or self._model(settings, content, style)
         whole = self._moved(content.image, settings), self._moved(style.image, settings)
-        first = first_image(*whole, Settings(init=init, seed=seed), _size(content, settings))
-        log = SessionLog(settings, content, style, init, seed)
+        first = first_image(*whole, rules, _size(content, settings))
+        log = SessionLog(settings, content, style, init, rules.seed)
         run = self._run(settings, content, model, first, log)
         return Painting(settings, content, style, model, log, run, reweighted=True)
 
@@ -107,6 +112,7 @@ class PaintingBuilder:
             if was.sha256 != now.sha256
         ]
         before = old.settings
+        self.run_settings(settings)  # where nothing would be optimised, this says so
         rebuilt = bool(words) or (settings.size, settings.encoder) != (before.size, before.encoder)
         words += settings.words_since(before)
         if not words:
@@ -117,7 +123,7 @@ class PaintingBuilder:
             words.append("the picture starts again")
         else:
             log = old.log.copy()
-            log.note(settings.since(before) | {role: picture.describe() for role, picture in pictures.items()})
+            log.note(settings.since(before), pictures)
             new = replace(old, settings=settings, style=style, model=model, log=log, events=list(old.events))
             if rebuilt or settings.optimizer != before.optimizer or old.run.diverged:
                 new.run = self._run(settings, content, model, old.run.image, log)
@@ -155,31 +161,37 @@ class PaintingBuilder:
 
     def recipe(self, painting: Painting) -> dict[str, Any]:
         """The recipe of a painting, fit for JSON."""
+        convention = self.convention
+        if not isinstance(convention, str):
+            known = CONVENTIONS.get(convention.name) is convention
+            convention = convention.name if known else f"{convention.name} (of your own)"
         layers = {"content_layers": self.content_layers, "style_layers": self.style_layers}
-        return painting.log.recipe(self.encoders, {"convention": self.convention, **layers})
+        return painting.log.recipe(self.encoders, {"convention": convention, **layers})
 
-    def run_settings(self, settings: LiveSettings, *, steps: int) -> Settings:
-        """What `estimate` needs to know of painting on for so many steps."""
+    def run_settings(self, settings: LiveSettings, *, steps: int = 1) -> Settings:
+        """The settings of a run of so many steps that goes on as the session does."""
         return Settings(
             steps=steps,
             encoder=self.encoders.encoder(settings.encoder),
             size=settings.size,
             optimizer=settings.optimizer,
-            device=self.encoders.device,
-            precision=self.encoders.precision,
-            content_layers=self.content_layers,
-            style_layers=self.style_layers,
-        )
-
-    def _model(self, settings: LiveSettings, content: NamedImage, style: NamedImage) -> Objective:
-        fixed = Settings(
+            lr=settings.lr,
+            content_weight=settings.content_weight,
+            style_weight=settings.style_weight,
+            tv_weight=settings.tv_weight,
             content_layers=self.content_layers,
             style_layers=self.style_layers,
             layer_weights=settings.layer_weights,
             convention=self.convention,
+            device=self.encoders.device,
+            precision=self.encoders.precision,
         )
+
+    def _model(self, settings: LiveSettings, content: NamedImage, style: NamedImage) -> Objective:
+        whole = self.run_settings(settings)
+        check_fits(content.image, style.image, whole)
         pictures = [self._moved(resize(picture.image, settings.size), settings) for picture in (content, style)]
-        return build_objective(self.encoders.encoder(settings.encoder), pictures[0], pictures[1:], fixed)
+        return build_objective(self.encoders.encoder(settings.encoder), pictures[0], pictures[1:], whole)
 
     def _moved(self, image: Tensor, settings: LiveSettings) -> Tensor:
         """An image where the encoder takes it, in the type that it takes."""
@@ -211,7 +223,7 @@ def _size(content: NamedImage, settings: LiveSettings) -> tuple[int, int]:
 
 def _weigh_layers(model: Objective, weights: Mapping[str, float]) -> None:
     """Set the weights of layers, each for all the losses that its layer has, as `build_model` does."""
-    losses: list[tuple[str, ContentLoss | StyleLoss]] = [*model.content_losses.items(), *model.style_losses.items()]
+    losses = [*model.content_losses.items(), *model.style_losses.items()]
     for name, loss in losses:
         loss.weight = weights.get(name, 1.0)
 

@@ -1,7 +1,8 @@
-"""Recipes: the way to a picture, written down by `StyleSession.recipe()` and walked again by `replay`."""
+"""Recipes: how a picture came to be, written down by `StyleSession.recipe()` and repeated by `replay`."""
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -14,9 +15,11 @@ import torch
 from ..encoders import Encoder, load_encoder
 from ..errors import NSTError
 from ..io.atomic import write_whole
+from ..io.records import read_record
 from ..samples import list_samples
+from .recipe_rules import check_recipe
 from .session import StyleSession
-from .sources import NamedImage, Source, named_image
+from .sources import EncoderCache, NamedImage, Source, named_image, sha256_of
 from .state import RECIPE_FORMAT, package_version
 
 __all__ = ["RecipeError", "read_recipe", "replay", "save_recipe"]
@@ -38,36 +41,45 @@ def save_recipe(recipe: Mapping[str, Any], path: str | os.PathLike[str]) -> Path
 
 
 def read_recipe(recipe: Recipe) -> dict[str, Any]:
-    """A recipe from its file, or as it is; raises RecipeError where it is none, or of another version."""
+    """A recipe from its file, or as it is. Raises RecipeError where it is none, or of another version."""
     if not isinstance(recipe, Mapping):
-        try:
-            recipe = json.loads(Path(recipe).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RecipeError(f"'{recipe}' can't be read as a recipe ({error}): save one with the panel.") from None
-    if not isinstance(recipe, Mapping) or not {"recipe", "start", "changes", "steps"} <= set(recipe):
+        if not isinstance(recipe, (str, os.PathLike)):
+            raise RecipeError(f"A {type(recipe).__name__} is no recipe: give what session.recipe() gave, or its file.")
+        found = read_record(Path(recipe))
+        if not found:
+            raise RecipeError(f"'{recipe}' can't be read as a recipe: check the path, or save one with the panel.")
+        recipe = found
+    if not {"recipe", "start", "changes", "steps"} <= set(recipe):
         raise RecipeError("This is no recipe: it lacks the keys that session.recipe() writes.")
-    made = recipe.get("nst_helpers")
-    if (recipe["recipe"], made) != (RECIPE_FORMAT, package_version()):
+    made_by = recipe.get("nst_helpers")
+    if (recipe["recipe"], made_by) != (RECIPE_FORMAT, package_version()):
+        made_by, form = (" ".join(str(word).split())[:40] for word in (made_by, recipe["recipe"]))
         raise RecipeError(
-            f"The recipe was made by nst_helpers {made} (format {recipe['recipe']}), and this is {package_version()} "
-            f"(format {RECIPE_FORMAT}): install nst_helpers {made} to replay it."
+            f"The recipe was made by nst_helpers {made_by} (format {form}), and this is {package_version()} "
+            f"(format {RECIPE_FORMAT}): install nst_helpers {made_by} to replay it."
         )
+    try:
+        check_recipe(recipe)
+    except ValueError as error:
+        raise _unusable(error) from None
     return dict(recipe)
 
 
 def replay(
     recipe: Recipe,
     *,
-    pictures: Iterable[Source] = (),
-    encoder: Encoder | None = None,
+    pictures: Iterable[Source | NamedImage] = (),
+    encoder: Encoder | Iterable[Encoder] | None = None,
     device: torch.device | str | None = None,
 ) -> StyleSession:
-    """Walk the way of a recipe again; the session returned holds the same picture, on the same machine to the pixel.
+    """Repeat what a recipe wrote down; the session returned holds the same picture, on the same machine to the pixel.
 
     `recipe` is what `session.recipe()` gave, or a file of it. Samples are found by their names; other pictures have to
-    be among `pictures`, in any order. `encoder` is needed only for one that `load_encoder` does not know.
+    be among `pictures`, in any order. `encoder` is needed only for those that `load_encoder` does not know, one or
+    several.
 
-    Raises RecipeError for a recipe of another version, a picture that is missing or different, or another encoder.
+    Raises RecipeError, in one sentence, for a recipe that was edited into something that can't be replayed, for one of
+    another version, for a picture or an encoder that is missing or different.
 
     >>> from nst_helpers.encoders import Architecture
     >>> a, toy = torch.rand(1, 3, 16, 16), Encoder(Architecture("toy", ((8,),)))
@@ -78,58 +90,80 @@ def replay(
     True
     """
     recipe = read_recipe(recipe)
-    given = {p.sha256: p for p in (named_image(source, "picture") for source in pictures)}
-    needed = [
-        told[role]["sha256"] for told in (recipe, *recipe["changes"]) for role in ("content", "style") if role in told
-    ]
-    if foreign := [p for p in given.values() if p.sha256 not in needed]:
+    given = {picture.sha256: picture for picture in (named_image(source, "picture") for source in pictures)}
+    _refuse_foreign_pictures(recipe, given)
+    encoders = EncoderCache(device=device)
+    known = [encoder] if isinstance(encoder, Encoder) else list(encoder or ())
+    try:
+        for name, described in recipe["encoders"].items():
+            precision = "auto" if described["precision"] == "float64" else described["precision"]
+            encoders.add(_find_encoder(name, described, known), name=name, precision=precision)
+        return _replayed(recipe, given, encoders)
+    except RecipeError:
+        raise
+    except (NSTError, ValueError) as error:
+        raise _unusable(error) from error
+
+
+def _replayed(recipe: Mapping[str, Any], given: Mapping[str, NamedImage], encoders: EncoderCache) -> StyleSession:
+    content, style = (_find_picture(recipe[role], given, role) for role in ("content", "style"))
+    session = StyleSession(content, style, **recipe["start"], encoders=encoders)
+    for change in recipe["changes"]:
+        session.step(change["after"] - len(session.history))
+        rest = {name: value for name, value in change.items() if name not in ("after", "fresh")}
+        if "fresh" in change:
+            session.refresh()
+        if "style" in rest:
+            rest["style"] = _find_picture(rest["style"], given, "style")
+        if rest:
+            session.set(**rest)
+    session.step(recipe["steps"] - len(session.history))
+    return session
+
+
+def _unusable(error: Exception) -> RecipeError:
+    words = " ".join(str(error).split())
+    return RecipeError(f"The recipe can't be replayed: {words if len(words) <= 800 else words[:797] + '...'}")
+
+
+def _refuse_foreign_pictures(recipe: Mapping[str, Any], given: Mapping[str, NamedImage]) -> None:
+    parts = (recipe, *recipe["changes"])
+    needed = {part[role]["sha256"] for part in parts for role in ("content", "style") if role in part}
+    if foreign := [picture for picture in given.values() if picture.sha256 not in needed]:
         height, width = foreign[0].image.shape[-2:]
         raise RecipeError(
             f"A picture of {width} x {height} pixels came that is none of the recipe's: "
             "leave it out, or pass the very pictures that the recipe was made with."
         )
-    start = dict(recipe["start"])
-    told = recipe["encoders"]
-    known = encoder if encoder is not None and encoder.architecture.name == start["encoder"] else start["encoder"]
-    start["encoder"] = known if isinstance(known, Encoder) else _load(known, told[known])
-    session = StyleSession(
-        _find(recipe["content"], given, "content"),
-        _find(recipe["style"], given, "style"),
-        **start,
-        device=device,
-        precision=told[recipe["start"]["encoder"]]["precision"],
-    )
-    for change in recipe["changes"]:
-        change = dict(change)
-        session.step(change.pop("after") - len(session.history))
-        if change.pop("fresh", False):
-            session.refresh()
-        for role in {"content", "style"} & set(change):
-            change[role] = _find(change[role], given, role)
-        if change:
-            session.set(**change)
-    session.step(recipe["steps"] - len(session.history))
-    here = session.recipe()["encoders"]
-    if other := [n for n, e in here.items() if e["sha256"] != told.get(n, e)["sha256"]]:
-        raise RecipeError(f"The recipe was made with another encoder {other[0]!r}: pass that one as encoder=.")
-    return session
 
 
-def _load(name: str, told: Mapping[str, str]) -> Encoder:
-    try:
-        return load_encoder(name, pool=told["pool"])
-    except NSTError as error:
-        raise RecipeError(f"The recipe's encoder {name!r} can't be had, pass it as encoder=: {error}") from error
+def _find_encoder(name: str, described: Mapping[str, str], known: Iterable[Encoder]) -> Encoder:
+    """The encoder that a recipe names: among those given by its weights, else by its name."""
+    for encoder in known:
+        if (sha256_of(encoder.state_dict().values()), encoder.pool) == (described["sha256"], described["pool"]):
+            break
+    else:
+        if any(encoder.architecture.name == name for encoder in known):
+            raise RecipeError(f"The recipe was made with another encoder {name!r}: pass that one as encoder=.")
+        try:
+            encoder = load_encoder(name, pool=described["pool"])
+        except NSTError as error:
+            raise RecipeError(f"The recipe's encoder {name!r} can't be had, pass it as encoder=: {error}") from error
+        if sha256_of(encoder.state_dict().values()) != described["sha256"]:
+            raise RecipeError(f"The recipe was made with another encoder {name!r}: pass that one as encoder=.")
+    double = described["precision"] == "float64" and encoder.dtype != torch.float64
+    return copy.deepcopy(encoder).double() if double else encoder
 
 
-def _find(told: Mapping[str, Any], given: Mapping[str, NamedImage], role: str) -> NamedImage:
-    if told["sha256"] in given:
-        return replace(given[told["sha256"]], name=told["name"])
-    if told["name"] in list_samples():
-        sample = named_image(told["name"], role)
-        if sample.sha256 == told["sha256"]:
+def _find_picture(described: Mapping[str, Any], given: Mapping[str, NamedImage], role: str) -> NamedImage:
+    name, sha256 = described["name"], described["sha256"]
+    if sha256 in given:
+        return replace(given[sha256], name=name)
+    if name in list_samples():
+        sample = named_image(name, role)
+        if sample.sha256 == sha256:
             return sample
     raise RecipeError(
-        f"The recipe's {role} picture {told['name']!r} ({told['width']} x {told['height']} pixels, "
-        f"hash {told['sha256'][:8]}) is not among those given: pass the very same one in pictures=[...]."
+        f"The recipe's {role} picture {name[:40]!r} ({described['width']} x {described['height']} pixels, "
+        f"hash {sha256[:8]}) is not among those given: pass the very same one in pictures=[...]."
     )

@@ -16,11 +16,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from ..accel.modes import plain_torch
 from ..budget.estimate import TooLargeError, ran_out
 from ..budget.memory import is_out_of_memory
 from ..encoders import Encoder
 from ..engine.evaluation import Evaluation
-from ..engine.settings import LEARNING_RATES, Settings
+from ..engine.settings import Settings
 from ..errors import NSTError
 from ..images import resize
 from ..losses import Convention
@@ -46,7 +47,7 @@ def _between_steps(method: Callable[Concatenate[StyleSession, P], R]) -> Callabl
         thread = threading.get_ident()
         self._waiting.add(thread)
         try:
-            with self._lock, torch.inference_mode(False):
+            with self._lock, plain_torch():
                 self._waiting.discard(thread)
                 self._undo_half_a_step()
                 return method(self, *args, **options)
@@ -108,21 +109,25 @@ class StyleSession:
         encoders: EncoderCache | None = None,
     ) -> None:
         self._lock, self._waiting = threading.RLock(), set[int]()
-        self._encoders = encoders or EncoderCache(device=device, precision=precision)
-        self._builder = PaintingBuilder(self._encoders, tuple(content_layers), tuple(style_layers), convention)
         self.snapshots: list[Snapshot] = []
-        first, second = named_image(content, "content"), named_image(style, "style")
-        settings = LiveSettings(
-            content_weight=content_weight,
-            style_weight=style_weight,
-            tv_weight=tv_weight,
-            layer_weights=dict.fromkeys(style_layers, 1.0),
-            optimizer=optimizer,
-            lr=LEARNING_RATES.get(optimizer, 0.0) if lr is None else lr,
-            size=min(LIVE_SIZE, *first.image.shape[-2:]) if size is None else size,
-            encoder=self._encoders.add(encoder) if isinstance(encoder, Encoder) else encoder,
-        ).changed({"layer_weights": dict(layer_weights or {})})
-        with torch.inference_mode(False):
+        self._encoders = encoders or EncoderCache(device=device, precision=precision)
+        self._builder = PaintingBuilder(self._encoders, content_layers, style_layers, convention)
+        given = {
+            "content_weight": content_weight,
+            "style_weight": style_weight,
+            "tv_weight": tv_weight,
+            "layer_weights": layer_weights,
+            "optimizer": optimizer,
+            "lr": lr,
+        }
+        with plain_torch():
+            first, second = named_image(content, "content"), named_image(style, "style")
+            default = LiveSettings(
+                layer_weights=dict.fromkeys(self._builder.style_layers, 1.0),
+                size=min(LIVE_SIZE, *first.image.shape[-2:]),
+                encoder=self._encoders.add(encoder) if isinstance(encoder, Encoder) else encoder,
+            )
+            settings = default.changed(given if size is None else given | {"size": size})
             self._painting = self._builder.start(settings, first, second, init=init, seed=seed)
 
     @property
@@ -209,6 +214,14 @@ class StyleSession:
         self._painting, words = self._builder.change(self._painting, settings, pictures)
         return words
 
+    def has_encoder(self, name: str) -> bool:
+        """Whether an encoder is loaded, so that `set(encoder=name)` doesn't have to wait for it."""
+        return name in self._encoders
+
+    def load_encoder(self, name: str) -> None:
+        """Load an encoder, in whatever thread this is; raises WeightsError where it can't be had."""
+        self._encoders.encoder(name)
+
     @_between_steps
     def reset(self, init: str | None = None, *, seed: int | None = None) -> str:
         """Start the picture again with the settings as they are, from "content", "style" or "noise"."""
@@ -270,7 +283,7 @@ class StyleSession:
             self._painting = self._builder.undone(self._painting)
 
     def _evaluate(self) -> Evaluation:
-        with torch.inference_mode(False):
+        with plain_torch():
             self._undo_half_a_step()
             try:
                 return self._painting.step()

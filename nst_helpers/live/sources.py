@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import threading
@@ -77,6 +78,8 @@ class EncoderCache:
     def add(self, encoder: Encoder, *, name: str | None = None, precision: str | None = None) -> str:
         """Take an encoder in; returns the name it goes by: its own, with a number if another one has that already."""
         sha256, base = sha256_of(encoder.state_dict().values()), name or encoder.architecture.name
+        if encoder.dtype not in (torch.float32, torch.float64):  # `encoder.half()`: images would be coarse, too
+            encoder = copy.deepcopy(encoder).float()
         known = {n: (self._sha256[n], e.pool, _dtype(e)) for n, e in self._prepared.items()}
         prepared = prepare(encoder, device=self.device, precision=precision or self.precision)
         name, number = base, 1

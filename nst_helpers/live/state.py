@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from ..encoders import Encoder
 from ..engine.evaluation import Evaluation
-from ..engine.settings import LEARNING_RATES, OPTIMIZERS
+from ..engine.settings import LEARNING_RATES, Settings, options
+from ..engine.values import whole
 from ..errors import LayerError
 from ..model import Weights
 from .sources import EncoderCache, NamedImage
@@ -22,6 +22,7 @@ from .sources import EncoderCache, NamedImage
 __all__ = ["RECIPE_FORMAT", "LiveSettings", "SessionLog", "Snapshot", "package_version", "summarize_losses"]
 
 RECIPE_FORMAT = 1
+LARGEST_SIZE = 8192  # pixels: beyond what memory holds, so a slip of the keyboard
 WORDS = {"tv_weight": "total variation weight", "lr": "step size"}
 
 
@@ -29,12 +30,12 @@ WORDS = {"tv_weight": "total variation weight", "lr": "step size"}
 class LiveSettings:
     """All that may change while a picture is painted. `size` is the short side in pixels."""
 
-    content_weight: float
-    style_weight: float
-    tv_weight: float
+    content_weight: float = Weights.content
+    style_weight: float = Weights.style
+    tv_weight: float = Weights.tv
     layer_weights: dict[str, float]
-    optimizer: str
-    lr: float
+    optimizer: str = Settings.optimizer
+    lr: float = LEARNING_RATES[Settings.optimizer]
     size: int
     encoder: str
 
@@ -44,34 +45,35 @@ class LiveSettings:
         return Weights(self.content_weight, self.style_weight, self.tv_weight)
 
     def changed(self, changes: Mapping[str, Any], *, encoders: EncoderCache | None = None) -> LiveSettings:
-        """These settings after some changes; an encoder that is handed over goes into `encoders`.
+        """These settings after some changes, in their proper types; an encoder handed over goes into `encoders`.
 
-        Raises ValueError or LayerError for what can't be set.
+        The values have to follow the rules of `Settings`. Raises ValueError or LayerError for what can't be set.
         """
         changes = dict(changes)
         if unknown := sorted(set(changes) - set(asdict(self))):
             known = ", ".join([*asdict(self), "content", "style"])
             raise ValueError(f"There is nothing called {', '.join(unknown)} to set: choose among {known}.")
-        if stray := sorted(set(changes.get("layer_weights", {})) - set(self.layer_weights)):
+        rules = options()
+        for name in changes.keys() - {"size"}:
+            changes[name] = rules[name].check(changes[name])
+        if "size" in changes:
+            expected = "the short side in pixels, a whole number"
+            changes["size"] = whole("size", changes["size"], least=1, most=LARGEST_SIZE, expected=expected)
+        chosen = changes.pop("layer_weights", None) or {}
+        if stray := sorted(set(chosen) - set(self.layer_weights)):
             raise LayerError(
                 f"The weights name {', '.join(stray)}, which have no style loss: use {', '.join(self.layer_weights)}."
             )
+        layers = self.layer_weights | chosen
+        if layers and not any(layers.values()):
+            raise ValueError("All style layers have the weight 0: leave one above it, or set style_weight=0.")
         if isinstance(changes.get("encoder"), Encoder) and encoders is not None:
             changes["encoder"] = encoders.add(changes["encoder"])
         if changes.get("optimizer", self.optimizer) != self.optimizer:
-            changes.setdefault("lr", LEARNING_RATES.get(changes["optimizer"], 1.0))
-        layers = {k: _number(k, v) for k, v in {**self.layer_weights, **changes.pop("layer_weights", {})}.items()}
-        if layers and not any(layers.values()):
-            raise ValueError("All style layers have the weight 0: leave one above it, or set style_weight=0.")
-        new = replace(self, **changes, layer_weights=layers)
-        if new.optimizer not in OPTIMIZERS:
-            raise ValueError(f"The optimizer {new.optimizer!r} is unknown: use one of {', '.join(OPTIMIZERS)}.")
-        numbers: dict[str, Any] = {
-            name: _number(name, getattr(new, name)) for name in ("content_weight", "style_weight", "tv_weight", "lr")
-        }
-        if new.lr <= 0:
-            raise ValueError(f"lr is {new.lr!r}, expected a number above 0.")
-        return replace(new, **numbers)
+            changes.setdefault("lr", LEARNING_RATES[changes["optimizer"]])
+        if changes.get("lr", self.lr) is None:
+            changes["lr"] = LEARNING_RATES[changes.get("optimizer", self.optimizer)]
+        return replace(self, **changes, layer_weights=layers)
 
     def since(self, before: LiveSettings) -> dict[str, Any]:
         """What differs from earlier settings, by name."""
@@ -104,14 +106,17 @@ class SessionLog:
     seed: int
     changes: list[dict[str, Any]] = field(default_factory=list)
     history: list[Evaluation] = field(default_factory=list)
+    pictures: list[NamedImage] = field(default_factory=list)  # that took the place of earlier ones
 
     def copy(self) -> SessionLog:
         """A log of its own that starts with the same entries."""
-        return replace(self, changes=list(self.changes), history=list(self.history))
+        return replace(self, changes=list(self.changes), history=list(self.history), pictures=list(self.pictures))
 
-    def note(self, change: Mapping[str, Any]) -> None:
-        """Note a change beside the number of evaluations it came after."""
-        self.changes.append({"after": len(self.history), **change})
+    def note(self, change: Mapping[str, Any], pictures: Mapping[str, NamedImage] | None = None) -> None:
+        """Note a change of settings, and of pictures by role, beside the number of evaluations it came after."""
+        described = {role: picture.describe() for role, picture in (pictures or {}).items()}
+        self.changes.append({"after": len(self.history), **change, **described})
+        self.pictures += (pictures or {}).values()
 
     def recipe(self, encoders: EncoderCache, options: Mapping[str, Any]) -> dict[str, Any]:
         """The log as JSON values, copied, so that the session may go on."""
@@ -147,6 +152,12 @@ class Snapshot:
         """How many evaluations led to it."""
         return len(self.log.history)
 
+    @property
+    def own_pictures(self) -> list[NamedImage]:
+        """The pictures that `replay` has to be given: all on the way that are no samples."""
+        used = {picture.sha256: picture for picture in (self.log.content, self.log.style, *self.log.pictures)}
+        return [picture for picture in used.values() if not picture.is_sample]
+
 
 def summarize_losses(evaluation: Evaluation) -> dict[str, Any]:
     """An evaluation's losses in short: the weighted total, and the unweighted parts, each as one number."""
@@ -167,13 +178,6 @@ def summarize_losses(evaluation: Evaluation) -> dict[str, Any]:
 def package_version() -> str:
     """The package's version, which a recipe is bound to."""
     return str(importlib.import_module("nst_helpers").__version__)
-
-
-def _number(name: str, value: Any) -> float:
-    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
-    if not ok:
-        raise ValueError(f"{name.replace('_', ' ')} is {value!r}, expected a number of 0 or more.")
-    return float(value)
 
 
 def _short(value: Any) -> str:

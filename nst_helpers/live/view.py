@@ -13,20 +13,25 @@ from ..budget.estimate import Estimate, calibrating, estimate
 from ..budget.progress import Pace
 from ..samples import list_samples
 from .chart import draw_chart
+from .controls import playing_trait
 from .session import StyleSession
 from .sources import NamedImage
-from .state import Snapshot
-from .thumbnails import jpeg, sheet, thumbnail
-from .widgets import GALLERY_SIZE, PanelWidgets, playing_trait
+from .state import LiveSettings
+from .still import StillPicture
+from .thumbnails import jpeg, thumbnail
+from .widgets import PanelWidgets
 from .words import STEPS_AHEAD, ahead, card, heading, numbers, sentence, summary
 
 __all__ = ["PanelView"]
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+STILL_EVERY = 10.0  # seconds between two updates of the stored picture while it paints
 
 
 class PanelView:
     """The widgets of a session, showing it. `status` is the last sentence said."""
+
+    loading = ""  # the name of an encoder that has been chosen and is under way
 
     def __init__(self, session: StyleSession, *, target: Mapping[str, float] | None) -> None:
         self.session, self.status = session, ""
@@ -34,15 +39,17 @@ class PanelView:
         if not set(self.target) <= {"content", "style"} or any(limit <= 0 for limit in self.target.values()):
             raise ValueError(f"The target {target!r} came: give limits above 0 for 'content' and 'style'.")
         self._pulling, self._is_pulling = threading.RLock(), False
-        self._charted, self.pace = 0.0, Pace()
+        self._shown_settings: LiveSettings | None = None
+        self._charted, self._stored, self.pace = 0.0, 0.0, Pace()
         self.estimate: Estimate | None = None
         self._costs: tuple[Any, ...] = ()
         self._calibration: Iterator[None] | None = None
         self._own_pictures: dict[str, NamedImage] = {}
+        self._still = StillPicture()
         self.parts = PanelWidgets(session.settings, self.names)
         self.pull()
         self.show()
-        self._fill_strip()
+        self.fill_gallery()
 
     @property
     def names(self) -> tuple[str, str]:
@@ -61,19 +68,27 @@ class PanelView:
         return bool(self.target and losses) and all(losses[name] < limit for name, limit in self.target.items())
 
     def say(self, words: str, kind: str = "") -> None:
-        """Put a sentence into the status line: plain, "good" or "bad"."""
+        """Say a sentence: in the status line, plain or "good"; or "bad", where it stays until it is dismissed."""
         self.status = words
-        self.parts.status.value = sentence(words, kind)
+        if kind == "bad":
+            self.parts.alert_text.value = sentence(words, kind)
+            self.parts.alert.layout.display = ""
+        else:
+            self.parts.status.value = sentence(words, kind)
 
     def show(self, *, chart: bool = True) -> None:
         """Bring the picture, the numbers and, if asked for, the chart up to date."""
         parts, session = self.parts, self.session
+        if session.settings is not self._shown_settings:  # changed from code, or by another panel
+            self.pull()
         parts.picture.value = jpeg(session.image)
         parts.readout.value = numbers(session.losses, self.target, self.pace.rate())
         if chart:
             parts.chart.value = draw_chart(session.history, self.target)
             self.entitle()
             self._charted = time.monotonic()
+        if not self.running or time.monotonic() - self._stored > STILL_EVERY:
+            self.store_still()
 
     def entitle(self) -> None:
         """Bring the heading up to date: the pictures, and what painting takes, as measured or else as estimated."""
@@ -99,42 +114,59 @@ class PanelView:
     def pull(self) -> None:
         """Set every control to what the session holds, without setting the session."""
         parts, settings = self.parts, self.session.settings
+        self._shown_settings = settings
+        for name, control in (*parts.weights.items(), ("lr", parts.lr)):
+            control.put(getattr(settings, name))
+        for name, control in parts.layers.items():
+            control.put(settings.layer_weights[name])
         with self._silent():
-            for name, slider in (*parts.weights.items(), ("lr", parts.lr)):
-                _put(slider, getattr(settings, name))
-            for name, slider in parts.layers.items():
-                _put(slider, settings.layer_weights[name])
             for name in ("optimizer", "encoder", "size"):
-                _put(getattr(parts, name), getattr(settings, name))
+                if not (name == "encoder" and self.loading):
+                    _put(getattr(parts, name), getattr(settings, name))
             for role, picture in zip(("content", "style"), self.session.pictures, strict=True):
                 if picture.name not in list_samples():
                     self._own_pictures[picture.name] = picture
                 _put(parts.choices[role], picture.name)
                 parts.thumbs[role].value = thumbnail(picture.image, f"{role} picture: {picture.name}")
         parts.photo.value = jpeg(self.session.content)
-        costs = (
-            settings.size,
-            settings.encoder,
-            settings.optimizer,
-            *(picture.sha256 for picture in self.session.pictures),
-        )
+        pictures = (picture.sha256 for picture in self.session.pictures)
+        costs = (settings.size, settings.encoder, settings.optimizer, *pictures)
         if costs != self._costs:
             self._costs, self.estimate, self._calibration = costs, None, None
             self.pace.forget()
-            parts.echo.step += 1
+            self.ask_for_an_echo()
 
-    def _shown_snapshots(self) -> list[Snapshot]:
-        return self.session.snapshots[-GALLERY_SIZE:]
+    def ask_for_an_echo(self) -> None:
+        """Have the page send a message, so that what comes next belongs to one."""
+        self.parts.echo.step += 1
 
-    def _fill_strip(self) -> None:
-        parts, shown = self.parts, self._shown_snapshots()
-        parts.gallery.layout.display = "" if shown else "none"
-        for i, slot in enumerate(parts.slots):
-            slot.layout.display = "" if i < len(shown) else "none"
-            if i < len(shown):
-                s = shown[i]
-                parts.cards[i].value = card(s, reached=self.reached(s.losses))
-                parts.backs[i].tooltip = f"Go back to snapshot {s.number}"
+    def fill_gallery(self) -> None:
+        """Bring the cards of the snapshots up to date, with new ones where they are needed."""
+        parts, snapshots = self.parts, self.session.snapshots
+        parts.gallery.layout.display = "" if snapshots else "none"
+        for i, snapshot in enumerate(snapshots):
+            if i == len(parts.cards):
+                _, button = parts.add_card()
+                button.tooltip = f"Go back to snapshot {snapshot.number}"
+                self.connect_card(i, button)
+            parts.cards[i].value = card(snapshot, reached=self.reached(snapshot.losses))
+
+    def connect_card(self, place: int, button: Any) -> None:
+        """What a card's button does; the panel fills this in."""
+
+    def describe(self) -> str:
+        """The panel in a line of text."""
+        content, style = self.names
+        return f"Live panel: {content} in the manner of {style}, {summary(self.session.losses)}."
+
+    def store_still(self) -> None:
+        """Bring the picture that is stored with the notebook up to date."""
+        self._stored = time.monotonic()
+        self._still.update(self.describe(), *self._still_images())
+
+    def _still_images(self) -> list[Any]:
+        painted = [self.session.image] if self.session.history else []
+        return [self.session.content, self.session.style, *painted]
 
     @contextmanager
     def _silent(self) -> Iterator[None]:
@@ -150,28 +182,22 @@ class PanelView:
         with self._pulling:
             return self._is_pulling
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        """The widgets for a page with a kernel; for every other, a still picture and a line of text."""
-        content, style = self.names
-        bundle: dict[str, Any] = {
-            "text/plain": f"Live panel: {content} in the manner of {style}, {summary(self.session.losses)}."
-        }
-        if "google.colab" not in sys.modules:  # which would show the picture beside the panel
-            painted = [self.session.image] if self.session.history else []
-            bundle["image/jpeg"] = sheet(self.session.content, self.session.style, *painted)
+    def _ipython_display_(self) -> None:
+        """The widgets for a page with a kernel, and below them a still picture for every other."""
+        from IPython import display
+
+        bundle: dict[str, Any] = {"text/plain": self.describe()}
         if model := self.parts.box.model_id:
             bundle[WIDGET_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": model}
-        return bundle
+        display.display(bundle, raw=True)
+        if "google.colab" not in sys.modules:  # where updates of an output can't be relied on
+            self._still.show(self.describe(), *self._still_images())
 
 
-def _put(control: Any, value: Any) -> None:
-    """Set a control to a value, the nearest that it has where it has not this one."""
-    if hasattr(control, "options"):
-        values = [o[1] if isinstance(o, tuple) else o for o in control.options]
-        if value not in values:
-            if not isinstance(value, float):
-                control.options = (*control.options, value)
-            else:
-                value = min(values, key=lambda v: abs(v - value))
-    if control.value != value:
-        control.value = value
+def _put(choice: Any, value: Any) -> None:
+    """Set a dropdown to a value, which is added to its options if need be."""
+    values = [option[1] if isinstance(option, tuple) else option for option in choice.options]
+    if value not in values:
+        choice.options = (*choice.options, value)
+    if choice.value != value:
+        choice.value = value

@@ -7,12 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..budget.progress import amount_words, left_words, time_words
-from .chart import COLOURS
+from .chart import colour
 from .session import StyleSession
 from .state import Snapshot
 from .thumbnails import thumbnail
 
-__all__ = ["STEPS_AHEAD", "ahead", "capital", "card", "digits", "heading", "numbers", "sentence", "summary"]
+__all__ = [
+    "STEPS_AHEAD",
+    "ahead",
+    "capital",
+    "card",
+    "digits",
+    "file_name",
+    "heading",
+    "numbers",
+    "sentence",
+    "summary",
+]
 
 STEPS_AHEAD = 200  # the panel has no last step: it tells the time for as many as `stylize` makes by default
 
@@ -35,6 +46,16 @@ def capital(words: str) -> str:
     ('Style weight 1 to 2', 'relu1_1 1 to 2')
     """
     return words if words.startswith(("relu", "conv", "pool")) else words[:1].upper() + words[1:]
+
+
+def file_name(*names: str) -> str:
+    """Names as a part of a file's name: letters, digits, - and _, forty of each name at most.
+
+    >>> file_name("my photo (2)", "x" * 300)[:16]
+    'my_photo__2__xxx'
+    """
+    safe = ["".join(c if c.isalnum() or c in "-_" else "_" for c in name) for name in names]
+    return "_".join(name.encode()[:40].decode(errors="ignore") for name in safe)
 
 
 def summary(losses: Mapping[str, Any], *, step: bool = True) -> str:
@@ -87,9 +108,9 @@ def numbers(losses: Mapping[str, Any], target: Mapping[str, float], rate: float)
             met = value is not None and value < target[name]
             words = f"{'✓' if met else 'aim: under'} {'under ' if met else ''}{target[name]:.3g}"
             aim = f'<span class="nst-aim{" nst-met" if met else ""}">{words}</span>'
-        key = f'<i class="nst-key" style="background:{COLOURS[name]}"></i>'
+        key = f'<i class="nst-key" style="background:{colour(name)}"></i>'
         cells.append(_number(key + text, "–" if value is None else digits(value), aim))
-    cells.append(_number("steps a second", f"{rate:.0f}" if rate else "–"))
+    cells.append(_number("steps a second", f"{rate:.1f}" if rate else "–"))
     return f'<div class="nst-numbers">{"".join(cells)}</div>'
 
 
@@ -110,7 +131,7 @@ def card(snapshot: Snapshot, *, reached: bool) -> str:
     text = f"snapshot {snapshot.number}: {summary(losses)}"
     weights = f"{settings.content_weight:.3g}:{settings.style_weight:.3g}:{settings.tv_weight:.3g}"
     star = '<b class="nst-star">★ target</b>' if reached else ""
-    keys = [f'<i class="nst-key" style="background:{COLOURS[n]}"></i>' for n in ("content", "style")]
+    keys = [f'<i class="nst-key" style="background:{colour(n)}"></i>' for n in ("content", "style")]
     distances = f"{keys[0]}c {losses['content']:.2f} {keys[1]}s {losses['style']:.3f}" if losses else "no step yet"
     lines = [
         f"<b>{snapshot.number}</b> · step {snapshot.step}",

@@ -18,10 +18,13 @@ from ..encoders import Encoder
 from ..errors import NSTError
 from ..images import load_image, resize, save_image
 from ..io.atomic import write_whole
+from ..io.records import read_record
 from ..optimize import stylize
 from ..samples import list_samples, load_sample
 
 __all__ = ["Cell", "cell_key", "finish", "recall", "run_cell"]
+
+RECORDED = {"stopped", "seconds", "loss", "content", "style", "evaluations"}  # what a record keeps of a cell
 
 
 @dataclass
@@ -65,7 +68,7 @@ def cell_key(job: Mapping[str, Any]) -> str:
         elif isinstance(value, (list, tuple)):
             for part in value:
                 add(part)
-        elif isinstance(value, Path) or (isinstance(value, str) and Path(value).is_file()):
+        elif isinstance(value, (str, Path)) and _is_file(value):
             digest.update(Path(value).read_bytes())
         else:
             digest.update(repr(value).encode())
@@ -105,10 +108,17 @@ def run_cell(pickled_job: bytes) -> bytes:
         torch.set_num_threads(before)
 
 
+def _is_file(path: str | Path) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # a name that is too long for this system
+        return False
+
+
 def _read(picture: Any, size: int | None) -> Tensor:
     if isinstance(picture, Tensor):
         return picture if size is None else resize(picture, size)
-    if not Path(picture).exists() and str(picture) in list_samples():
+    if str(picture) in list_samples() and not _is_file(picture):
         return load_sample(str(picture), size=size)
     return load_image(picture, size=size)
 
@@ -134,18 +144,35 @@ def finish(cell: Cell, outcome: bytes | BaseException, file: Path | None) -> Non
 
 
 def recall(cell: Cell, file: Path | None) -> bool:
-    """Take a finished cell from the folder, if it is there: its picture is the file's, rounded to 8 bits."""
+    """Take a finished cell from the folder, if it is there: its picture is the file's, rounded to 8 bits.
+
+    A record that isn't one, whatever stands in it, counts as missing: the cell is run again.
+    """
     if file is None:
         return False
-    try:
-        # By the run's key, whatever the cell's place in the grid was then.
-        kept = next(file.parent.glob(f"*_{file.name.rpartition('_')[2]}.json"), file)
-        record = json.loads(kept.read_text())
-        cell.image = load_image(kept.with_suffix(".png"))
-    except (OSError, ValueError):
-        return False
-    for name, value in record.items():
-        if name != "label":
-            setattr(cell, name, value)
-    cell.path = str(kept.with_suffix(".png"))
-    return True
+    # By the run's key, whatever the cell's place in the grid was then.
+    for kept in sorted(file.parent.glob(f"*_{file.name.rpartition('_')[2]}.json")):
+        record = read_record(kept)
+        if not _is_sound(record):
+            continue
+        try:
+            cell.image = load_image(kept.with_suffix(".png"))
+        except (OSError, ValueError):
+            continue
+        for name in RECORDED & record.keys():
+            setattr(cell, name, record[name])
+        cell.path = str(kept.with_suffix(".png"))
+        return True
+    return False
+
+
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    """Whether a record says what a finished run says."""
+    losses = [record.get(name, {}) for name in ("content", "style")]
+    numbers = [record.get("seconds"), record.get("evaluations", 0), *([record["loss"]] if "loss" in record else [])]
+    numbers += [value for part in losses if isinstance(part, dict) for value in part.values()]
+    return (
+        record.get("stopped") in ("finished", "diverged")
+        and all(isinstance(part, dict) for part in losses)
+        and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in numbers)
+    )

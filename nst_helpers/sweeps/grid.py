@@ -84,9 +84,9 @@ def sweep(
     >>> for cell in cells:
     ...     print(cell.label, cell.stopped, cell.error[:29], sep=" | ")
     style_weight 1, optimizer adam | finished |
-    style_weight 1, optimizer best | failed | The optimizer 'best' is unkno
+    style_weight 1, optimizer best | failed | optimizer is 'best', which is
     style_weight 100, optimizer adam | finished |
-    style_weight 100, optimizer best | failed | The optimizer 'best' is unkno
+    style_weight 100, optimizer best | failed | optimizer is 'best', which is
     """
     cells, jobs = _cells(grid, {"content": content, "style": style, "size": size} | options)
     folder = None if folder is None else Path(folder)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib.text
 import numpy as np
 import pytest
 import torch
@@ -86,14 +87,14 @@ assert read() == before
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent, capture_output=True)
 
 
-def test_no_other_module_imports_matplotlib():
+def test_no_other_folder_imports_matplotlib():
     lines = [
         (path.relative_to(PACKAGE).as_posix(), line)
         for path in PACKAGE.rglob("*.py")
         for line in path.read_text().splitlines()
         if re.match(r"\s*(import|from) matplotlib\b", line)
     ]
-    assert {name for name, _ in lines} == {"figures/draw.py"}
+    assert {name for name, _ in lines} == {"figures/draw.py", "figures/canvas.py"}
 
 
 def noisy_figure() -> Figure:
@@ -294,3 +295,47 @@ def test_long_titles_are_wrapped_and_fit():
     assert figure.axes[0].get_title().count("\n") == 1
     pixels = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
     assert pixels[:, -2:].min() > 230
+
+
+WORDS = [r"a $5 note \frac{1", "$x", r"\alpha", "cost: $3 to $4", "_hidden", "50 % & #1 {", "$$"]
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_labels_are_drawn_as_they_are(words):
+    """A dollar sign starts no formula, and an underscore hides no name."""
+    a, two = torch.rand(1, 3, 8, 8), {words: {words: 1.0, "b": 2.0}}
+    drawn = {
+        "pictures": figures.pictures({words: a}, title=words),
+        "feature maps": figures.feature_maps({words: torch.rand(1, 4, 6, 6)}, 2, title=words),
+        "heat maps": figures.heatmaps({words: torch.rand(4, 4)}, title=words),
+        "losses": figures.losses({words: [3.0, float("nan")], "b": [2.0, 1.0]}, title=words),
+        "lines": figures.lines({words: [3, 2], "b": [1, 2]}, xlabel=words, ylabel=words, points={words: (1, 2)}),
+        "bars": figures.bars(two, title=words, xlabel=words, highlight=words),
+    }
+    for kind, figure in drawn.items():
+        figures.encode(figure)
+        texts = [text for text in figure.findobj(matplotlib.text.Text) if text.get_visible()]
+        assert any(words in text.get_text() for text in texts), kind
+        ours = [text for text in texts if words in text.get_text() or "NaN" in text.get_text()]
+        assert not any(text.get_parse_math() for text in ours), kind
+    assert words in [text.get_text() for text in drawn["bars"].legends[0].get_texts()]
+
+
+def test_very_long_names_leave_room_for_what_they_name():
+    name = "a_very_long_name_without_any_space_" * 12
+    drawn = [
+        figures.bars({name: 1.0, "b": 2.0}),
+        figures.bars({"a": {name: 1.0, "b": 2.0}}),
+        figures.lines({name: [1, 2, 3], "b": [3, 2, 1]}, points={name: (2, 2)}),
+        figures.pictures({name: torch.rand(1, 3, 8, 8), name[:-1]: torch.rand(1, 3, 8, 8)}, title=name),
+        figures.heatmaps({name: torch.rand(3, 3)}),
+    ]
+    for figure in drawn:
+        figures.encode(figure)
+        width, height = figure.bbox.size
+        box = figure.axes[0].get_window_extent()
+        assert box.width > 0.12 * width
+        assert box.height > 0.12 * height
+        for text in figure.findobj(matplotlib.text.Text):
+            if text.get_text() and text.get_visible():
+                assert text.get_window_extent().x1 < width * 1.05, text.get_text()

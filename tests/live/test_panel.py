@@ -5,6 +5,7 @@ Runs on ipywidgets 7.7.1 too, where test_panel_wire.py calls it.
 
 from __future__ import annotations
 
+import base64
 import io
 import itertools
 import re
@@ -26,9 +27,9 @@ from nst_helpers.engine.evaluation import Evaluation
 from nst_helpers.live import chart as panel_chart
 from nst_helpers.live import view as panel_view
 from nst_helpers.live import widgets as panel_widgets
+from nst_helpers.live.controls import playing_trait
 from nst_helpers.live.panel import Panel, _open
 from nst_helpers.live.session import StyleSession
-from nst_helpers.live.widgets import playing_trait
 
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1", "relu3_1"]}
 OLD = widgets.__version__.startswith("7.")
@@ -48,8 +49,11 @@ def panel(session, tmp_path):
 
 
 def tick(panel: Panel, times: int = 1) -> None:
+    """Moves of the clock, with those that only wait for a step, as on a busy machine."""
     for _ in range(times):
         panel.parts.clock.value += 1
+        while panel._steps is not None:
+            panel.parts.clock.value += 1
 
 
 def upload(panel: Panel, role: str, name: str, data: bytes) -> None:
@@ -90,8 +94,8 @@ def test_each_move_of_the_clock_paints_and_shows(panel, session):
 
 def test_a_knob_turned_between_two_ticks_counts_in_the_next(panel, session):
     tick(panel, 2)
-    panel.parts.weights["style_weight"].value = 10.0
-    panel.parts.layers["relu1_1"].value = 3.0
+    panel.parts.weights["style_weight"].slider.value = 10.0
+    panel.parts.layers["relu1_1"].slider.value = 3.0
     tick(panel)
     e = session.history[-1]
     style = (3 * e.style["relu1_1"] + e.style["relu2_1"] + e.style["relu3_1"]) / 5
@@ -109,7 +113,7 @@ def test_the_stop_button_of_the_old_clock_is_no_step(panel, session):
     assert len(session.history) == 2
 
 
-def test_ticks_that_overlap_are_dropped_and_no_thread_is_left(panel, session, monkeypatch):
+def test_ticks_that_overlap_are_dropped_and_no_thread_is_left(session, tmp_path, monkeypatch):
     inside, most, real = [0], [0], StyleSession.step
 
     def slow(self, *args, **options):
@@ -123,6 +127,7 @@ def test_ticks_that_overlap_are_dropped_and_no_thread_is_left(panel, session, mo
 
     monkeypatch.setattr(StyleSession, "step", slow)
     before, count = threading.active_count(), itertools.count(1)
+    panel = nst.panel(session, folder=tmp_path, chunk=0.0)
     page = [threading.Thread(target=lambda: [panel._tick({"new": next(count)}) for _ in range(4)]) for _ in range(3)]
     for thread in page:
         thread.start()
@@ -130,7 +135,40 @@ def test_ticks_that_overlap_are_dropped_and_no_thread_is_left(panel, session, mo
         thread.join()
     assert most[0] == 1
     assert 1 <= len(session.history) < 12
+    panel.close()
     assert threading.active_count() == before
+
+
+@pytest.fixture
+def slow_steps(session, monkeypatch):
+    """Steps that take 0.6 s, as with a large network."""
+    real = StyleSession.step
+    monkeypatch.setattr(StyleSession, "step", lambda self, *a, **k: time.sleep(0.6) or real(self, *a, **k))
+
+
+def test_a_slow_step_holds_up_neither_a_pause_nor_itself(slow_steps, panel, session):
+    """The page sends its last number together with the news that it has paused: no step begins after that."""
+    clock = panel.parts.clock
+    setattr(clock, playing_trait(clock), True)
+    waits = []
+    while not session.history and len(waits) < 20:
+        start = time.monotonic()
+        clock.value += 1
+        waits.append(time.monotonic() - start)
+    assert max(waits) < 0.5
+    clock.value += 1
+    made, start = len(session.history), time.monotonic()
+    with clock.hold_trait_notifications():
+        clock.value += 1
+        setattr(clock, playing_trait(clock), False)
+    assert time.monotonic() - start < 0.3
+    assert ">paused<" in panel.parts.head.value
+    assert panel.status.startswith("Paused")
+    for _ in range(8):
+        echo(panel)
+    assert len(session.history) == made + 1  # the one that was under way
+    assert panel.status.startswith(f"Paused: step {made + 1},")
+    assert f">{made + 1}<" in panel.parts.readout.value
 
 
 def test_a_pause_is_told_and_brings_everything_up_to_date(panel, session):
@@ -155,7 +193,7 @@ def test_buttons_step_reset_snapshot_undo(panel, session):
     tick(panel, 2)
     parts.snapshot.click()
     kept = session.image
-    parts.weights["content_weight"].value = 10.0
+    parts.weights["content_weight"].number.value = 10.0
     parts.step.click()
     assert len(session.history) == 3
     parts.undo.click()
@@ -169,24 +207,54 @@ def test_buttons_step_reset_snapshot_undo(panel, session):
     assert session.settings.content_weight == 1.0
 
 
-def test_the_strip_shows_the_last_six_snapshots_each_with_its_weights_and_way_back(panel, session):
+def test_the_gallery_shows_every_snapshot_each_with_its_weights_and_way_back(panel, session):
     parts = panel.parts
     assert parts.gallery.layout.display == "none"
-    for i in range(8):
-        parts.weights["style_weight"].value = 10.0 + i
+    for i in range(9):
+        parts.weights["style_weight"].number.value = 10.0 + i
         parts.step.click()
         parts.snapshot.click()
-    assert [slot.layout.display for slot in parts.slots] == [""] * 6
+    assert len(parts.cards) == len(parts.strip.children) == 9
     assert parts.gallery.layout.display == ""
-    for i, card in enumerate(parts.cards, 2):
+    for i, card in enumerate(parts.cards):
         assert f"1:{10 + i}:50" in card.value
         assert re.search(r'alt="snapshot \d: step \d', card.value)
     again = nst.panel(session, chunk=0.0)
     assert [card.value for card in again.parts.cards] == [card.value for card in parts.cards]
-    again.parts.backs[1].click()
-    parts = again.parts
+    again.parts.strip.children[3].children[1].click()
     assert session.settings.style_weight == 13
-    assert parts.weights["style_weight"].value == 13
+    assert again.parts.weights["style_weight"].value == 13
+
+
+def test_a_number_is_taken_exactly_and_zero_is_off(panel, session):
+    """The slider has stops; the box has none."""
+    style, layer, lr = panel.parts.weights["style_weight"], panel.parts.layers["relu1_1"], panel.parts.lr
+    for control, name, value in ((style, "style_weight", 5.0), (style, "style_weight", 0.37), (lr, "lr", 0.0001)):
+        control.number.value = value
+        assert getattr(session.settings, name) == value
+        assert control.number.value == value
+    assert style.slider.label == "1"
+    layer.number.value = 0.3
+    assert session.settings.layer_weights["relu1_1"] == 0.3
+    for name in ("content_weight", "style_weight"):
+        panel.parts.weights[name].number.value = 0.0
+        assert panel.parts.weights[name].slider.label == "off"
+    assert session.settings.weights == nst.Weights(0, 0, 50)
+    panel.parts.weights["tv_weight"].number.value = 0.0
+    assert "nothing would be optimised" in panel.status
+    assert panel.parts.weights["tv_weight"].value == 50
+    style.slider.value = style.stops[1]
+    assert (style.number.value, session.settings.style_weight) == (1.0, 1.0)
+    before = session.settings
+    style.number.value = -5.0
+    assert "style_weight is -5" in panel.status
+    assert (style.number.value, session.settings) == (1.0, before)
+
+
+def test_every_widget_has_a_title_that_says_something(panel):
+    for widget in panel.parts.all:
+        if widget.has_trait("tooltip"):
+            assert widget.tooltip is not None
 
 
 def test_optimiser_size_and_pictures(panel, session):
@@ -206,17 +274,67 @@ def test_optimiser_size_and_pictures(panel, session):
     assert torch.equal(session.pictures[0].image, picture(24, 36, seed=1))
 
 
-def test_an_encoder_that_cannot_be_had_is_a_sentence_and_the_choice_goes_back(panel, session, monkeypatch):
-    def none(name, **_):
-        raise nst.WeightsError("The weights of vgg19 can't be had: put them there.")
+@pytest.fixture
+def slow_encoders(monkeypatch):
+    """`load_encoder` waits for the event, and then gives a network or raises the error."""
+    come, errors = threading.Event(), []
 
-    monkeypatch.setattr("nst_helpers.live.sources.load_encoder", none)
+    def load(name, **_):
+        assert come.wait(20)
+        if errors:
+            raise errors[0]
+        return Encoder(TOY, seed=7)
+
+    monkeypatch.setattr("nst_helpers.live.sources.load_encoder", load)
+    yield come, errors
+    come.set()
+
+
+def test_an_encoder_is_loaded_while_the_painting_goes_on(panel, session, slow_encoders):
+    come, _ = slow_encoders
+    start = time.monotonic()
     panel.parts.encoder.value = "vgg19"
+    assert time.monotonic() - start < 1
+    assert panel.status == "Loading the encoder vgg19; until it has come, toy goes on."
+    tick(panel, 3)
+    panel.parts.weights["style_weight"].number.value = 7.0
+    tick(panel)
+    assert (len(session.history), session.settings.encoder, session.settings.style_weight) == (4, "toy", 7)
+    assert panel.parts.encoder.value == "vgg19"
+    come.set()
+    panel._loader.wait(5)
+    tick(panel)
+    assert session.settings.encoder == "vgg19"
+    assert panel.status.startswith("Encoder toy to vgg19")
+
+
+def test_an_encoder_that_is_no_longer_wanted_is_not_taken(panel, session, slow_encoders):
+    come, _ = slow_encoders
+    panel.parts.encoder.value = "vgg19"
+    panel.parts.encoder.value = "toy"
+    come.set()
+    panel._loader.wait(5)
+    for _ in range(3):
+        echo(panel)
+    assert (session.settings.encoder, panel.parts.encoder.value) == ("toy", "toy")
+
+
+def test_an_encoder_that_cannot_be_had_is_a_sentence_that_stays_until_it_is_dismissed(panel, session, slow_encoders):
+    come, errors = slow_encoders
+    errors.append(nst.WeightsError("The weights of vgg19 can't be had: put them there."))
+    panel.parts.encoder.value = "vgg19"
+    come.set()
+    panel._loader.wait(5)
+    echo(panel)  # in a pause the page's echo goes on with it
     assert panel.status == "The weights of vgg19 can't be had: put them there."
     assert panel.parts.encoder.value == "toy"
-    assert "nst-bad" in panel.parts.status.value
     tick(panel)
+    panel.parts.weights["style_weight"].number.value = 7.0
     assert len(session.history) == 1
+    assert "can&#x27;t be had" in panel.parts.alert_text.value
+    assert panel.parts.alert.layout.display == ""
+    panel.parts.dismiss.click()
+    assert panel.parts.alert.layout.display == "none"
 
 
 def test_ones_own_pictures_upright_and_on_white(panel, session):
@@ -234,7 +352,7 @@ def test_a_file_that_is_no_picture_is_the_loaders_sentence_and_the_panel_lives(p
     upload(panel, "content", "letter.jpg", b"Dear Sir or Madam")
     assert "'letter.jpg'" in panel.status
     assert "bytes" not in panel.status
-    assert "nst-bad" in panel.parts.status.value
+    assert "nst-bad" in panel.parts.alert_text.value
     assert len(panel.parts.uploads["content"].value) == 0
     tick(panel)
     assert len(session.history) == 1
@@ -244,18 +362,20 @@ def test_a_file_that_is_no_picture_is_the_loaders_sentence_and_the_panel_lives(p
 
 def test_all_layers_at_zero_is_refused_in_words_and_the_fader_goes_back(panel, session):
     for fader in panel.parts.layers.values():
-        fader.value = 0.0
+        fader.slider.value = 0.0
     assert "All style layers" in panel.status
     assert [fader.value for fader in panel.parts.layers.values()] == [0.0, 0.0, 1.0]
+    assert [fader.slider.value for fader in panel.parts.layers.values()] == [0.0, 0.0, 1.0]
 
 
 def test_a_value_beyond_a_sliders_end_stays_the_sessions(panel, session):
     session.set(content_weight=1e4, tv_weight=33.0, layer_weights={"relu2_1": 9.0})
     panel.pull()
-    assert panel.parts.weights["content_weight"].value == 100
+    content = panel.parts.weights["content_weight"]
+    assert (content.slider.value, content.number.value) == (100, 1e4)
     assert session.settings.weights == nst.Weights(1e4, 100, 33)
     assert session.settings.layer_weights["relu2_1"] == 9
-    panel.parts.weights["style_weight"].value = 5.0
+    panel.parts.weights["style_weight"].number.value = 5.0
     assert session.settings.weights == nst.Weights(1e4, 5, 33)
 
 
@@ -324,7 +444,7 @@ def test_a_fault_is_told_and_stops_the_clock_not_the_kernel(panel, session, monk
         patch.setattr(StyleSession, "step", broken)
         tick(panel)
     assert panel.status == "Stopped by a fault in the program: RuntimeError: out of paint <b>"
-    assert "&lt;b&gt;" in panel.parts.status.value
+    assert "&lt;b&gt;" in panel.parts.alert_text.value
     assert not panel.running
     tick(panel)
     assert len(session.history) == 1
@@ -406,7 +526,7 @@ def test_the_estimate_comes_piece_by_piece_when_the_page_is_there(measured, pane
     assert outlook(panel) == "200 steps: about 12 s and 340 MB on this machine"
     before = panel.parts.echo.step
     for weight in (3.0, 4.0, 5.0):  # a slider's move asks for no new measurement
-        panel.parts.weights["style_weight"].value = weight
+        panel.parts.weights["style_weight"].number.value = weight
         tick(panel)
         echo(panel)
     panel.parts.snapshot.click()
@@ -538,19 +658,82 @@ def test_no_widget_is_made_while_it_runs(panel):
     alive = widgets.Widget.widgets if OLD else widgets.widget._instances
     before = len(alive)
     tick(panel, 3)
-    panel.parts.snapshot.click()
     panel.parts.choices["style"].value = "mosaic"
-    panel.parts.undo.click()
+    panel.parts.weights["style_weight"].number.value = 3.0
     assert len(alive) == before
+    panel.parts.snapshot.click()
+    card = len(alive) - before
+    panel.parts.undo.click()
+    panel.parts.snapshot.click()
+    assert len(alive) - before == 2 * card  # a card's own, and no more
+    panel.close()
+    assert len(alive) < before
 
 
-def test_without_a_page_there_is_a_picture_and_a_line(panel, session):
-    bundle = panel._repr_mimebundle_()
-    assert bundle["text/plain"] == "Live panel: content in the manner of style, no step yet."
-    assert Image.open(io.BytesIO(bundle["image/jpeg"])).size == (360 + 12 + 240, 240)
-    session.step(2)
-    assert Image.open(io.BytesIO(panel._repr_mimebundle_()["image/jpeg"])).size == (2 * 372 + 240, 240)
-    assert "step 2, content distance" in panel._repr_mimebundle_()["text/plain"]
+class Output:
+    """Stands in for a cell's outputs: keeps what is displayed, by its identity where it has one."""
+
+    def __init__(self, monkeypatch):
+        self.shown: list[dict[str, str]] = []
+        monkeypatch.setattr("IPython.display.display", self.display)
+
+    def display(self, bundle, *, raw, display_id=False):
+        self.shown.append(bundle)
+        return self if display_id else None
+
+    def update(self, bundle, *, raw):
+        self.shown[-1] = bundle
+
+
+def picture_in(html: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(re.search('base64,([^"]+)', html)[1])))
+
+
+def test_below_the_widgets_there_is_a_still_picture_that_keeps_up(panel, session, monkeypatch):
+    output = Output(monkeypatch)
+    panel._ipython_display_()
+    widgets_, still = output.shown
+    assert widgets_["text/plain"] == still["text/plain"] == "Live panel: content in the manner of style, no step yet."
+    assert "text/html" not in widgets_
+    assert picture_in(still["text/html"]).size == (360 + 12 + 240, 240)
+    assert "run the cell again" in still["text/html"]
+    assert 'alt="Live panel: content in the manner of style' in still["text/html"]
+    panel.parts.step.click()
+    still = output.shown[-1]
+    assert "step 1, content distance" in still["text/plain"]
+    assert picture_in(still["text/html"]).size == (2 * 372 + 240, 240)
+
+
+def test_a_stored_picture_is_brought_up_to_date_now_and_then_while_it_paints(panel, session, monkeypatch):
+    output = Output(monkeypatch)
+    panel._ipython_display_()
+    clock = panel.parts.clock
+    setattr(clock, playing_trait(clock), True)
+    monkeypatch.setattr(panel_view, "STILL_EVERY", 1000)
+    tick(panel, 3)
+    assert "no step yet" in output.shown[-1]["text/plain"]
+    monkeypatch.setattr(panel_view, "STILL_EVERY", 0)
+    tick(panel)
+    assert "step 4," in output.shown[-1]["text/plain"]
+
+
+def test_a_panel_in_another_cell_makes_the_first_pause_and_say_so(session, tmp_path, monkeypatch):
+    cells = iter(["one", "two", "two"])
+    monkeypatch.setattr("nst_helpers.live.panel.running_cell", lambda: next(cells))
+    first = nst.panel(session, folder=tmp_path, chunk=0.0)
+    setattr(first.parts.clock, playing_trait(first.parts.clock), True)
+    second = nst.panel(session, folder=tmp_path, chunk=0.0)
+    assert not first.closed
+    assert not first.running
+    assert first.status == "Paused, because another panel was opened: press play to go on with this one."
+    second.parts.weights["style_weight"].number.value = 7.0
+    tick(first)
+    assert len(session.history) == 1
+    assert first.parts.weights["style_weight"].value == 7  # both show the same session
+    third = nst.panel(session, folder=tmp_path, chunk=0.0)
+    assert (first.closed, second.closed, third.closed) == (False, True, False)
+    for shown in (first, third):
+        shown.close()
 
 
 # The chart

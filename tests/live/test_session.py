@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import random
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from conftest import TOY, noise, picture
@@ -104,8 +107,8 @@ def test_nothing_changed_is_nothing_noted():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"style_weight": -1}, "style weight is -1"),
-        ({"tv_weight": math.nan}, "tv weight is nan"),
+        ({"style_weight": -1}, "style_weight is -1"),
+        ({"tv_weight": math.nan}, "tv_weight is nan"),
         ({"lr": 0}, "above 0"),
         ({"optimizer": "sgd"}, "sgd"),
         ({"layer_weights": {"conv9_9": 1}}, "conv9_9"),
@@ -161,7 +164,7 @@ def test_reset_starts_from_what_was_asked_for():
     assert torch.equal(made.image, CONTENT)
     made.reset("style")
     assert torch.equal(made.image, nst.resize(STYLE, (24, 32), crop=True))
-    with pytest.raises(nst.ImageError, match="unknown"):
+    with pytest.raises(ValueError, match="unknown"):
         made.reset("nothing")
 
 
@@ -285,6 +288,150 @@ def test_an_evaluation_cut_short_leaves_the_picture_as_it_was(monkeypatch):
     assert torch.equal(made.image, before)
     made.step(2)
     assert torch.equal(again(made).image, made.image)
+
+
+# What surrounds a call
+
+
+def test_the_callers_tensors_may_change_afterwards():
+    content, style = CONTENT.clone(), STYLE.clone()
+    made, other = session(), StyleSession(content, style, encoder=Encoder(TOY, seed=1), device="cpu", **LAYERS)
+    content.mul_(0)
+    style.mul_(0)
+    made.content.zero_()  # what it gives away is a copy, too
+    made.style.zero_()
+    for one in (made, other):
+        one.step(2)
+        one.reset()
+        one.step(2)
+    assert torch.equal(made.image, other.image)
+    assert other.recipe() == made.recipe()
+    later = picture(20, 20, seed=4)
+    other.set(style=later)
+    made.set(style=later.clone())
+    later.zero_()
+    assert torch.equal(made.step(1) and made.image, other.step(1) and other.image)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_callers_gradient_mode_is_neither_felt_nor_changed(mode):
+    made = session()
+    made.step(2)
+    with mode():
+        other = session()
+        other.step(1)
+        other.set(style_weight=100.0, tv_weight=50.0)
+        other.step(1)
+        kept = other.snapshot()
+        assert not torch.is_grad_enabled()
+    assert torch.equal(kept.image, made.image)
+    other.set(style=picture(20, 20, seed=4))
+    other.step(1)
+    assert torch.is_grad_enabled()
+
+
+def test_a_callers_number_formats_are_not_felt():
+    made, encoder = session(init="noise", seed=5, precision="float32"), Encoder(TOY, seed=1)
+    made.step(3)
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            other = session(init="noise", seed=5, precision="float32", encoder=encoder)
+            other.step(3)
+    finally:
+        torch.set_default_dtype(before)
+    assert other.image.dtype == torch.float32
+    assert torch.equal(other.image, made.image)
+
+
+def test_an_encoder_in_half_precision_paints_in_float32():
+    made = session(encoder=Encoder(TOY, seed=1).half(), precision="float32")
+    made.step(2)
+    assert made.image.dtype == torch.float32
+
+
+@pytest.mark.parametrize("weight", [0.0, 3.0])
+def test_a_layers_weight_counts_for_each_of_its_losses_as_in_stylize(weight):
+    """For a layer that is content and style: set at the start, set later, and after everything is built again."""
+    layers = {"content_layers": ["relu1_1", "relu2_1"], "style_layers": ["relu2_1", "relu3_1"]}
+    weights = {"relu2_1": weight, "relu3_1": 1.0}
+    options = {"encoder": Encoder(TOY, seed=1), "device": "cpu", "precision": "float32", **layers}
+    result = nst.stylize(CONTENT, nst.resize(STYLE, 24), steps=3, layer_weights=weights, **options)
+    at_once = StyleSession(CONTENT, STYLE, layer_weights=weights, **options)
+    later = StyleSession(CONTENT, STYLE, **options)
+    later.set(layer_weights=weights)
+    rebuilt = StyleSession(CONTENT, STYLE, **options)
+    rebuilt.set(layer_weights=weights)
+    rebuilt.set(size=20)
+    rebuilt.set(size=24)
+    rebuilt.reset()
+    wanted = [e.loss for e in result.history]
+    for made in (at_once, later, rebuilt):
+        made.step(3)
+        assert [e.loss for e in made.history] == wanted
+        assert torch.equal(again(made).image, made.image)
+
+
+def test_values_from_numpy_are_taken_and_nothing_to_optimise_is_refused():
+    made = session()
+    made.set(style_weight=np.float32(3), size=np.int64(16), lr=np.float64(0.5))
+    assert (made.settings.style_weight, made.settings.size, made.settings.lr) == (3.0, 16, 0.5)
+    json.dumps(made.recipe())
+    before = made.settings
+    with pytest.raises(ValueError, match="nothing would be optimised"):
+        made.set(content_weight=0, style_weight=0, tv_weight=0)
+    with pytest.raises(nst.NSTError, match="memory"):
+        made.set(size=8000)
+    assert made.settings == before
+
+
+def change(made: StyleSession, action: str, i: int) -> None:
+    match action:
+        case "weight":
+            made.set(style_weight=1.0 + i)
+        case "layers":
+            made.set(layer_weights={"relu1_1": 1.0 + i})
+        case "size":
+            made.set(size=16 + i % 5)
+        case "optimizer":
+            made.set(optimizer=("adam", "lbfgs")[i % 2])
+        case "snapshot":
+            made.snapshot()
+        case "restore" if made.snapshots:
+            made.restore(made.snapshots[-1])
+        case "reset":
+            made.reset()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no such timer here")
+def test_an_interrupt_at_any_moment_leaves_a_session_that_replays():
+    """Set, step, restore, reset, snapshot: each is done or not begun, wherever the stop button hits."""
+    made, rng, interrupted = session(), random.Random(0), 0
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        for i in range(150):
+            action = rng.choice(["weight", "layers", "size", "optimizer", "step", "snapshot", "restore", "reset"])
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.0002, 0.02))
+                try:
+                    change(made, action, i)
+                    made.step(3)
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                interrupted += 1
+            if i % 5 == 4:
+                assert torch.equal(again(made).image, made.image), action
+                assert len(made.history) == made.recipe()["steps"]
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > 30
+    assert not made._waiting
 
 
 # Recipes

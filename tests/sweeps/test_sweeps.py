@@ -234,3 +234,40 @@ if __name__ == "__main__":
     assert [c[0] for c in cells] == ["finished", "failed", "finished", "failed"]
     assert [c[1] for c in cells[::2]] == pytest.approx([c.loss for c in here[::2]], rel=1e-5)
     assert "'none', which is unknown" in cells[1][2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", "3", '"finished"', "{}", "[" * 100_000, '{"stopped": "finished"', '{"stopped": "finished"}',
+     '{"stopped": "failed", "seconds": 1}', '{"stopped": "finished", "seconds": "1"}',
+     '{"stopped": "finished", "seconds": 1, "content": [1]}', '{"stopped": "finished", "seconds": 1, "loss": null}'],
+)  # fmt: skip
+def test_a_record_that_is_none_counts_as_missing(tmp_path, text):
+    grid = {"style_weight": [1.0]}
+    (first,) = sweep(grid, folder=tmp_path, **given(steps=1))
+    (record,) = tmp_path.glob("*.json")
+    sound = record.read_text()
+    record.write_text(text)
+    (cell,) = sweep(grid, folder=tmp_path, **given(steps=1))
+    assert cell.ok
+    assert cell.loss == first.loss
+    assert json.loads(record.read_text()).keys() == json.loads(sound).keys()  # it was run again
+
+
+def test_a_record_cannot_change_what_a_cell_is(tmp_path):
+    grid = {"style_weight": [1.0, 2.0]}
+    sweep(grid, folder=tmp_path, **given(steps=1))
+    for record in tmp_path.glob("*.json"):
+        made_up = {"index": 7, "settings": {}, "label": "other", "image": "none", "error": "?", "ok": 1, "new": 2}
+        record.write_text(json.dumps(json.loads(record.read_text()) | made_up))
+    cells = sweep(grid, folder=tmp_path, **given(steps=1))
+    assert [(c.index, c.label, c.error) for c in cells] == [(0, "style_weight 1.0", ""), (1, "style_weight 2.0", "")]
+    assert all(c.path for c in cells)
+
+
+def test_a_name_too_long_for_the_system_is_the_cells_sentence(tmp_path):
+    options = {k: v for k, v in given(steps=1).items() if k != "content"}
+    cells = sweep({"content": ["x" * 5000, "cat"]}, folder=tmp_path, size=24, **options)
+    assert [c.stopped for c in cells] == ["failed", "finished"]
+    assert len(cells[0].label) < 80
+    assert "\n" not in cells[0].error

@@ -118,7 +118,7 @@ def folding(cell: NotebookNode) -> dict[str, object]:
 
 
 def _clean_display(output: NotebookNode, where: str) -> None:
-    output.metadata = NotebookNode()
+    said = alternative_text(output)
     output.data.pop(WIDGET_VIEW, None)  # the model behind it is gone, and its id is random
     if "image/png" in output.data:
         output.data["image/png"] = base64.b64encode(with_palette(base64.b64decode(output.data["image/png"]))).decode()
@@ -130,6 +130,18 @@ def _clean_display(output: NotebookNode, where: str) -> None:
             raise NotebookError(f"{where} draws a picture of {len(picture) // 1000} kB: make it smaller.")
         del output.data[kind]
         output.data["image/jpeg"] = base64.b64encode(smaller).decode()
+    kind = next((kind for kind in output.data if kind.startswith("image/")), "")
+    output.metadata = nbformat.from_dict({kind: {"alt": said}} if said and kind else {})
+
+
+def alternative_text(output: NotebookNode) -> str:
+    """What a picture says to those who can't see it, "" for one that says nothing; nbconvert puts it into the page.
+
+    >>> alternative_text(nbformat.v4.new_output("display_data", metadata={"image/png": {"alt": "Two bars."}}))
+    'Two bars.'
+    """
+    kinds = [part for kind, part in output.metadata.items() if kind.startswith("image/")]
+    return next((part["alt"] for part in [*kinds, output.metadata] if part.get("alt")), "")
 
 
 def with_palette(png: bytes) -> bytes:
