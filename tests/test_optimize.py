@@ -345,6 +345,7 @@ def test_float64_encoder_runs_in_float64():
     assert first.optimisation.image.dtype == torch.float64
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16 matrix instructions")
 def test_bfloat16_convolutions_end_at_the_same_loss():
     """Judged by one float32 model, the picture optimised in bfloat16 is as good to 1 %."""

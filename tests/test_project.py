@@ -99,6 +99,7 @@ def upward(floors: str, arrows: dict[str, set[str]]) -> list[str]:
     return sorted(wrong)
 
 
+@pytest.mark.slow
 def test_import_is_light_and_quick():
     """No network, no display, no torchvision, no ipywidgets, and under 0.2 s beyond torch itself."""
     code = """

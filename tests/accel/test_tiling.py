@@ -207,6 +207,7 @@ def test_clear_sentences(toy):
         loss.backward()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 def test_tiles_take_a_fraction_of_the_memory():
     code = """

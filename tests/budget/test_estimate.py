@@ -42,14 +42,17 @@ def toy(**more):
 HASTY = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
-@pytest.mark.parametrize("library", [{}, HASTY], ids=["usual", "hasty"])
-@pytest.mark.parametrize("size", [96, 256, 512])
+@pytest.mark.parametrize(
+    ("size", "library"), [(96, {}), (256, {}), (512, {}), (512, HASTY)], ids=["96", "256", "512", "512 hasty"]
+)
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_bytes_and_seconds_are_near_the_truth(optimizer, size, library, tmp_path):
     near_the_truth(optimizer, size, tmp_path, library=library)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
 @pytest.mark.parametrize("tile", [128, 256])
 def test_they_are_in_tiles_too(tile, tmp_path):
@@ -75,6 +78,7 @@ def near_the_truth(optimizer, size, tmp_path, *, library=None, more=()):
     assert abs(row["seconds_error"]) < 0.25
 
 
+@pytest.mark.slow
 def test_the_count_is_what_pytorch_allocates():
     """Against the allocator's own account of one evaluation, without what the process holds besides."""
     from torch.profiler import ProfilerActivity, profile

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nst_helpers.cli.messages import countdown
 from nst_helpers.budget import progress as module
 from nst_helpers.budget.estimate import Estimate
 from nst_helpers.budget.progress import Pace, left_words
+from nst_helpers.cli.messages import countdown
 
 
 def walk(pace: Pace, seconds: list[float], start: float = 0.0) -> float:

@@ -127,6 +127,7 @@ def test_what_it_will_take_is_said_first(files, capsys):
     assert "will take" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
 def test_a_terminal_shows_what_is_left(files):
     """After each step but the last, whichever tqdm draws; the last one may be drawn twice and has nothing left."""

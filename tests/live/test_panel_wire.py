@@ -129,7 +129,7 @@ def installed() -> set[str]:
     return {d.name for d in importlib.metadata.distributions()}
 
 
-@pytest.fixture(scope="module", params=["installed", "colab"])
+@pytest.fixture(scope="module", params=["installed", pytest.param("colab", marks=pytest.mark.slow)])
 def page(request, tmp_path_factory) -> Iterator[Page]:
     python = sys.executable if request.param == "installed" else request.getfixturevalue("colab_python")
     page = start(python, tmp_path_factory.mktemp("page"))
@@ -290,6 +290,7 @@ def test_a_stray_update_is_seen(page):
     page.stray.clear()
 
 
+@pytest.mark.slow
 def test_the_panels_own_tests_pass_with_colabs_versions(colab_python):
     """All of test_panel.py, with ipywidgets 7.7.1."""
     command = [

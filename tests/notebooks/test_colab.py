@@ -206,6 +206,7 @@ def client(colab: Colab, notebook: nbformat.NotebookNode, monkeypatch) -> Notebo
     )
 
 
+@pytest.mark.slow
 def test_a_failed_installation_is_told_in_a_sentence_and_can_be_repeated(colab):
     """Before the package is there: no such repository, no such tag. Nothing stays in the working folder."""
     before = colab.packages()
@@ -222,6 +223,7 @@ def test_a_failed_installation_is_told_in_a_sentence_and_can_be_repeated(colab):
     assert colab.packages() == before
 
 
+@pytest.mark.slow
 def test_pip_would_install_the_package_and_nothing_else(colab):
     """With its requirements this time, and without an index: all of them are met by what is there."""
     url = f"git+{colab.env['NST_REPO']}@{notebook_setup.TAG}"
@@ -231,6 +233,7 @@ def test_pip_would_install_the_package_and_nothing_else(colab):
     assert would == [f"nst-helpers-{PROJECT['version']}"], out.stdout + out.stderr
 
 
+@pytest.mark.slow
 def test_the_quickstart_runs_on_a_simulated_colab(colab, monkeypatch):
     """From top to bottom without a photo; then with one from Colab's upload dialogue, and with the folded solutions."""
     before = colab.packages()

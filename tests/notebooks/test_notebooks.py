@@ -734,6 +734,7 @@ def test_a_plain_pytest_runs_tests_doctests_and_lessons():
     assert {"--doctest-modules", "--nbval", "--nbval-current-env"} <= set(options["addopts"].split())
 
 
+@pytest.mark.slow
 def test_nbval_fails_on_a_changed_digit_and_on_nothing_that_may_change(tmp_path):
     """Each cell of one notebook, and whether its stored output has to pass."""
     ran, raised = "nbval-ignore-output", "raises-exception"
