@@ -137,9 +137,13 @@ def finish(cell: Cell, outcome: bytes | BaseException, file: Path | None) -> Non
     cell.image = None if image is None else torch.from_numpy(image)
     if file is not None and cell.ok and cell.image is not None:
         picture = file.with_suffix(".png")
-        save_image(cell.image, picture)
-        # The record comes last and whole: where it is, the picture is too.
-        write_whole(file.with_suffix(".json"), json.dumps({"label": cell.label, **record}, indent=1).encode())
+        try:
+            save_image(cell.image, picture)
+            # The record comes last and whole: where it is, the picture is too.
+            write_whole(file.with_suffix(".json"), json.dumps({"label": cell.label, **record}, indent=1).encode())
+        except (OSError, NSTError) as error:  # a full disk costs the files, not the sweep
+            cell.error = f"it could not be kept in the folder: {' '.join(str(error).split())}"
+            return
         recall(cell, file)
 
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 import inspect
 import itertools
 import multiprocessing
+import numbers
 import os
 import pickle
+import re
+import sys
 from collections.abc import Iterable, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -22,6 +25,7 @@ from torch import Tensor
 
 from ..accel.devices import choose_device, choose_precision
 from ..encoders import Encoder, load_encoder
+from ..engine.settings import options
 from ..errors import NSTError
 from ..optimize import stylize
 from .cells import Cell, cell_key, finish, recall, run_cell
@@ -58,13 +62,13 @@ def sweep(
     size: int | None = None,
     folder: str | Path | None = None,
     threads: int | None = None,
-    **options: Any,
+    **given: Any,
 ) -> Sweep:
     """Run `stylize` for every combination of the grid's values; returns the cells in the grid's order.
 
     A key of the grid is an option of `stylize`, "content", "style", "size", or "pair" for (content, style) together;
     its values are a list, or a mapping of names to values for those that have no short name. Pictures are tensors,
-    files, or names of the package's own, with `size` as their short side. `options` go to every cell.
+    files, or names of the package's own, with `size` as their short side. Whatever else is given goes to every cell.
 
     `executor` is any of `concurrent.futures`, or Dask's `client.get_executor()`; a number starts that many processes;
     left out, cells run here one after another. `threads` is how many each cell computes with: by default all cores
@@ -75,7 +79,10 @@ def sweep(
     With a `folder`, each finished cell's picture and record are written there, and a later sweep takes them from it
     instead of running the same cell again. Ctrl-C ends the sweep with the cells finished so far.
 
-    Raises ValueError for an empty grid, and TypeError for an option that `stylize` doesn't have.
+    A cell whose files can't be written, on a full disk, has its picture and an `error`, and the rest goes on.
+
+    Raises ValueError for an empty grid, TypeError for an option that `stylize` doesn't have, and NSTError for a folder
+    that can't be made, or for processes of a script that would run again in each of them.
 
     >>> from nst_helpers.encoders import Architecture
     >>> picture, toy = torch.rand(1, 3, 16, 16), Encoder(Architecture("toy", ((8,), (8,))))
@@ -88,10 +95,10 @@ def sweep(
     style_weight 100, optimizer adam | finished |
     style_weight 100, optimizer best | failed | optimizer is 'best', which is
     """
-    cells, jobs = _cells(grid, {"content": content, "style": style, "size": size} | options)
-    folder = None if folder is None else Path(folder)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    cells, jobs = _cells(grid, {"content": content, "style": style, "size": size} | given)
+    if isinstance(executor, int):
+        _check_guard()
+    folder = None if folder is None else _made(Path(folder))
     files = [folder and folder / f"{cell.index:03d}_{cell_key(job)}" for cell, job in zip(cells, jobs, strict=True)]
     left = [i for i, (cell, file) in enumerate(zip(cells, files, strict=True)) if not recall(cell, file)]
     workers = executor if isinstance(executor, int) else getattr(executor, "_max_workers", None)
@@ -136,6 +143,7 @@ def _cells(grid: Mapping[str, Iterable[Any]], common: dict[str, Any]) -> tuple[S
             job["content"], job["style"] = job.pop("pair")
         if job["content"] is None or job["style"] is None:
             raise ValueError("A sweep needs a content and a style: give content= and style=, or put them in the grid.")
+        job = {name: _settled(name, value) for name, value in job.items()}
         cells.append(Cell(index, ", ".join(varying) or "the only cell", words))
         jobs.append(job)
     return cells, jobs
@@ -145,6 +153,8 @@ def _word(value: Any, key: str, number: int) -> Any:
     """A value as a label has it: numbers and short names as they are, others by name or by their place in the list."""
     if isinstance(value, (bool, int, float)) or value is None:
         return value
+    if isinstance(value, numbers.Real):  # one of NumPy's
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
     if isinstance(value, Encoder):
         return value.architecture.name
     if isinstance(value, Path) or (isinstance(value, str) and key in PICTURES):
@@ -154,6 +164,36 @@ def _word(value: Any, key: str, number: int) -> Any:
     if isinstance(value, (list, tuple)) and not any(isinstance(v, Tensor) for v in value):
         return " + ".join(str(_word(v, key, number)) for v in value)
     return f"no. {number}"
+
+
+def _settled(name: str, value: Any) -> Any:
+    """A value in its proper type, so that 100 and 100.0 are one cell; one that can't be used is the cell's to tell."""
+    option = options().get(name)
+    try:
+        return option.check(value) if option else value
+    except ValueError:
+        return value
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NSTError(f"The folder '{folder}' can't be made ({error.strerror}): choose another place.") from None
+    return folder
+
+
+def _check_guard() -> None:
+    """Raise NSTError where the new processes would run the whole script again, the sweep included."""
+    main = sys.modules.get("__main__")
+    script = getattr(main, "__file__", None)
+    if getattr(main, "__spec__", None) is not None or not script or not Path(script).is_file():
+        return  # a notebook, a prompt, or a module run with -m
+    if not re.search(r"__name__\s*[!=]=\s*[\"']__main__[\"']", Path(script).read_text(errors="replace")):
+        raise NSTError(
+            f"{Path(script).name} would run again in each of the sweep's processes: put what it does under "
+            'if __name__ == "__main__":, or leave the executor out.'
+        )
 
 
 def _precision(job: Mapping[str, Any], chosen: dict[str, str]) -> str:

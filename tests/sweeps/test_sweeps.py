@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -11,13 +12,16 @@ import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import TOY, picture
 
 from nst_helpers import stylize
 from nst_helpers.encoders import Encoder
+from nst_helpers.errors import NSTError
 from nst_helpers.images import load_image
+from nst_helpers.sweeps import cells as sweeps_cells
 from nst_helpers.sweeps.grid import sweep
 
 ROOT = Path(__file__).parents[2]
@@ -271,3 +275,53 @@ def test_a_name_too_long_for_the_system_is_the_cells_sentence(tmp_path):
     assert [c.stopped for c in cells] == ["failed", "finished"]
     assert len(cells[0].label) < 80
     assert "\n" not in cells[0].error
+
+
+def test_values_of_numpy_are_the_numbers_they_are(tmp_path):
+    grid = {"style_weight": np.array([1, 50]), "size": np.array([16], dtype=np.int64)}
+    cells = sweep(grid, folder=tmp_path, **given(steps=np.int64(2)))
+    assert [c.label for c in cells] == ["style_weight 1", "style_weight 50"]
+    assert all(c.ok for c in cells), [c.error for c in cells]
+    assert {min(c.image.shape[-2:]) for c in cells} == {16}
+    made = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    sweep({"style_weight": [1.0, 50.0], "size": [16]}, folder=tmp_path, **given(steps=2.0))
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == made  # the same cells
+
+
+def test_a_full_disk_marks_the_cell_and_the_sweep_goes_on(tmp_path, monkeypatch):
+    real, calls = sweeps_cells.write_whole, []
+
+    def full(path, data):
+        calls.append(path)
+        if len(calls) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(sweeps_cells, "write_whole", full)
+    cells = sweep({"style_weight": [1.0, 2.0]}, folder=tmp_path, **given(steps=1))
+    assert all(c.ok and c.image is not None for c in cells)
+    assert "No space left" in cells[0].error
+    assert (cells[0].path, cells[1].error) == ("", "")
+    assert cells[1].path
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence_before_the_run(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NSTError, match="can't be made"):
+        sweep({"style_weight": [1.0]}, folder=tmp_path / "file" / "folder", **given())
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_script_without_a_guard_gets_a_sentence_that_names_it(tmp_path, guarded):
+    code = f"import sys\nsys.path[:0] = [{str(Path(__file__).parent)!r}, {str(ROOT / 'tests')!r}, {str(ROOT)!r}]\n"
+    run = "import test_sweeps\nfrom nst_helpers.sweeps.grid import sweep\n"
+    run += "cells = sweep({'style_weight': [1.0]}, 1, **test_sweeps.given(steps=1))\nprint(cells[0].stopped)\n"
+    inside = "if __name__ == '__main__':\n" + "".join(f"    {line}\n" for line in run.splitlines())
+    (tmp_path / "script.py").write_text(code + (inside if guarded else run))
+    command = [sys.executable, str(tmp_path / "script.py")]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path)
+    if guarded:
+        assert out.stdout.strip() == "finished", out.stderr
+    else:
+        assert out.stderr.strip().endswith('under if __name__ == "__main__":, or leave the executor out.')
+        assert out.stderr.count("Traceback") == 1  # not one more for each process
