@@ -145,9 +145,14 @@ def _of_inputs(axes: str) -> Iterator[_Change]:
         yield "channel-only", "looks at the last channel alone: use all of them.", lambda x: x[:, -1:]
         grey = "averages the channels first, which makes a grey picture: keep them apart."
         yield "averaged", grey, lambda x: x.mean(1, keepdim=True)
+        yield "averaged", grey, lambda x: _over(x, 1)
+        one = "looks at the first channel alone: each of them has its own values."
+        yield "channel-only", one, lambda x: x[:, :1].expand_as(x)
         means = "averages over all positions first, so only the channels' means count: keep the positions."
         yield "averaged", means, lambda x: x.mean((2, 3), keepdim=True)
         yield "centred", f"subtracts each channel's mean {before}", lambda x: x - x.mean((2, 3), keepdim=True)
+        across = f"subtracts the mean over the channels {before}"
+        yield "centred", across, lambda x: x - x.mean(1, keepdim=True)
         yield "cropped", "leaves out the last row and column: keep the border.", lambda x: x[..., :-1, :-1]
         yield "cropped", "leaves out the first row and column: keep the border.", lambda x: x[..., 1:, 1:]
         yield "cropped", "leaves the border out: keep it.", lambda x: x[..., 1:-1, 1:-1]

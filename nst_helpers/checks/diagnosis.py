@@ -20,8 +20,13 @@ __all__ = ["changed_result", "diagnose", "mixed_up", "of_known_mistakes", "wrong
 _AXES = {"B": "image", "C": "channel", "H": "row", "W": "column"}
 
 
-def diagnose(spec: ExerciseSpec, cases: Sequence[tuple], answers: Sequence[Tensor]) -> MistakeFound:
-    """The mistake that explains all answers, or else in what way they differ; the spec's example comes first."""
+def diagnose(
+    spec: ExerciseSpec, cases: Sequence[tuple], answers: Sequence[Tensor], call: Callable[..., Tensor]
+) -> MistakeFound:
+    """The mistake that explains all answers, or else in what way they differ; the spec's example comes first.
+
+    `call` asks for one more answer.
+    """
     all_cases, all_answers = cases, answers
     if spec.example:  # it is small enough for a coincidence, and the other cases are not
         cases, answers = cases[1:], answers[1:]
@@ -34,12 +39,15 @@ def diagnose(spec: ExerciseSpec, cases: Sequence[tuple], answers: Sequence[Tenso
         or wrong_dtype(spec, answers)
         or _shapes(spec, all_cases, all_answers)
         or _not_finite(answers)
+        or _varied(spec, cases, answers, mistakes=1)
+        or _explained(spec, cases, answers)
         or next(filter(None, (_simple(spec, reference, cases, answers) for reference in spec.references)), None)
         or _always_the_same(all_answers)
         or mixed_up(spec, all_cases, all_answers[1:])
-        or _explained(spec, cases, answers)
+        or _varied(spec, cases, answers, mistakes=2)
         or uneven(spec, answers, right)
         or _some_places(spec, answers, right)
+        or _probed(spec, cases, call)
         or _numbers(spec, all_cases, all_answers)
     )
 
@@ -74,6 +82,22 @@ def wrong_dtype(spec: ExerciseSpec, answers: Sequence[Tensor]) -> MistakeFound |
     names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in found))
     wanted = str(spec.dtype).removeprefix("torch.")
     return MistakeFound("wrong-dtype", f"gives {names}, expected {wanted}: convert the result.")
+
+
+def _varied(
+    spec: ExerciseSpec, cases: Sequence[tuple], answers: Sequence[Tensor], *, mistakes: int
+) -> MistakeFound | None:
+    return spec.variants.find(cases, answers, mistakes=mistakes) if spec.variants else None
+
+
+def _probed(spec: ExerciseSpec, cases: Sequence[tuple], call: Callable[..., Tensor]) -> MistakeFound | None:
+    if spec.probe is None:
+        return None
+    try:
+        found = spec.probe(cases, call)
+    except (MistakeFound, RuntimeError, ValueError):  # the numbers of the first calls say more
+        return None
+    return MistakeFound(*found) if found else None
 
 
 def _explained(spec: ExerciseSpec, cases: Sequence[tuple], answers: Sequence[Tensor]) -> MistakeFound | None:
@@ -182,6 +206,8 @@ def _offset(answers: Sequence[Tensor], right: Sequence[Tensor]) -> MistakeFound 
 def _rounded(answers: Sequence[Tensor], right: Sequence[Tensor]) -> MistakeFound | None:
     """Values that are right but for their last digits."""
     pairs = list(zip(answers, right, strict=True))
+    if any(answer.dtype == torch.uint8 for answer in answers):
+        return None
     for dtype in (torch.float16, torch.bfloat16):
         if all(torch.equal(a.to(dtype).double(), a.double()) and close(a, r, tolerance=0.02) for a, r in pairs):
             kind = str(dtype).removeprefix("torch.")

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from .values import close, value_of
-from .verdicts import Symptom
+from .verdicts import MistakeFound, Symptom
 
-__all__ = ["ExerciseSpec", "Mistake", "SpecialCase"]
+__all__ = ["ExerciseSpec", "Mistake", "SpecialCase", "Variant", "explains"]
 
 
 class Mistake:
@@ -47,6 +47,21 @@ class Mistake:
         return any(explains(formula, cases, answers) for formula in self.formulas)
 
 
+class Variant(NamedTuple):
+    """One choice for a place in a formula; a mistake's has a code and a sentence."""
+
+    choice: Any
+    code: str = ""
+    sentence: str = ""
+
+
+class _Variants(Protocol):
+    """A formula with variants, as `variants.Variants` is."""
+
+    def find(self, cases: Sequence[tuple], answers: Sequence[Tensor], *, mistakes: int) -> MistakeFound | None:
+        """The mistakes, so many at a time, that explain all answers."""
+
+
 @dataclass(frozen=True)
 class SpecialCase:
     """Arguments with something special about them, said in words: "a picture that is 3 pixels wide".
@@ -69,6 +84,9 @@ class ExerciseSpec:
     # The right answers, each written the slow way; more than one where the task leaves it open.
     references: tuple[Callable[..., Any], ...]
     mistakes: tuple[Mistake, ...]
+    variants: _Variants | None = None
+    # A closer look by further calls, where nothing else explains the values.
+    probe: Callable[[Sequence[tuple], Callable[..., Tensor]], tuple[str, str] | None] | None = None
     example: tuple = ()  # arguments small enough to print; none where an ordinary one is too large for that
     special: Callable[[torch.Generator], list[SpecialCase]] = lambda generator: []
     # A closer look at wrong values: a mistake's code and sentence, or None.

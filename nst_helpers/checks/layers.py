@@ -156,7 +156,11 @@ def _explain_loss(
     if not any(losses):
         sentence = "has a loss of 0 for any features: compare them with the target, not with themselves."
         return MistakeFound("loss-zero", sentence)
-    found = diagnose(dataclasses.replace(spec, example=()), pairs, losses)
+
+    def loss_of(x: Tensor, target: Tensor) -> Tensor:
+        return _forward(examination, _made(examination, target, spec), x)
+
+    found = diagnose(dataclasses.replace(spec, example=()), pairs, losses, loss_of)
     if found.code == "wrong-values":
         found.sentence = "keeps another loss than the sum of squared differences over the sum of squared targets."
         return found

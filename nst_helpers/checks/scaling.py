@@ -14,7 +14,7 @@ from .known import ExerciseSpec
 from .values import close, in_words
 from .verdicts import MistakeFound
 
-__all__ = ["scaled", "uneven"]
+__all__ = ["factor_or_power", "scaled", "uneven"]
 
 _SIZES = {"N": "the number of layers"}
 
@@ -108,3 +108,19 @@ def _product(names: Sequence[str], powers: Sequence[float], sign: int) -> str:
     words = {1: "{}", 2: "({})^2", 0.5: "sqrt({})"}
     parts = [words[abs(p)].format(_SIZES.get(n, n)) for n, p in zip(names, powers, strict=True) if p * sign > 0]
     return " * ".join(parts)
+
+
+def factor_or_power(image: Tensor, array: Tensor) -> tuple[str, str] | None:
+    """Another factor than 255 from an image to bytes, or a power, read off the values."""
+    image, answer = image[0].permute(1, 2, 0).double(), array.double()
+    if answer.shape != image.shape:
+        return None
+    factor = float((answer * image).sum() / image.square().sum())
+    if factor > 1 and bool(((image * round(factor)).clamp(0, 255) - answer).abs().max() <= 1):
+        return "wrong-factor", f"is multiplied by {round(factor)}: 1 has to become 255, the largest byte."
+    middle = (answer > 20) & (answer < 235) & (image > 0.02)
+    powers = (answer / 255)[middle].log() / image[middle].log()
+    if len(powers) > 9 and float(powers.std()) < 0.05:
+        power = float(powers.mean())
+        return "gamma", f"raises the values to a power, about {power:.2g}, as gamma correction does: multiply alone."
+    return None

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...encoders import IMAGENET_MEAN, IMAGENET_STD
 from ..known import ExerciseSpec, Mistake, SpecialCase
+from ..scaling import factor_or_power
 
 __all__ = ["TO_ARRAY", "TO_TENSOR"]
 
@@ -108,9 +109,17 @@ TO_TENSOR = ExerciseSpec(
             "overflow",
             "computes with bytes, which start again at 0 after 255: make floats first, with .float().",
             *(lambda a, k=k: _tensor_by_hand(a.astype(int) * k % 256) / k for k in (2, 3, 4)),
+            lambda a: _tensor_by_hand(a.astype(np.int8)),
+            lambda a: _tensor_by_hand(a.astype(np.int8)) * 255 / 127,
             lambda a: _tensor_by_hand((a.astype(int) + 1) % 256),
             lambda a: _tensor_by_hand((a.astype(int) - 1) % 256),
             lambda a: 2 * _tensor_by_hand(a.astype(int) * 2 % 256) - 1,
+        ),
+        Mistake(
+            "clamped-first",
+            "clamps to [0, 1] before it divides by 255: divide first.",
+            lambda a: _tensor_by_hand(a.clip(0, 1)) * 255,
+            lambda a: _tensor_by_hand(a.clip(0, 1)),
         ),
         Mistake(
             "wrong-divisor",
@@ -202,6 +211,7 @@ TO_ARRAY = ExerciseSpec(
     axes="BCHW",
     result_axes="HWC",
     advice="multiply by 255 and by nothing else.",
+    explain=lambda cases, answers: factor_or_power(cases[0][0], answers[0]),
     kind="array",
     optimised=True,
     dtype=torch.uint8,

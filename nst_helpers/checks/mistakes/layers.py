@@ -7,7 +7,9 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ..known import ExerciseSpec, Mistake
-from .losses import gram, loss_mistakes, noise, raw_gram, relative, relative_each, relative_expanded
+from ..probes import probe_loss
+from .losses import gram, noise, raw_gram, relative, relative_each, relative_expanded
+from .relative import loss_mistakes, loss_variants
 
 __all__ = ["CONTENT_LAYER", "STYLE_LAYER"]
 
@@ -24,6 +26,8 @@ CONTENT_LAYER = ExerciseSpec(
             lambda x, t: relative(gram(x), gram(t)),
         ),
     ),
+    variants=loss_variants("features", "target"),
+    probe=probe_loss,
     scalar=True,
     axes="BCHW",
     advice="divide the sum of squares by (target ** 2).sum().",
@@ -64,6 +68,14 @@ STYLE_LAYER = ExerciseSpec(
             _through(raw_gram, relative),
         ),
         Mistake(
+            "one-side-undivided",
+            "divides one of the two Gram matrices by something else than its own H * W: treat both alike.",
+            lambda x, t: relative(gram(x), raw_gram(t)),
+            lambda x, t: relative(raw_gram(x), gram(t)),
+            lambda x, t: relative(gram(x), gram(t) / t.shape[1]),
+            lambda x, t: relative(gram(x) / x.shape[1], gram(t)),
+        ),
+        Mistake(
             "reshape-not-transpose",
             "mixes channels and positions in its Gram matrix: swap the axes with transpose(1, 2).",
             _through(_relabelled, relative),
@@ -88,6 +100,7 @@ STYLE_LAYER = ExerciseSpec(
             for m in loss_mistakes("gram", "target")
         ),
     ),
+    variants=loss_variants("gram", "target", batches=False).after(gram),
     scalar=True,
     axes="BCHW",
     advice="divide each Gram matrix by its own H * W, and the sum of squares by that of the target.",

@@ -127,7 +127,14 @@ NORMALIZE = ExerciseSpec(
     result_axes="BCHW",
     example=(torch.tensor([[[[0.5]], [[0.5]], [[0.5]]]]),),
     differentiable=(0,),
-    symptoms=_ALIGN,
+    symptoms=(
+        *_ALIGN,
+        (
+            "Expected more than 1 value per channel when training",
+            "own-statistics",
+            "uses the batch's own mean and std, as batch norm does: use ImageNet's, as the network was trained.",
+        ),
+    ),
     mistakes=(
         Mistake(
             "missing-normalisation",
@@ -153,6 +160,11 @@ NORMALIZE = ExerciseSpec(
             _affine(lambda x, m, s: x * s + m),
             _affine(lambda x, m, s: (x - m) * s),
             _affine(lambda x, m, s: (x + m) / s),
+        ),
+        Mistake(
+            "wrong-sign",
+            "subtracts the image from the mean, so the sign is wrong: subtract the mean from the image.",
+            _affine(lambda x, m, s: (m - x) / s),
         ),
         Mistake("swapped", "has mean and std swapped.", _affine(lambda x, m, s: (x - s) / m)),
         Mistake(
@@ -226,7 +238,12 @@ DENORMALIZE = ExerciseSpec(
             _affine(lambda x, m, s: (x - m) / s),
         ),
         Mistake("mean-subtracted", "subtracts the mean: add it, after the std.", _affine(lambda x, m, s: x * s - m)),
-        Mistake("std-divided", "divides by the std: multiply by it.", _affine(lambda x, m, s: x / s + m)),
+        Mistake(
+            "std-divided",
+            "divides by the std: multiply by it.",
+            _affine(lambda x, m, s: x / s + m),
+            _affine(lambda x, m, s: (x + m) / s),
+        ),
         Mistake("denormalised-twice", "undoes the normalisation twice.", _affine(lambda x, m, s: (x * s + m) * s + m)),
         Mistake("std-forgotten", "adds the mean but doesn't multiply by the std.", _affine(lambda x, m, s: x + m)),
         Mistake("mean-forgotten", "multiplies by the std but doesn't add the mean.", _affine(lambda x, m, s: x * s)),
@@ -261,6 +278,9 @@ DENORMALIZE = ExerciseSpec(
             "brings in a factor of 255: an image has values in [0, 1] here.",
             _affine(lambda x, m, s: (x * s + m) * 255),
             _affine(lambda x, m, s: (x * s + m) / 255),
+            _affine(lambda x, m, s: ((x * s + m) * 255).clamp(0, 255)),
+            _affine(lambda x, m, s: ((x * s + m).clamp(0, 1) * 255).round()),
+            _affine(lambda x, m, s: (x * s + m).clamp(0, 1) * 255),
             _affine(lambda x, m, s: x * s * 255 + m),
             lambda x: x * 255,
         ),

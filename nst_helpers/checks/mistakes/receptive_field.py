@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
-from ..known import ExerciseSpec, Mistake, SpecialCase
+from ..known import ExerciseSpec, Mistake, SpecialCase, Variant
+from ..variants import Variants
 
 __all__ = ["RECEPTIVE_FIELD"]
 
@@ -39,26 +41,27 @@ def _receptive_field(names: list[str]) -> int:
 
 
 def _walk(
+    names: list[str],
+    *,
     conv: int = 2,
     pool: int = 1,
-    double: bool = True,
+    grow: Callable[[int], int] = lambda step: 2 * step,
     start: int = 1,
     relu: int = 0,
-    drop: int = 0,
-) -> Callable[[list[str]], int]:
-    """The usual forward walk with something in it changed."""
-
-    def walk(names: list[str]) -> int:
-        field, step = start, 1
-        for name in names[: len(names) - drop]:
-            if name.startswith("pool"):
-                field += pool * step
-                step *= 2 if double else 1
-            else:
-                field += (conv if name.startswith("conv") else relu) * step
-        return field
-
-    return walk
+    early: bool = False,
+    layers: Callable[[list[str]], list[str]] = lambda names: names,
+    finish: Callable[[int], float] = lambda field: field,
+) -> float:
+    """The usual walk from the image on."""
+    field, step = start, 1
+    for name in layers(names):
+        if name.startswith("pool"):
+            step = grow(step) if early else step
+            field += pool * step
+            step = step if early else grow(step)
+        else:
+            field += (conv if name.startswith("conv") else relu) * step
+    return finish(field)
 
 
 def _field_doubled(names: list[str]) -> int:
@@ -68,15 +71,8 @@ def _field_doubled(names: list[str]) -> int:
     return field
 
 
-def _step_added(names: list[str]) -> int:
-    field, step = 1, 1
-    for name in names:
-        if name.startswith("conv"):
-            field += 2 * step
-        elif name.startswith("pool"):
-            field += step
-            step += 2
-    return field
+def _by_blocks(names: list[str]) -> list[str]:
+    return [n for n in names if not n.startswith("conv") or n.endswith("_1")]
 
 
 RECEPTIVE_FIELD = ExerciseSpec(
@@ -101,67 +97,20 @@ RECEPTIVE_FIELD = ExerciseSpec(
     kind="number",
     mistakes=(
         Mistake(
-            "stride-forgotten",
-            "grows by the same amount in every block: after a pooling each step is twice as many pixels.",
-            _walk(double=False),
-            _walk(double=False, pool=0),
+            "field-doubled",
+            "doubles the field at a pooling: the step doubles, and the field grows by one step.",
+            _field_doubled,
         ),
-        Mistake("pool-forgotten", "leaves out that a pooling itself sees one step more.", _walk(pool=0)),
         Mistake(
             "kernel-whole",
             "adds the whole kernel: a 3 x 3 convolution adds 2 steps, a 2 x 2 pooling adds 1.",
-            _walk(conv=3),
-            _walk(conv=3, pool=2),
-            _walk(conv=3, pool=0),
-        ),
-        Mistake("one-side-only", "adds 1 for a convolution: it reaches out by 1 on both sides.", _walk(conv=1)),
-        Mistake(
-            "pool-too-wide",
-            "adds two steps for a pooling: add one, of the size before the pooling, and double the step then.",
-            _walk(pool=2),
-        ),
-        Mistake(
-            "wrong-start",
-            "starts at another number than 1: before the first layer, a position sees its own pixel.",
-            _walk(start=0),
-            _walk(start=2),
-            _walk(start=3),
-        ),
-        Mistake(
-            "relu-counted", "counts the ReLUs: they see one position and add nothing.", _walk(relu=1), _walk(relu=2)
-        ),
-        Mistake("last-layer-forgotten", "stops before the last layer: it counts, too.", _walk(drop=1)),
-        Mistake(
-            "first-layer-forgotten",
-            "leaves the first layer out: it counts, too.",
-            lambda names: _receptive_field(names[1:]),
-        ),
-        Mistake(
-            "returns-too-early",
-            "returns after the first layer: put the return after the loop.",
-            lambda names: _receptive_field(names[:1]),
+            partial(_walk, conv=3, pool=2),
+            partial(_walk, conv=3, pool=0),
         ),
         Mistake(
             "step-only",
             "gives the step, how far apart two neighbours of the last layer are: the size of the square is wanted.",
             lambda names: 2 ** sum(n.startswith("pool") for n in names),
-        ),
-        Mistake(
-            "radius",
-            "gives half of the square, how far one side reaches: a layer reaches out on both sides.",
-            lambda names: (_receptive_field(names) - 1) / 2,
-            lambda names: _receptive_field(names) // 2,
-        ),
-        Mistake(
-            "kernel-too-wide",
-            "counts a convolution as more than 3 x 3: it adds 2 steps.",
-            _walk(conv=4),
-            _walk(conv=6),
-        ),
-        Mistake(
-            "one-per-block",
-            "counts one convolution in each block: every one counts.",
-            lambda names: _walk()([n for n in names if not n.startswith("conv") or n.endswith("_1")]),
         ),
         Mistake(
             "count",
@@ -171,24 +120,108 @@ RECEPTIVE_FIELD = ExerciseSpec(
             lambda names: sum(n.startswith("conv") for n in names),
         ),
         Mistake(
+            "by-name",
+            "reads the answer off a block's number: count the layers that are there, one after the other.",
+            lambda names: 4 * 2 ** int(names[-1][4]) - 3,
+            lambda names: 1 + sum(2 * int(n[4]) for n in names if n.startswith("conv")),
+        ),
+        Mistake(
             "nothing-counted",
             "gives 1 for every network: names are such as 'conv1_2', so ask whether a name starts with 'conv'.",
             lambda names: 1,
         ),
         Mistake(
-            "step-added",
-            "lets the step grow by 2 at a pooling: it doubles.",
-            _step_added,
+            "returns-too-early",
+            "returns after the first layer: put the return after the loop.",
+            lambda names: _walk(names[:1]),
         ),
-        Mistake(
-            "area",
-            "gives the number of pixels: the side of the square is wanted.",
-            lambda names: _receptive_field(names) ** 2,
+    ),
+    variants=Variants(
+        _walk,
+        grow=(
+            Variant(lambda step: 2 * step),
+            Variant(
+                lambda step: step,
+                "stride-forgotten",
+                "grows by the same amount in every block: after a pooling each step is twice as many pixels.",
+            ),
+            *(
+                Variant(grow, "step-added", f"lets the step grow {how} at a pooling: it doubles.")
+                for how, grow in {
+                    "by 1": lambda step: step + 1,
+                    "by 2": lambda step: step + 2,
+                    "threefold": lambda step: 3 * step,
+                    "fourfold": lambda step: 4 * step,
+                }.items()
+            ),
         ),
-        Mistake(
-            "field-doubled",
-            "doubles the field at a pooling: the step doubles, and the field grows by one step.",
-            _field_doubled,
+        pool=(
+            Variant(1),
+            Variant(0, "pool-forgotten", "leaves out that a pooling itself sees one step more."),
+            *(
+                Variant(
+                    n,
+                    "pool-too-wide",
+                    "adds several steps for a pooling: add one, of the size before it, and double the step then.",
+                )
+                for n in (2, 3)
+            ),
+        ),
+        early=(
+            Variant(False),
+            Variant(
+                True,
+                "pool-too-wide",
+                "adds two steps for a pooling: add one, of the size before the pooling, and double the step then.",
+            ),
+        ),
+        conv=(
+            Variant(2),
+            Variant(
+                3, "kernel-whole", "adds the whole kernel: a 3 x 3 convolution adds 2 steps, a 2 x 2 pooling adds 1."
+            ),
+            Variant(1, "one-side-only", "adds 1 for a convolution: it reaches out by 1 on both sides."),
+            Variant(0, "nothing-counted", "adds nothing for a convolution: it adds 2 steps."),
+            *(
+                Variant(n, "kernel-too-wide", "counts a convolution as more than 3 x 3: it adds 2 steps.")
+                for n in (4, 6)
+            ),
+        ),
+        start=(
+            Variant(1),
+            *(
+                Variant(
+                    n,
+                    "wrong-start",
+                    "starts at another number than 1: before the first layer, a position sees its own pixel.",
+                )
+                for n in (0, 2, 3)
+            ),
+        ),
+        relu=(
+            Variant(0),
+            *(Variant(n, "relu-counted", "counts the ReLUs: they see one position and add nothing.") for n in (1, 2)),
+        ),
+        layers=(
+            Variant(lambda names: names),
+            Variant(lambda names: names[:-1], "last-layer-forgotten", "stops before the last layer: it counts, too."),
+            Variant(lambda names: names[1:], "first-layer-forgotten", "leaves the first layer out: it counts, too."),
+            Variant(_by_blocks, "one-per-block", "counts one convolution in each block: every one counts."),
+            Variant(
+                lambda names: names[::-1], "reversed", "goes backwards, from the last layer on: start at the image."
+            ),
+        ),
+        finish=(
+            Variant(lambda field: field),
+            Variant(lambda field: field**2, "area", "gives the number of pixels: the side of the square is wanted."),
+            *(
+                Variant(
+                    half,
+                    "radius",
+                    "gives half of the square, how far one side reaches: a layer reaches out on both sides.",
+                )
+                for half in (lambda field: (field - 1) / 2, lambda field: field // 2, lambda field: (field + 1) // 2)
+            ),
         ),
     ),
 )

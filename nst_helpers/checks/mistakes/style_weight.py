@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 
 from ...conventions import PUBLISHED, PublishedWeights
-from ..known import ExerciseSpec, Mistake, SpecialCase
+from ..known import ExerciseSpec, Mistake, SpecialCase, Variant
+from ..variants import Variants
 
 __all__ = ["CONVERT"]
 
@@ -31,17 +32,36 @@ def _converted(weight: float, source: str, target: str, channels: int) -> float:
     return weight * _pull(PUBLISHED[source], channels) / _pull(PUBLISHED[target], channels)
 
 
-def _by_powers(
-    scale: int = 2, divisor: int = 2, reduction: int = 2, layer: int = 2
-) -> Callable[[float, str, str, int], float]:
-    """The conversion with other powers of the input scale and of the channels than the right ones."""
+_POWER_OF_C = "has the wrong power of C: what divides the Gram matrix divides the loss by its square."
 
-    def factor(setting: PublishedWeights, channels: int) -> float:
+
+def _varied(
+    weight: float,
+    source: str,
+    target: str,
+    count: int,
+    *,
+    scale: int,
+    divisor: int,
+    reduction: int,
+    layer: int,
+    channels: Callable[[int], float],
+    join: Callable[[float, float], float],
+    brackets: int,
+) -> float:
+    """The conversion by powers of the input scale and of the channels; only some of them are right."""
+
+    def factor(setting: PublishedWeights, scale: int) -> float:
         power = divisor * (setting.gram_divisor == "CHW")
         power += reduction * (setting.reduction == "mean") + layer * (setting.layer_weight == "1/C^2")
-        return setting.input_scale**scale / channels**power
+        return setting.input_scale**scale / channels(count) ** power
 
-    return lambda w, a, b, c: w * factor(PUBLISHED[a], c) / factor(PUBLISHED[b], c)
+    a, b = PUBLISHED[source], PUBLISHED[target]
+    return weight * join(factor(a, scale), factor(b, scale - brackets))
+
+
+def _factors(source: str, target: str, channels: int) -> float:
+    return PUBLISHED[source].style_factor(channels) / PUBLISHED[target].style_factor(channels)
 
 
 _PAIRS = (
@@ -55,16 +75,6 @@ _PAIRS = (
 def _conversions(g: torch.Generator) -> list[tuple]:
     numbers = torch.randperm(60, generator=g)[: len(_PAIRS)] + 4
     return [(float(torch.rand((), generator=g) + 0.5), a, b, int(n)) for (a, b), n in zip(_PAIRS, numbers, strict=True)]
-
-
-def _by(factor: Callable[[PublishedWeights, int], float], *, source: bool = True, target: bool = True) -> Callable:
-    """The conversion by some factor of the source's setting over that of the target's, or by one of them alone."""
-
-    def convert(weight: float, a: str, b: str, channels: int) -> float:
-        up = factor(PUBLISHED[a], channels) if source else 1.0
-        return weight * up / (factor(PUBLISHED[b], channels) if target else 1.0)
-
-    return convert
 
 
 def _worth(setting: PublishedWeights, channels: int) -> float:
@@ -90,28 +100,23 @@ CONVERT = ExerciseSpec(
     mistakes=(
         Mistake("unchanged", "gives the weight back as it came: divide the two systems' factors.", lambda w, *_: w),
         Mistake(
-            "target-forgotten",
-            "gives what the weight is worth under the source alone: divide by what 1 is worth under the target.",
-            _by(_worth, target=False),
-            _by(lambda s, c: s.style_factor(c), target=False),
+            "inverted",
+            "goes the wrong way, from target to source: a system with a smaller loss needs a larger weight.",
+            lambda w, a, b, c: w * _converted(1.0, b, a, c),
         ),
         Mistake(
-            "source-forgotten",
-            "takes the target alone into account: multiply by what the weight is worth under the source.",
-            _by(_worth, source=False),
-            _by(lambda s, c: s.style_factor(c), source=False),
+            "one-scale-twice",
+            "uses one system's input scale for both, or leaves one out: source and target each have their own.",
+            lambda w, a, b, c: w * _factors(a, b, c) * PUBLISHED[b].input_scale ** 2,
+            lambda w, a, b, c: w * _factors(a, b, c) / PUBLISHED[a].input_scale ** 2,
         ),
         Mistake(
-            "multiplied",
-            "multiplies by both systems' factors: divide by that of the target.",
-            lambda w, a, b, c: w * _worth(PUBLISHED[a], c) * _worth(PUBLISHED[b], c),
-        ),
-        Mistake(
-            "brackets",
-            "divides by the target's input scale, where it has to be multiplied: put the target's worth in brackets.",
-            lambda w, a, b, c: (
-                w * _worth(PUBLISHED[a], c) / PUBLISHED[b].style_factor(c) / PUBLISHED[b].input_scale ** 2
-            ),
+            "weight-forgotten",
+            "leaves the weight out, or doesn't multiply by it: multiply the weight by the quotient of the two worths.",
+            lambda w, a, b, c: _converted(1.0, a, b, c),
+            lambda w, a, b, c: _converted(1.0, a, b, c) / w,
+            lambda w, a, b, c: w + _worth(PUBLISHED[a], c) - _worth(PUBLISHED[b], c),
+            lambda w, a, b, c: w + _converted(1.0, a, b, c),
         ),
         Mistake(
             "published-weights",
@@ -122,50 +127,82 @@ CONVERT = ExerciseSpec(
             lambda w, a, b, c: w * PUBLISHED[a].ratio / PUBLISHED[b].ratio,
         ),
         Mistake(
-            "weight-forgotten",
-            "leaves the weight out, or divides by it: multiply the weight by the quotient of the two worths.",
-            lambda w, a, b, c: _converted(1.0, a, b, c),
-            lambda w, a, b, c: _converted(1.0, a, b, c) / w,
-        ),
-        Mistake(
-            "inverted",
-            "goes the wrong way, from target to source: a system with a smaller loss needs a larger weight.",
-            lambda w, a, b, c: w * _by_powers()(1.0, b, a, c),
-        ),
-        Mistake(
-            "scale-forgotten", "leaves the input scale out: 0-255 inputs need less style weight.", _by_powers(scale=0)
-        ),
-        Mistake(
-            "scale-power",
-            "has the wrong power of the input scale: the style loss grows by its fourth power, the content loss by its "
-            "square, so the square remains.",
-            *(_by_powers(scale=n) for n in (1, 3, 4, 5, 6, -2)),
-        ),
-        Mistake(
-            "reduction-forgotten", "leaves out that a mean over C x C entries divides by C^2.", _by_powers(reduction=0)
-        ),
-        Mistake(
-            "divisor-forgotten", "leaves out that some divide the Gram matrix by C as well.", _by_powers(divisor=0)
-        ),
-        Mistake("layer-weight-forgotten", "leaves out the layer weight of 1/C^2.", _by_powers(layer=0)),
-        Mistake(
-            "channel-power",
-            "has the wrong power of C: what divides the Gram matrix divides the loss by its square.",
-            _by_powers(divisor=1),
-            _by_powers(reduction=1),
-            _by_powers(divisor=1, reduction=1),
-            _by_powers(divisor=1, reduction=1, layer=1),
-            _by_powers(layer=1),
-        ),
-        Mistake(
             "fixed-names",
             "has the names of two systems written into it: use source and target.",
             *(lambda w, a, b, c, x=x, y=y: _converted(w, x, y, c) for x, y in itertools.permutations(PUBLISHED, 2)),
         ),
-        Mistake(
-            "fixed-channels",
-            "has a number of channels written into it: use the argument channels.",
-            *(lambda w, a, b, c, n=n: _converted(w, a, b, n) for n in (3, 32, 64, 128, 256, 512)),
+    ),
+    variants=Variants(
+        _varied,
+        scale=(
+            Variant(2),
+            Variant(0, "scale-forgotten", "leaves the input scale out: 0-255 inputs need less style weight."),
+            *(
+                Variant(
+                    power,
+                    "scale-power",
+                    "has the wrong power of the input scale: the style loss grows by its fourth power, the "
+                    "content loss by its square, so the square remains.",
+                )
+                for power in (1, 3, 4, 5, 6, -2)
+            ),
+        ),
+        reduction=(
+            Variant(2),
+            Variant(0, "reduction-forgotten", "leaves out that a mean over C x C entries divides by C^2."),
+            Variant(1, "channel-power", _POWER_OF_C),
+        ),
+        divisor=(
+            Variant(2),
+            Variant(0, "divisor-forgotten", "leaves out that some divide the Gram matrix by C as well."),
+            Variant(1, "channel-power", _POWER_OF_C),
+        ),
+        layer=(
+            Variant(2),
+            Variant(0, "layer-weight-forgotten", "leaves out the layer weight of 1/C^2."),
+            Variant(1, "channel-power", _POWER_OF_C),
+        ),
+        channels=(
+            Variant(lambda c: c),
+            *(
+                Variant(
+                    lambda c, n=n: n,
+                    "fixed-channels",
+                    "has a number of channels written into it: use the argument channels.",
+                )
+                for n in (3, 32, 64, 128, 256, 512)
+            ),
+            *(Variant(lambda c, p=p: c**p, "channel-power", _POWER_OF_C) for p in (2, 0.5)),
+        ),
+        join=(
+            Variant(lambda up, down: up / down),
+            Variant(
+                lambda up, down: up,
+                "target-forgotten",
+                "gives what the weight is worth under the source alone: divide by what 1 is worth under the target.",
+            ),
+            Variant(
+                lambda up, down: 1 / down,
+                "source-forgotten",
+                "takes the target alone into account: multiply by what the weight is worth under the source.",
+            ),
+            Variant(
+                lambda up, down: up * down,
+                "multiplied",
+                "multiplies by both systems' factors: divide by that of the target.",
+            ),
+            Variant(
+                lambda up, down: (up / down) ** 0.5, "root-taken", "takes a square root of the quotient: leave it out."
+            ),
+            Variant(lambda up, down: (up / down) ** 2, "squared", "squares the quotient: leave it as it is."),
+        ),
+        brackets=(
+            Variant(0),
+            Variant(
+                -4,
+                "brackets",
+                "divides by the target's input scale, where it has to multiply: put the target's worth in brackets.",
+            ),
         ),
     ),
 )

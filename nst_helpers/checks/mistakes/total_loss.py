@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from ..known import ExerciseSpec, Mistake, SpecialCase
+from ..known import ExerciseSpec, Mistake, SpecialCase, Variant
+from ..probes import probe_total_loss
+from ..variants import Variants
 
 __all__ = ["TOTAL"]
 
@@ -39,8 +43,25 @@ def _special_totals(g: torch.Generator) -> list[SpecialCase]:
     ]
 
 
-def _lesson_weights(c: Tensor, s: list[Tensor], a: float, b: float) -> Tensor:
-    return c + 100 * _mean(s)
+def _halving_mean(s: list[Tensor]) -> Tensor:
+    weights = [0.5**i for i in range(len(s))]
+    return torch.stack([w * x for w, x in zip(weights, s, strict=True)]).sum() / sum(weights)
+
+
+def _varied(
+    c: Tensor,
+    s: list[Tensor],
+    a: float,
+    b: float,
+    *,
+    layers: Callable[[list[Tensor]], list[Tensor]],
+    mean: Callable[[list[Tensor]], Tensor],
+    weights: Callable[[float, float], tuple[float, float]],
+    content: Callable[[Tensor, list[Tensor]], Tensor],
+    join: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    first, second = weights(a, b)
+    return join(first * content(c, s), second * mean(layers(s)))
 
 
 TOTAL = ExerciseSpec(
@@ -58,109 +79,110 @@ TOTAL = ExerciseSpec(
     differentiable=(0, 1),
     mistakes=(
         Mistake(
-            "sum-instead-of-mean",
-            "adds the style layers up: take their mean, so that another layer doesn't change the balance.",
-            lambda c, s, a, b: a * c + b * sum(s),
-        ),
-        Mistake(
-            "weights-swapped",
-            "has the two weights the wrong way round.",
-            lambda c, s, a, b: b * c + a * _mean(s),
-            lambda c, s, a, b: b * c + a * sum(s),
-        ),
-        Mistake(
-            "weight-forgotten",
-            "leaves a weight out: each of the two losses has its own.",
-            lambda c, s, a, b: c + _mean(s),
-            lambda c, s, a, b: c + sum(s),
-            lambda c, s, a, b: c + b * _mean(s),
-            lambda c, s, a, b: a * c + _mean(s),
-        ),
-        Mistake(
-            "weight-on-both",
-            "multiplies both losses by one weight: mind the brackets.",
-            lambda c, s, a, b: b * (c + _mean(s)),
-            lambda c, s, a, b: a * (c + _mean(s)),
-            lambda c, s, a, b: (a * c + _mean(s)) * b,
-            lambda c, s, a, b: a * (c + b * _mean(s)),
-            lambda c, s, a, b: a * b * (c + _mean(s)),
-        ),
-        Mistake(
-            "loss-forgotten",
-            "holds only one of the two losses: add content and style.",
-            lambda c, s, a, b: a * c,
-            lambda c, s, a, b: b * _mean(s),
-            lambda c, s, a, b: b * sum(s),
-        ),
-        Mistake(
-            "one-layer-only",
-            "looks at one style layer alone: take the mean of all.",
-            lambda c, s, a, b: a * c + b * s[0],
-            lambda c, s, a, b: a * c + b * s[-1],
-        ),
-        Mistake(
             "all-averaged",
-            "divides the content loss by the number of style layers as well: take the mean of the style losses alone.",
-            lambda c, s, a, b: (a * c + b * sum(s)) / len(s),
-        ),
-        Mistake(
-            "not-a-mean",
-            "puts the style layers together by something else than their mean, sum(style_losses) / len(style_losses).",
-            lambda c, s, a, b: a * c + b * max(s),
-            lambda c, s, a, b: a * c + b * min(s),
-            lambda c, s, a, b: a * c + b * torch.stack(s).median(),
-            lambda c, s, a, b: a * c + b * torch.stack(s).prod() ** (1 / len(s)),
-            lambda c, s, a, b: a * c + b * torch.stack(s).prod(),
-            lambda c, s, a, b: a * c + b * torch.stack(s).square().mean().sqrt(),
-            lambda c, s, a, b: a * c + b * sum(s) / (len(s) + 1),
-            lambda c, s, a, b: a * c + b * sum(s) / (len(s) - 1),
-        ),
-        Mistake(
-            "fixed-count",
-            "divides by a fixed number of layers, which is written into the code: divide by len(style_losses).",
-            *(lambda c, s, a, b, n=n: a * c + b * sum(s) / n for n in range(2, 20)),
-        ),
-        Mistake(
-            "subtracted",
-            "subtracts one loss from the other: add content and style.",
-            lambda c, s, a, b: a * c - b * _mean(s),
-            lambda c, s, a, b: b * _mean(s) - a * c,
-        ),
-        Mistake(
-            "multiplied",
-            "multiplies content and style: add them.",
-            lambda c, s, a, b: a * c * b * _mean(s),
-            lambda c, s, a, b: a * c * b * sum(s),
-        ),
-        Mistake(
-            "squared",
-            "squares the losses or the weights: they come ready, so weight and add them.",
-            lambda c, s, a, b: a * c**2 + b * _mean([x**2 for x in s]),
-            lambda c, s, a, b: a**2 * c + b**2 * _mean(s),
-            lambda c, s, a, b: a * c**2 + b * _mean(s) ** 2,
-        ),
-        Mistake(
-            "root-of-weights",
-            "takes the root of the weights: use them as they come.",
-            lambda c, s, a, b: a**0.5 * c + b**0.5 * _mean(s),
-        ),
-        Mistake(
-            "own-weights",
-            "ignores the weights that come, and has its own written in: use content_weight and style_weight.",
-            _lesson_weights,
-            *(lambda c, s, a, b, n=n: c + n * _mean(s) for n in (10, 1000, 1e4, 1e5, 1e6)),
-        ),
-        Mistake(
-            "divided-twice",
-            "divides the style losses by their number twice.",
-            lambda c, s, a, b: a * c + b * _mean(s) / len(s),
-        ),
-        Mistake(
-            "halved",
-            "is an average of the two parts: add them.",
-            lambda c, s, a, b: (a * c + b * _mean(s)) / 2,
-            lambda c, s, a, b: (a * c + b * _mean(s)) / (a + b),
+            "averages the content loss with the style losses: take the mean of the style losses alone.",
             lambda c, s, a, b: (a * c + b * sum(s)) / (1 + len(s)),
+        ),
+    ),
+    probe=probe_total_loss,
+    variants=Variants(
+        _varied,
+        layers=(
+            Variant(lambda s: s),
+            *(
+                Variant(lambda s, k=k: s[k], "one-layer-only", "looks at one style layer alone: take the mean of all.")
+                for k in (slice(0, 1), slice(-1, None))
+            ),
+            *(
+                Variant(lambda s, k=k: s[k], "layer-left-out", "leaves a style layer out: take the mean of all.")
+                for k in (slice(1, None), slice(0, -1))
+            ),
+            Variant(lambda s: [x**2 for x in s], "squared", "squares the style losses: they come ready."),
+        ),
+        mean=(
+            Variant(lambda s: torch.stack(s).mean()),
+            Variant(
+                lambda s: torch.stack(s).sum(),
+                "sum-instead-of-mean",
+                "adds the style layers up: take their mean, so that another layer doesn't change the balance.",
+            ),
+            *(
+                Variant(
+                    how,
+                    "not-a-mean",
+                    f"takes {name}: take the mean of the style losses, sum(style_losses) / len(style_losses).",
+                )
+                for name, how in {
+                    "the largest style loss": max,
+                    "the smallest style loss": min,
+                    "the median": lambda s: torch.stack(s).median(),
+                    "the product": lambda s: torch.stack(s).prod(),
+                    "a geometric mean": lambda s: torch.stack(s).prod() ** (1 / len(s)),
+                    "the root of a mean of squares": lambda s: torch.stack(s).square().mean().sqrt(),
+                    "a mean over one more than there are": lambda s: sum(s) / (len(s) + 1),
+                    "a mean over one fewer than there are": lambda s: sum(s) / (len(s) - 1),
+                    "a mean whose weights halve from layer to layer": _halving_mean,
+                }.items()
+            ),
+            Variant(lambda s: _mean(s) / len(s), "divided-twice", "divides the style losses by their number twice."),
+            *(
+                Variant(
+                    lambda s, n=n: sum(s) / n,
+                    "fixed-count",
+                    "divides by a fixed number of layers, which is written into the code: divide by len(style_losses).",
+                )
+                for n in range(2, 13)
+            ),
+        ),
+        weights=(
+            Variant(lambda a, b: (a, b)),
+            Variant(lambda a, b: (b, a), "weights-swapped", "has the two weights the wrong way round."),
+            *(
+                Variant(weights, "weight-forgotten", "leaves a weight out: each of the two losses has its own.")
+                for weights in (lambda a, b: (1, 1), lambda a, b: (1, b), lambda a, b: (a, 1))
+            ),
+            *(
+                Variant(weights, "weight-on-both", "multiplies both losses by one weight: mind the brackets.")
+                for weights in (
+                    lambda a, b: (b, b),
+                    lambda a, b: (a, a),
+                    lambda a, b: (a * b, b),
+                    lambda a, b: (a, a * b),
+                )
+            ),
+            Variant(lambda a, b: (a * b, a * b), "weight-on-both", "multiplies both losses by both weights."),
+            Variant(
+                lambda a, b: (a / (a + b), b / (a + b)),
+                "weights-divided",
+                "divides by the sum of the weights: use them as they come.",
+            ),
+            *(
+                Variant(weights, "weights-changed", "changes the weights first: use them as they come.")
+                for weights in (lambda a, b: (a**0.5, b**0.5), lambda a, b: (a**2, b**2))
+            ),
+            *(
+                Variant(
+                    lambda a, b, n=n: (1, n),
+                    "own-weights",
+                    "ignores the weights that come, and has its own written in: use content_weight and style_weight.",
+                )
+                for n in (10, 100, 1000, 1e4, 1e5, 1e6)
+            ),
+        ),
+        content=(
+            Variant(lambda c, s: c),
+            Variant(lambda c, s: c / len(s), "all-averaged", "divides the content loss by the number of style layers."),
+            Variant(lambda c, s: c**2, "squared", "squares the content loss: it comes ready."),
+        ),
+        join=(
+            Variant(lambda a, b: a + b),
+            Variant(lambda a, b: a - b, "subtracted", "subtracts one loss from the other: add content and style."),
+            Variant(lambda a, b: b - a, "subtracted", "subtracts one loss from the other: add content and style."),
+            Variant(lambda a, b: a * b, "multiplied", "multiplies content and style: add them."),
+            Variant(lambda a, b: a, "loss-forgotten", "holds only the content loss: add the style."),
+            Variant(lambda a, b: b, "loss-forgotten", "holds only the style loss: add the content."),
+            Variant(lambda a, b: (a + b) / 2, "halved", "is an average of the two parts: add them."),
+            Variant(torch.maximum, "larger-only", "takes the larger of the two parts: add them."),
         ),
     ),
 )

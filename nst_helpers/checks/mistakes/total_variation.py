@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from ..known import ExerciseSpec, Mistake, SpecialCase
+from ..known import ExerciseSpec, Mistake, SpecialCase, Variant
+from ..probes import probe_total_variation
+from ..variants import Variants
 
 __all__ = ["TV", "steep_image"]
 
 
-def _differences(x: Tensor, dims: tuple[int, int] = (2, 3)) -> list[Tensor]:
-    return [x.narrow(d, 1, x.shape[d] - 1) - x.narrow(d, 0, x.shape[d] - 1) for d in dims]
+def _differences(x: Tensor, *, dims: tuple[int, int] = (2, 3), apart: int = 1) -> list[Tensor]:
+    return [x.narrow(d, apart, x.shape[d] - apart) - x.narrow(d, 0, x.shape[d] - apart) for d in dims]
 
 
-def _mean_of(x: Tensor, size: Callable[[Tensor], Tensor], dims: tuple[int, int] = (2, 3)) -> Tensor:
-    return torch.stack([size(d).mean() for d in _differences(x, dims)]).sum()
+def _varied(
+    x: Tensor,
+    *,
+    differences: Callable[[Tensor], list[Tensor]] = _differences,
+    size: Callable[[Tensor], Tensor] = torch.abs,
+    reduce: Callable[[Tensor, Tensor], Tensor] = lambda d, x: d.mean(),
+    join: Callable[[Tensor, Tensor], Tensor] = torch.add,
+    finish: Callable[[Tensor], Tensor] = lambda value: value,
+) -> Tensor:
+    dy, dx = differences(x)
+    return finish(join(reduce(size(dy), x), reduce(size(dx), x)))
 
 
 def steep_image(g: torch.Generator, size: tuple[int, int, int, int], *, step: float = 0.05) -> Tensor:
@@ -69,56 +81,16 @@ TV = ExerciseSpec(
     arguments=("image",),
     cases=lambda g: [(steep_image(g, s),) for s in ((2, 3, 5, 7), (3, 3, 4, 6), (2, 3, 8, 4))],
     special=_special_images,
-    references=(lambda x: _mean_of(x, torch.abs),),
+    references=(_varied,),
     advice="add the mean of |d| over the vertical neighbours and that over the horizontal ones.",
     axes="BCHW",
-    example=(torch.tensor([[[[0.0, 1.0, 3.0], [2.0, 4.0, 0.0]]]]),),
+    example=(torch.tensor([[[[0.0, 0.1, 0.9], [0.5, 0.7, 0.2]]]]),),
     differentiable=(0,),
     mistakes=(
         Mistake(
-            "sum-instead-of-mean",
-            "grows with the size of the image: take means, not sums.",
-            lambda x: sum(d.abs().sum() for d in _differences(x)),
-            lambda x: sum(d.abs().sum() for d in _differences(x)) / len(x),
-        ),
-        Mistake(
-            "one-direction",
-            "looks in one direction only: add the vertical and the horizontal mean.",
-            lambda x: _differences(x)[0].abs().mean(),
-            lambda x: _differences(x)[1].abs().mean(),
-        ),
-        Mistake(
-            "squared",
-            "squares the differences: take their absolute values.",
-            lambda x: _mean_of(x, torch.square),
-            lambda x: sum(d.square().sum() for d in _differences(x)),
-        ),
-        Mistake(
-            "sign-kept",
-            "lets rising and falling differences cancel: take abs() before the mean.",
-            lambda x: _mean_of(x, lambda d: d),
-            lambda x: -_mean_of(x, lambda d: d),
-            lambda x: sum(d.mean().abs() for d in _differences(x)),
-        ),
-        Mistake(
-            "wrapped-around",
-            "compares one border with the opposite one, as torch.roll does: use slices, [1:] minus [:-1].",
-            lambda x: sum((x - x.roll(s, d)).abs().mean() for d, s in ((2, 1), (3, 1))),
-        ),
-        Mistake(
-            "wrong-divisor",
-            "is divided by the number of pixels, but there are fewer differences than pixels: use mean().",
-            lambda x: sum(d.abs().sum() for d in _differences(x)) / x.numel(),
-        ),
-        Mistake(
-            "batch-summed",
-            "grows with the number of images: take the mean over the batch, too.",
-            lambda x: _mean_of(x, torch.abs) * len(x),
-        ),
-        Mistake(
-            "channels-summed",
-            "is 3 times too large, as if the channels were added up: take the mean over them, too.",
-            lambda x: _mean_of(x, torch.abs) * x.shape[1],
+            "one-mean",
+            "averages both directions together: take a mean for each, and add the two.",
+            lambda x: torch.cat([d.abs().flatten() for d in _differences(x)]).mean(),
         ),
         Mistake(
             "length",
@@ -131,40 +103,9 @@ TV = ExerciseSpec(
             lambda x: _at_pixels(x, lambda a, b: a.abs() + b.abs(), torch.mean),
         ),
         Mistake(
-            "not-neighbours",
-            "compares pixels that are two apart: take direct neighbours, [1:] minus [:-1].",
-            lambda x: sum(
-                (x.narrow(d, 2, x.shape[d] - 2) - x.narrow(d, 0, x.shape[d] - 2)).abs().mean() for d in (2, 3)
-            ),
-            lambda x: sum(
-                (x.narrow(d, 2, x.shape[d] - 2) - x.narrow(d, 0, x.shape[d] - 2)).abs().sum() for d in (2, 3)
-            ),
-        ),
-        Mistake(
             "diagonal",
             "compares each pixel with its diagonal neighbour: take the vertical and the horizontal one.",
             lambda x: (x[..., 1:, 1:] - x[..., :-1, :-1]).abs().mean(),
-        ),
-        Mistake(
-            "one-direction",
-            "counts one direction twice: add the vertical and the horizontal mean.",
-            *(lambda x, i=i: 2 * _differences(x)[i].abs().mean() for i in (0, 1)),
-        ),
-        Mistake(
-            "other-power",
-            "takes a power of the differences: their absolute values alone.",
-            *(lambda x, p=p: _mean_of(x, lambda d: d.abs() ** p) for p in (0.5, 1.25, 1.5, 3)),
-        ),
-        Mistake(
-            "one-sign-only",
-            "counts rising differences alone, as relu does, and forgets falling ones: take abs().",
-            *(lambda x, s=s: _mean_of(x, lambda d: (s * d).relu()) for s in (1, -1)),
-        ),
-        Mistake(
-            "largest-only",
-            "takes the largest difference: take the mean.",
-            lambda x: sum(d.abs().max() for d in _differences(x)),
-            lambda x: max(d.abs().max() for d in _differences(x)),
         ),
         Mistake(
             "spread",
@@ -173,20 +114,120 @@ TV = ExerciseSpec(
             lambda x: x.var(),
             lambda x: (x - x.mean()).abs().mean(),
         ),
-        Mistake(
-            "one-mean",
-            "averages both directions together: take a mean for each, and add the two.",
-            lambda x: torch.cat([d.abs().flatten() for d in _differences(x)]).mean(),
-        ),
-        Mistake("halved", "is half of what it should be: add the two means.", lambda x: _mean_of(x, torch.abs) / 2),
-        Mistake(
-            "wrong-axes",
-            "takes differences along the wrong axes: in (B, C, H, W), height is axis 2 and width axis 3.",
+    ),
+    probe=probe_total_variation,
+    variants=Variants(
+        _varied,
+        differences=(
+            Variant(_differences),
             *(
-                lambda x, dims=dims: _mean_of(x, torch.abs, dims)
+                Variant(
+                    partial(_differences, dims=dims),
+                    "wrong-axes",
+                    "takes differences along the wrong axes: in (B, C, H, W), height is axis 2 and width axis 3.",
+                )
                 for dims in itertools.combinations_with_replacement(range(4), 2)
-                if dims != (2, 3)
+                if dims not in ((2, 3), (2, 2), (3, 3))
             ),
+            *(
+                Variant(
+                    partial(_differences, dims=dims),
+                    "one-direction",
+                    "looks at one direction twice: add the vertical and the horizontal mean.",
+                )
+                for dims in ((2, 2), (3, 3))
+            ),
+            Variant(
+                lambda x: [x - x.roll(1, axis) for axis in (2, 3)],
+                "wrapped-around",
+                "compares one border with the opposite one, as torch.roll does: use slices, [1:] minus [:-1].",
+            ),
+            Variant(
+                partial(_differences, apart=2),
+                "not-neighbours",
+                "compares pixels that are two apart: take direct neighbours, [1:] minus [:-1].",
+            ),
+            Variant(
+                lambda x: [x.diff(n=2, dim=axis) for axis in (2, 3)],
+                "second-differences",
+                "takes differences of differences: the first ones are wanted, so call diff once.",
+            ),
+        ),
+        size=(
+            Variant(torch.abs),
+            Variant(torch.square, "squared", "squares the differences: take their absolute values."),
+            Variant(lambda d: d, "sign-kept", "lets rising and falling differences cancel: call abs() first."),
+            *(
+                Variant(
+                    lambda d, s=s: (s * d).relu(),
+                    "one-sign-only",
+                    "counts rising differences alone, as relu does, and forgets falling ones: take abs().",
+                )
+                for s in (1, -1)
+            ),
+            *(
+                Variant(
+                    lambda d, p=p: d.abs() ** p,
+                    "other-power",
+                    "takes a power of the differences: their absolute values alone.",
+                )
+                for p in (0.5, 1.25, 1.5, 3)
+            ),
+            Variant(
+                lambda d: torch.nn.functional.smooth_l1_loss(d, torch.zeros_like(d), reduction="none"),
+                "huber",
+                "squares small differences, as a Huber loss does: take their absolute values.",
+            ),
+        ),
+        reduce=(
+            Variant(lambda d, x: d.mean()),
+            Variant(
+                lambda d, x: d.sum(), "sum-instead-of-mean", "grows with the size of the image: take means, not sums."
+            ),
+            Variant(
+                lambda d, x: d.sum() / len(x),
+                "sum-instead-of-mean",
+                "grows with the size of the image: take means, not sums.",
+            ),
+            Variant(
+                lambda d, x: d.sum() / x.numel(),
+                "wrong-divisor",
+                "is divided by the number of pixels, but there are fewer differences than pixels: use mean().",
+            ),
+            Variant(
+                lambda d, x: d.mean() * len(x),
+                "batch-summed",
+                "grows with the number of images: take the mean over the batch, too.",
+            ),
+            Variant(
+                lambda d, x: d.mean() * x.shape[1],
+                "channels-summed",
+                "is 3 times too large, as if the channels were added up: take the mean over them, too.",
+            ),
+            Variant(lambda d, x: d.max(), "largest-only", "takes the largest difference: take the mean."),
+            Variant(lambda d, x: d.median(), "median", "takes the median of the differences: take the mean."),
+            Variant(lambda d, x: d.std(), "spread", "takes the spread of the differences: take the mean."),
+            Variant(
+                lambda d, x: d.mean().abs(),
+                "sign-kept",
+                "lets rising and falling differences cancel: call abs() first.",
+            ),
+        ),
+        join=(
+            Variant(lambda a, b: a + b),
+            Variant(lambda a, b: a, "one-direction", "looks at the vertical direction only: add the horizontal mean."),
+            Variant(lambda a, b: b, "one-direction", "looks at the horizontal direction only: add the vertical mean."),
+            Variant(lambda a, b: (a + b) / 2, "halved", "is half of what it should be: add the two means."),
+            Variant(lambda a, b: a * b, "multiplied", "multiplies the two means: add them."),
+            Variant(lambda a, b: a - b, "subtracted", "subtracts the two means: add them."),
+            Variant(lambda a, b: b - a, "subtracted", "subtracts the two means: add them."),
+            Variant(torch.maximum, "larger-only", "takes the larger of the two means: add them."),
+        ),
+        finish=(
+            Variant(lambda value: value),
+            Variant(lambda value: value.sqrt(), "root-taken", "takes a square root at the end: leave it out."),
+            Variant(lambda value: value / 255, "scaled-255", "divides by 255: the image is in [0, 1] already."),
+            Variant(lambda value: value * 255, "scaled-255", "multiplies by 255: the image is in [0, 1] already."),
         ),
     ),
 )
