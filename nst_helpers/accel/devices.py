@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..encoders import Encoder
 from ..errors import NSTError
+from ..io.records import read_record
 from ..pretrained.vgg19 import cache_folder
 from .convolution import SplitConv, pack, unpack
 from .modes import plain_torch
@@ -126,10 +127,7 @@ def _moved(parameter: Tensor, device: torch.device, dtype: torch.dtype) -> Tenso
 
 def _bfloat16_is_faster(key: str, encoder: Encoder) -> bool:
     memory = cache_folder() / "precision.json"
-    try:
-        known = json.loads(memory.read_text())
-    except (OSError, ValueError):
-        known = {}
+    known = read_record(memory)
     key = f"{processor_name()} {key}"
     if not isinstance(known.get(key), bool):
         known[key] = _measure(key, encoder)
