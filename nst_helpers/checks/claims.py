@@ -40,7 +40,7 @@ def claim(text: str, left: Any, relation: str, right: Any, *, by: float | None =
     Traceback (most recent call last):
     nst_helpers.checks.claims.ClaimError: ✗ more steps [10 > 200 is false]
     """
-    one, two = float(left), float(right)
+    one, two = _number(left), _number(right)
     if relation == ABOUT:
         apart = abs(one - two) / abs(two) if two else math.inf if one else 0.0
         holds, numbers = apart <= (WITHIN if by is None else by), f"{one:.4g} ≈ {two:.4g}, {100 * apart:.2g} % apart"
@@ -58,3 +58,8 @@ def claim(text: str, left: Any, relation: str, right: Any, *, by: float | None =
         needed = "" if by is None else f", {by:g} {'at most' if relation == ABOUT else 'times at least'} was claimed"
         raise ClaimError(f"✗ {text} [{numbers}{needed}]" if needed else f"✗ {text} [{numbers} is false]")
     print(f"✓ {text} [{numbers}]")
+
+
+def _number(value: Any) -> float:
+    """A number, also of a tensor that is being optimised, for which float() would warn."""
+    return float(value.detach() if hasattr(value, "detach") else value)

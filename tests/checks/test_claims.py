@@ -47,6 +47,11 @@ def test_by_asks_for_a_factor_or_allows_a_share(left, relation, right, by, holds
         assert capsys.readouterr().out == ""
 
 
+def test_a_number_that_is_being_optimised_is_no_reason_to_warn(capsys):
+    nst.claim("halfway", torch.tensor(0.5, requires_grad=True), "about", 0.5)
+    assert capsys.readouterr().out == "✓ halfway [0.5 ≈ 0.5, 0 % apart]\n"
+
+
 def test_one_line_with_both_numbers_from_tensors_too(capsys):
     nst.claim("less noise", torch.tensor(0.25), "<", torch.tensor([0.5]), by=1.5)
     assert capsys.readouterr().out == "✓ less noise [0.25 < 0.5, 2 times]\n"

@@ -1,0 +1,117 @@
+"""The pictures at the heads of the lessons, in notebooks/images/.
+
+    python tools/make/lesson_pictures.py          all of them
+    python tools/make/lesson_pictures.py 01 02    those of some lessons
+
+The recipe of each picture is the function that makes it. They use the full-width network, `hed` (the README says how to
+get it), and more pixels and steps than the lessons themselves, which takes minutes on a CPU.
+Afterwards `python tools/notebooks/run_notebooks.py --setup` puts the pictures into the lessons.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+import nst_helpers as nst
+
+IMAGES = Path(__file__).resolve().parents[2] / "notebooks" / "images"
+BYTES = 150_000
+GAP = 6  # white pixels between two pictures of a strip
+PICTURES: dict[str, Callable[[], Tensor]] = {}
+
+
+def picture(name: str) -> Callable[[Callable[[], Tensor]], Callable[[], Tensor]]:
+    """Register a function that makes the picture of this file name, (1, 3, H, W) in [0, 1]."""
+
+    def register(make: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        PICTURES[name] = make
+        return make
+
+    return register
+
+
+def strip(images: Sequence[Tensor]) -> Tensor:
+    """Images (1, 3, H, W) of one height beside each other on white."""
+    white = torch.ones(1, 3, images[0].shape[-2], GAP)
+    return torch.cat([part for image in images for part in (white, image)][1:], dim=-1)
+
+
+def save(image: Tensor, path: Path) -> int:
+    """Write a JPEG of the best quality that keeps it under 150 kB; returns its bytes.
+
+    Raises ValueError if even quality 60 does not.
+    """
+    array = nst.lessons.to_array(image)
+    for quality in (92, 88, 84, 80, 75, 70, 65, 60):
+        Image.fromarray(array).save(path, quality=quality, optimize=True, progressive=True)
+        if path.stat().st_size < BYTES:
+            return path.stat().st_size
+    raise ValueError(f"{path.name} has {path.stat().st_size // 1000} kB: make it smaller.")
+
+
+def descend(image: Tensor, loss: Callable[[Tensor], Tensor], steps: int) -> Tensor:
+    """The image after that many steps of Adam, clamped after each."""
+    image = image.clone().requires_grad_()
+    optimizer = torch.optim.Adam([image], lr=0.03)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss(image).backward()
+        optimizer.step()
+        with torch.no_grad():
+            image.clamp_(0, 1)
+    return image.detach()
+
+
+@picture("01_noise_to_photo.jpg")
+def lesson_01() -> Tensor:
+    """Noise that becomes a photo by the mean squared error of its pixels, and the photo painted under another loss."""
+    height, width = 200, 260
+    large = nst.load_sample("otter", size=(2 * height, 2 * width), crop=True)
+    photo = nst.resize(large, (height, width))
+    noise = torch.rand(photo.shape, generator=torch.Generator().manual_seed(0))
+    row = [descend(noise, lambda image: F.mse_loss(image, photo), steps) for steps in (0, 9, 80)]
+    style = nst.load_sample("stained_glass", size=512)
+    painted = nst.stylize(large, style, encoder="hed", steps=120, precision="float32", device="cpu").image
+    return strip([*row, nst.resize(painted, (height, width))])
+
+
+@picture("02_what_layers_keep.jpg")
+def lesson_02() -> Tensor:
+    """A photo, and what four layers keep of it: faint noise brought to the same features, and held smooth."""
+    encoder, photo = nst.load_encoder("hed"), nst.load_sample("cat", size=192)
+    noise = torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
+    row = [photo]
+    for layer in ("relu2_1", "relu3_1", "relu4_2", "relu5_1"):
+        target = encoder(photo, [layer])[layer]
+
+        def loss(image: Tensor, layer: str = layer, target: Tensor = target) -> Tensor:
+            distance = nst.content_loss(encoder(image, [layer])[layer], target)
+            return distance + 1.0 * nst.total_variation(image)
+
+        row.append(descend(0.5 + 0.03 * noise, loss, 150))
+    return strip(row)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("lessons", nargs="*", metavar="NN", help="a lesson's two digits; all if none is given")
+    wanted = tuple(parser.parse_args().lessons)
+    names = [name for name in PICTURES if name.startswith(wanted or ("",))]
+    if not names:
+        parser.error(f"there is no picture for {', '.join(wanted)}: there are {', '.join(PICTURES)}.")
+    for name in names:
+        start = time.perf_counter()
+        size = save(PICTURES[name](), IMAGES / name)
+        print(f"{name}: {size // 1000} kB, {time.perf_counter() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
