@@ -153,6 +153,11 @@ def test_the_gate_runs_the_readmes_test_command():
     command = re.escape(f"{UV} pytest")
     for name in ("README.md", ".ci/run"):
         assert re.search(rf"^{command}$", (ROOT / name).read_text(), re.M)
+    gate = (ROOT / ".ci" / "run").read_text()
+    assert all(
+        re.search(rf"^\.uv/bin/uv run {step}$", gate, re.M)
+        for step in (r"ruff check \.", r"ruff format --check \.", "mypy")
+    )
     assert re.search(rf"^      - run: {command}$", (ROOT / ".github/workflows/tests.yml").read_text(), re.M)
     assert re.search(rf"^{re.escape(UV)} jupyter lab notebooks/\w+\.ipynb$", (ROOT / "README.md").read_text(), re.M)
 

@@ -55,7 +55,7 @@ class CapturedModel(Objective, nn.Module):
 
     def _losses(self, image: Tensor) -> Tensor:
         self.model(image)
-        return torch.stack([layer.loss for layer in self.layers if layer.loss is not None])
+        return torch.stack([layer.loss for layer in self.layers if isinstance(layer.loss, Tensor)])
 
 
 class _Passes:
