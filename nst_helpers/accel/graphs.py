@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ..losses import ContentLoss, StyleLoss, TVLoss
 from ..model import Objective, StyleModel
 
 __all__ = ["CapturedModel"]
@@ -34,7 +35,11 @@ class CapturedModel(Objective, nn.Module):
         super().__init__()
         self.model, self.normalize, self.convention = model, model.normalize, model.convention
         self.tv_loss, self.content_losses, self.style_losses = model.tv_loss, model.content_losses, model.style_losses
-        self.layers = [model.tv_loss, *model.content_losses.values(), *model.style_losses.values()]
+        self.layers: list[TVLoss | ContentLoss | StyleLoss] = [
+            model.tv_loss,
+            *model.content_losses.values(),
+            *model.style_losses.values(),
+        ]
         self.passes: _Passes | None = None
         self.refusal = ""  # why the device would not record, if so: it is told each operation by itself then
 
