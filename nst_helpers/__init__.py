@@ -185,8 +185,8 @@ _FOLDERS_AND_FILES = (
     "live", "losses", "model", "optimize", "pretrained", "samples", "sweeps",
 )  # fmt: skip
 
-# OpenMP's threads would spin while they wait, and take the processor from other programs (docs: engine/threads.py).
-# The library reads this once, when PyTorch loads it.
+# OpenMP's threads would spin while they wait, and take the processor from other programs. The library reads this once,
+# when PyTorch loads it. tools/measure/beside_a_busy_process.py says what it costs: nothing on an idle machine.
 if "torch" not in sys.modules:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

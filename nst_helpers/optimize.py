@@ -18,8 +18,9 @@ from torch import Tensor
 from .accel.allocator import give_back, kept_memory
 from .accel.devices import choose_device, prepare
 from .accel.modes import plain_torch
+from .budget.available import has_room, is_out_of_memory
 from .budget.estimate import TooLargeError, check_fits, ran_out, sizes_of
-from .budget.memory import has_room, has_room_to_record, is_out_of_memory
+from .budget.memory import has_room_to_record
 from .encoders import Encoder, load_encoder
 from .engine.checkpoints import check_fingerprint, fingerprint, read_checkpoint
 from .engine.evaluation import Evaluation

@@ -21,13 +21,11 @@ from ..encoders import Encoder, load_encoder
 from ..engine.plan import plan
 from ..engine.settings import Settings
 from ..errors import NSTError
+from .available import has_room, memory_available, memory_held
 from .calibration import evaluation_rates, fresh_rate, layers_used, measuring, optimiser_rate, tiles_ratio, unit_of
 from .memory import (
     KEEPING_FACTOR,
     fresh_bytes,
-    has_room,
-    memory_available,
-    memory_held,
     optimiser_bytes,
     tiled_bytes,
     untiled_bytes,

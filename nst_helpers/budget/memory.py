@@ -1,4 +1,4 @@
-"""How much memory a run needs, counted beforehand from the shapes alone, and how much there is.
+"""How much memory a run needs, counted beforehand from the shapes alone.
 
 The count follows one evaluation through the network: what autograd keeps for the backward pass, what a layer holds
 besides while it works, and what the backward pass adds while it lets go. PyTorch keeps a convolution's input and a
@@ -10,27 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from ..accel.allocator import MMAP, keeps_memory
+from ..accel.allocator import MMAP
 from ..accel.devices import has_bfloat16
 from ..accel.gram import FEWEST_STRETCHES, STRETCH
 from ..accel.tile_grid import SegmentedEncoder
 from ..encoders import Encoder, Pool
 from ..engine.lbfgs import COMPACT_FROM, COMPACT_FROM_ON_GPU
+from .available import memory_available
 
 __all__ = [
     "KEEPING_FACTOR",
     "fresh_bytes",
-    "has_room",
     "has_room_to_record",
-    "is_out_of_memory",
     "layers_of",
-    "memory_available",
-    "memory_held",
     "optimiser_bytes",
     "tiled_bytes",
     "untiled_bytes",
@@ -222,39 +218,6 @@ def _pass(layers: Sequence[Layer], contents: Sequence[str], styles: Sequence[str
     return most
 
 
-def memory_available(device: torch.device | str = "cpu", *, root: Path = Path("/")) -> int:
-    """Bytes that a run may take here: free memory, or what a container's limit leaves of it; on a GPU, what is free.
-
-    >>> memory_available() > 0
-    True
-    """
-    device = torch.device(device)
-    if device.type == "cuda":
-        idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + idle
-    import psutil
-
-    return max(0, min([psutil.virtual_memory().available, *_left_by_limits(root)]))
-
-
-def memory_held(device: torch.device) -> int:
-    """What the process, or this process on the GPU, holds now."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
-    import psutil
-
-    return psutil.Process().memory_info().rss
-
-
-def has_room(need: int, device: torch.device) -> bool:
-    """Whether a run that needs so many bytes may keep memory at hand: where twice as much is free.
-
-    >>> has_room(1, torch.device("cpu")) == keeps_memory(), has_room(2**60, torch.device("cpu"))
-    (True, False)
-    """
-    return device.type == "cpu" and keeps_memory() and 2 * need <= memory_available(device)
-
-
 def has_room_to_record(need: int, device: torch.device) -> bool:
     """Whether a run that needs so many bytes may have its evaluation recorded, which takes a GPU more of them.
 
@@ -262,43 +225,3 @@ def has_room_to_record(need: int, device: torch.device) -> bool:
     True
     """
     return device.type != "cuda" or RECORDED * need <= memory_available(device)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device, or the system, has no memory left for a tensor.
-
-    >>> is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory.")), is_out_of_memory(RuntimeError("no kernel"))
-    (True, False)
-    """
-    words = str(error)
-    told = isinstance(error, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words)
-    return told or isinstance(error, (MemoryError, torch.OutOfMemoryError))
-
-
-def _left_by_limits(root: Path) -> Iterator[int]:
-    """What the control groups of this process leave it, in either version of their files."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            base, limit, used, cache = "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            base, cache = "sys/fs/cgroup/memory", "total_inactive_file"
-            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
-        else:
-            continue
-        # A limit further up holds too, and in a container the path may be that of the host.
-        top, folder = root / base, root / base / path.lstrip("/")
-        while True:
-            try:
-                left = int((folder / limit).read_text()) - int((folder / used).read_text())
-                stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-                yield left + int(stat.get(cache, 0))  # files' pages are let go of when memory is short
-            except (OSError, ValueError):
-                pass  # no such group here, or "max": no limit
-            if folder == top or top not in folder.parents:
-                break
-            folder = folder.parent

@@ -50,13 +50,19 @@ class Outputs:
 
     def save_on_the_way(self, steps: int, image: Tensor, state: Callable[[], Mapping[str, Any]]) -> None:
         """Save what there is to save after so many steps; a failure is told in a warning, and the run goes on."""
-        try:
-            if self.picture is not None:
-                save_image(image, numbered(self.picture, steps))
-            if self.checkpoint is not None:
-                write_checkpoint(self.checkpoint, state())
-        except NSTError as error:
-            warnings.warn(f"After step {steps} nothing could be saved: {error}", RuntimeWarning, stacklevel=3)
+        for save in (self._save_picture, self._save_checkpoint):
+            try:
+                save(steps, image, state)
+            except NSTError as error:
+                warnings.warn(f"After step {steps}: {error} The run goes on.", RuntimeWarning, stacklevel=3)
+
+    def _save_picture(self, steps: int, image: Tensor, state: Callable[[], Mapping[str, Any]]) -> None:
+        if self.picture is not None:
+            save_image(image, numbered(self.picture, steps))
+
+    def _save_checkpoint(self, steps: int, image: Tensor, state: Callable[[], Mapping[str, Any]]) -> None:
+        if self.checkpoint is not None:
+            write_checkpoint(self.checkpoint, state())
 
     def save_state(self, state: Callable[[], Mapping[str, Any]]) -> None:
         """Save the state at the end of a run, in a second place where the first one fails."""

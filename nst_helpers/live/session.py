@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..accel.modes import plain_torch
+from ..budget.available import is_out_of_memory
 from ..budget.estimate import TooLargeError, ran_out
-from ..budget.memory import is_out_of_memory
 from ..encoders import Encoder
 from ..engine.evaluation import Evaluation
 from ..engine.settings import Settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nst_helpers import LayerError, NSTError, Settings, prepare, stylize
+from nst_helpers.budget.available import memory_available
 from nst_helpers.budget.estimate import (
     Estimate,
     TooLargeError,
@@ -25,7 +27,7 @@ from nst_helpers.budget.estimate import (
     largest_size,
     run_bytes,
 )
-from nst_helpers.budget.memory import memory_available, optimiser_bytes, tiled_bytes, untiled_bytes
+from nst_helpers.budget.memory import optimiser_bytes, tiled_bytes, untiled_bytes
 from nst_helpers.encoders import VGG19, Encoder, load_encoder
 from nst_helpers.engine.lbfgs import LBFGS
 
@@ -322,3 +324,25 @@ def test_the_estimate_leaves_no_trace_on_the_run():
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
     torch.testing.assert_close(stylize(picture(), picture(seed=1), **options).image, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps this limit")
+@pytest.mark.parametrize("counted", [True, False], ids=["counted beforehand", "told by the allocator"])
+def test_a_limit_on_the_address_space_gives_one_sentence_that_names_the_largest_size(counted):
+    """`ulimit -v`: read before the run; and where the count is wrong, what the allocator says is one sentence too."""
+    code = f"""
+import resource, psutil, torch
+torch.set_num_threads(1)
+import nst_helpers as nst, nst_helpers.optimize as optimize
+content, style, encoder = torch.rand(1, 3, 512, 512), torch.rand(1, 3, 64, 64), nst.load_encoder("mini")
+if not {counted}:
+    optimize.check_fits = lambda *_, **__: 1
+limit = psutil.Process().memory_info().vms + 150 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    nst.stylize(content, style, encoder=encoder, steps=2, precision="float32", device="cpu")
+except nst.NSTError as error:
+    print(error)
+"""
+    words = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert re.fullmatch(r"A run at 512 x 512 pixels .* the largest short side (that fits|to try) is \d+ px.*\.", words)

@@ -1,0 +1,173 @@
+"""What a run leaves on disk: probed before work begins, saved in a second place where the first one fails."""
+
+from __future__ import annotations
+
+import errno
+import random
+import re
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TOY, picture
+
+from nst_helpers import CheckpointError, ImageError, Settings, get_convention, stylize
+from nst_helpers.budget import estimate as estimates
+from nst_helpers.encoders import Encoder
+from nst_helpers.engine import outputs
+from nst_helpers.engine.checkpoints import fingerprint, read_checkpoint
+
+LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu3_1"]}
+CONTENT, STYLE = picture(24, 28), picture(20, 36, 1)
+
+
+def run(content=CONTENT, style=STYLE, **options):
+    given = {"encoder": Encoder(TOY, seed=1), "device": "cpu", "precision": "float32", "steps": 4} | LAYERS | options
+    return stylize(content, style, **given)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"checkpoint": "missing/state"}, CheckpointError),
+        ({"checkpoint": "."}, CheckpointError),
+        ({"checkpoint": "x" * 300}, CheckpointError),
+        ({"save_every": 2, "save_to": "missing/out.png"}, ImageError),
+        ({"save_every": 2, "save_to": "out.xyz"}, ImageError),
+        ({"save_every": 2, "save_to": "x" * 300 + ".png"}, ImageError),
+        ({"save_every": 2}, ValueError),
+        ({"save_every": -1}, ValueError),
+        ({"save_every": 1.5, "save_to": "out.png"}, ValueError),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_any_work_is_done(options, error, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    steps = []
+    with pytest.raises(error) as caught:
+        run(callback=steps.append, **options)
+    assert steps == []
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def fail(monkeypatch, place: Path, times=10**6):
+    """A full disk, as far as one folder goes, from the probe of the outputs on."""
+    from nst_helpers.io.atomic import write_whole
+
+    left = [times]
+
+    def full(path, data, **options):
+        if Path(path).parent == place and left[0] > 0:
+            left[0] -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_whole(path, data, **options)
+
+    for module in ("engine.checkpoints", "images"):
+        monkeypatch.setattr(f"nst_helpers.{module}.write_whole", full)
+
+
+def test_a_failed_save_on_the_way_warns_and_the_run_goes_on(tmp_path, monkeypatch):
+    fail(monkeypatch, tmp_path, times=2)
+    with pytest.warns(RuntimeWarning, match="After step 2: .*No space left.*The run goes on"):
+        result = run(steps=8, save_every=2, save_to=tmp_path / "out.png", checkpoint=tmp_path / "state")
+    assert len(result.history) == 8
+    assert torch.equal(result.image, run(steps=8).image)
+    assert (tmp_path / "out_0008.png").is_file()
+    assert (tmp_path / "state").is_file()
+
+
+def test_a_failed_save_at_the_end_goes_to_a_second_place_that_is_named(tmp_path, monkeypatch):
+    fail(monkeypatch, tmp_path)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        result = run(checkpoint=tmp_path / "state")
+    words = next(str(w.message) for w in told if "could not be written" in str(w.message))
+    second = Path(re.search(r"saved as '(.+?)'", words)[1])
+    monkeypatch.undo()
+    again = run(steps=6, checkpoint=second, resume=True)
+    assert [e.loss for e in again.history[:4]] == [e.loss for e in result.history]
+
+
+def test_where_no_place_is_left_the_first_reason_is_told(monkeypatch, tmp_path):
+    def full(path):
+        raise OSError(errno.ENOSPC, f"no room for {path.name}")
+
+    with pytest.raises(OSError, match="no room for a.txt"):
+        outputs.save_or_rescue(full, tmp_path / "a.txt")
+
+
+# Checkpoints
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    run(checkpoint=tmp_path / "state")
+    sound, chance = (tmp_path / "state").read_bytes(), random.Random(0)
+    for _ in range(60):
+        damaged = bytearray(sound)
+        damaged[chance.randrange(len(sound))] ^= 1 << chance.randrange(8)
+        (tmp_path / "state").write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="damaged|not a checkpoint"):
+            read_checkpoint(tmp_path / "state")
+    for length in (0, 10, 40, len(sound) // 2, len(sound) - 1):
+        (tmp_path / "state").write_bytes(sound[:length])
+        with pytest.raises(CheckpointError, match="damaged|not a checkpoint"):
+            read_checkpoint(tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ({"encoder": Encoder(TOY, seed=2)}, "encoder"),
+        ({"encoder": Encoder(TOY, seed=1, pool="avg")}, "encoder"),
+        ({"encoder": Encoder(replace(TOY, blocks=((6, 6), (8,), (9,))), seed=1)}, "encoder"),
+        ({"style_weight": 101}, "style_weight"),
+        ({"convention": get_convention("gatys")}, "convention"),
+        ({"size": 20}, "size"),
+        ({"content": picture(24, 28, 3)}, "content"),
+    ],
+)
+def test_another_run_is_refused_with_what_is_different(other, name, tmp_path):
+    """Same name, other weights, pooling or widths: those were mixed, or failed in the middle."""
+    run(checkpoint=tmp_path / "state")
+    with pytest.raises(CheckpointError, match=rf"another run \(different: {name}\)"):
+        run(**other, checkpoint=tmp_path / "state", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ({"style_weight": 100}, {"style_weight": 100.0}),
+        ({"convention": "gatys"}, {"convention": get_convention("gatys")}),
+        ({"content_layers": ["relu2_1"]}, {"content_layers": ("relu2_1",)}),
+        ({"layer_weights": {"relu1_1": 1, "relu2_1": 2}}, {"layer_weights": {"relu2_1": 2.0, "relu1_1": 1.0}}),
+        ({"device": "cpu"}, {"device": torch.device("cpu")}),
+    ],
+)
+def test_the_same_run_in_other_words_goes_on(first, again, tmp_path):
+    run(**first, checkpoint=tmp_path / "state")
+    assert len(run(**again, steps=6, checkpoint=tmp_path / "state", resume=True).history) == 6
+
+
+def test_a_fingerprint_holds_no_address_of_an_object():
+    own = replace(get_convention("gatys"), name="my own")
+    words = fingerprint(Settings(encoder=Encoder(TOY, seed=1), convention=own), CONTENT, [STYLE])
+    assert not any(" at 0x" in word for word in words.values())
+
+
+def test_a_run_at_the_size_that_fits_goes_on_at_the_size_it_had(tmp_path, monkeypatch):
+    """Resumed where less memory is free: the size was chosen once."""
+    options = {"content": picture(300, 360), "size": "fit"}
+    settings = Settings(encoder=Encoder(TOY, seed=1), device="cpu", precision="float32", **LAYERS)
+    room = {
+        name: estimates.run_bytes(size, STYLE, settings) for name, size in (("much", (160, 190)), ("little", (96, 112)))
+    }
+    monkeypatch.setattr(estimates, "memory_available", lambda device: room["much"])
+    first = run(**options, steps=2, checkpoint=tmp_path / "state")
+    # As much is free as this size needs, and a tenth less than a size is chosen by.
+    monkeypatch.setattr(estimates, "memory_available", lambda device: estimates.run_bytes(first.image, STYLE, settings))
+    again = run(**options, steps=4, checkpoint=tmp_path / "state", resume=True)
+    assert again.image.shape == first.image.shape
+    assert again.image.shape != run(**options, steps=1).image.shape
+    assert len(again.history) == 4

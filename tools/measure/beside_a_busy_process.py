@@ -1,0 +1,68 @@
+"""How long a picture takes beside 0, 1 and 2 busy processes: with threads that sleep while they wait, and that spin.
+
+    python tools/measure/beside_a_busy_process.py --steps 150
+
+Each row is the command line's own run, whole, from start to saved picture. Run it on a machine that is otherwise idle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 2.0  # times the idle machine's seconds
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """So many processes that do nothing but keep a core busy, each in a session of its own, as other programs are."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def seconds(steps: int, size: int, policy: str | None) -> float:
+    """The command line's run; `policy` is OpenMP's, None what the package chooses by itself."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS")}
+    environment |= {"OMP_WAIT_POLICY": policy} if policy else {}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "nst_helpers", "temple", "night_swirls", "--quiet"]
+        command += ["--size", str(size), "--steps", str(steps), "-o", str(Path(folder) / "out.png")]
+        start = time.perf_counter()
+        subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - start
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=1, help="the shortest of so many is taken")
+    options = parser.parse_args()
+    found: dict[int, float] = {}
+    print(f"{'busy processes':>14} {'sleeping (ours)':>16} {'times idle':>11} {'spinning':>9}")
+    for count in (0, 1, 2):
+        with busy(count):
+            ours, spinning = (
+                min(seconds(options.steps, options.size, policy) for _ in range(options.rounds))
+                for policy in (None, "ACTIVE")
+            )
+        found[count] = ours
+        print(f"{count:14} {ours:14.1f} s {ours / found[0]:11.2f} {spinning:7.1f} s", flush=True)
+    return int(max(found.values()) > LIMIT * found[0])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
