@@ -141,9 +141,9 @@ def test_ticks_that_overlap_are_dropped_and_no_thread_is_left(session, tmp_path,
 
 @pytest.fixture
 def slow_steps(session, monkeypatch):
-    """Steps that take 0.6 s, as with a large network."""
+    """Steps that take a second, as with a large network."""
     real = StyleSession.step
-    monkeypatch.setattr(StyleSession, "step", lambda self, *a, **k: time.sleep(0.6) or real(self, *a, **k))
+    monkeypatch.setattr(StyleSession, "step", lambda self, *a, **k: time.sleep(1.0) or real(self, *a, **k))
 
 
 def test_a_slow_step_holds_up_neither_a_pause_nor_itself(slow_steps, panel, session):
@@ -155,7 +155,7 @@ def test_a_slow_step_holds_up_neither_a_pause_nor_itself(slow_steps, panel, sess
         start = time.monotonic()
         clock.value += 1
         waits.append(time.monotonic() - start)
-    assert max(waits) < 0.5
+    assert max(waits) < 0.8
     clock.value += 1
     made, start = len(session.history), time.monotonic()
     with clock.hold_trait_notifications():
