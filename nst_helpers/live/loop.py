@@ -24,7 +24,7 @@ from .words import capital, summary
 
 __all__ = ["PanelLoop", "reports_errors"]
 
-PATIENCE = 0.4  # seconds that a message waits for work that isn't done: a knob waits as long, and each message costs time
+PATIENCE = 0.4  # seconds that a message waits for work; a knob waits as long, and each message costs time itself
 CHART_EVERY = 0.6  # seconds between two drawings of the chart
 
 P = ParamSpec("P")
