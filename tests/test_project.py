@@ -162,6 +162,12 @@ def test_the_gate_runs_the_readmes_test_command():
     assert re.search(rf"^{re.escape(UV)} jupyter lab notebooks/\w+\.ipynb$", (ROOT / "README.md").read_text(), re.M)
 
 
+def test_every_test_file_has_a_name_of_its_own():
+    """pytest imports them by their names alone; two of one name can't be collected together."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_the_readme_fits_on_a_few_screens():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 

@@ -29,6 +29,7 @@ Panel._tick = late
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(jupyter_lab.find_browser() is None, reason="no Chromium is installed")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_short_soak_loses_nothing_overlaps_nothing_and_does_not_grow(tmp_path, capsys, monkeypatch):

@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "tools" / "notebooks"))
 import jupyter_lab  # noqa: E402
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(jupyter_lab.find_browser() is None, reason="no Chromium is installed"),
     # Playwright's event loop and the server's sockets are closed by their own rules, not the test's.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),

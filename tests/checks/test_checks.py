@@ -56,7 +56,14 @@ def written_out(name: str) -> object:
     return space[own.__name__]
 
 
-@pytest.mark.parametrize("seed", [None, 1, 2], ids=["the seed", "seed 1", "seed 2"])
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(None, id="the seed"),
+        pytest.param(1, id="seed 1", marks=pytest.mark.slow),
+        pytest.param(2, id="seed 2", marks=pytest.mark.slow),
+    ],
+)
 def test_every_mutant_is_named_and_no_right_answer_is_refused(seed, monkeypatch):
     """The inputs are fixed; that others would give the same verdicts shows that no one number decides."""
     if seed is not None:
@@ -92,6 +99,7 @@ def test_sentences_say_what_to_do(mistake):
     assert [s for s in found if not any(word in s for word in SAYS[mistake].split("|"))] == []
 
 
+@pytest.mark.slow
 def test_every_mistake_in_the_tables_has_a_mutant():
     from nst_helpers.checks.known import ExerciseSpec
 

@@ -12,6 +12,7 @@ from student_answers import judged, load
 from nst_helpers import checks
 
 
+@pytest.mark.slow
 def test_the_table_of_answers():
     """`python -m pytest tests/checks -k table -s` prints it, and each answer whose mistake isn't named."""
     found = judged()
