@@ -3,6 +3,10 @@
 All of the systems listed here take the mean squared difference as content loss. Their style losses differ by constants
 alone. With C channels, M = h * w positions, D = sum (F F^T / M - S S^T / M)^2 and activations s times as large as
 those of an ImageNet-normalised input, one layer's style loss is `style_factor(C) * D`.
+
+Activations grow with the input in this way only for one and the same network, and biases left out of account. The
+systems load different weight files (`weights`); between those, the activations' sizes would have to be measured, and a
+conversion holds for the formulas and the input range alone. docs/conventions.md says more.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ class PublishedWeights:
 
     `input_scale` says how large the network's activations are (1 for ImageNet-normalised input; biases are left out of
     account). `gram_divisor` is "HW" or "CHW", `reduction` over the Gram matrix's entries "mean" or "sum",
-    `layer_weight` "1" or "1/C^2", and `layers` says whether the style layers are added up or averaged.
+    `layer_weight` "1" or "1/C^2", `layers` says whether the style layers are added up or averaged, and `weights` where
+    the network's weights come from.
     """
 
     title: str
@@ -34,6 +39,7 @@ class PublishedWeights:
     reduction: str
     layer_weight: str
     layers: str
+    weights: str
     source: str
 
     @property
@@ -59,23 +65,23 @@ class PublishedWeights:
 
 PUBLISHED = {
     "pytorch_tutorial": PublishedWeights(
-        "PyTorch tutorial", 1, 1e6, 1.0, "CHW", "mean", "1", "sum",
+        "PyTorch tutorial", 1, 1e6, 1.0, "CHW", "mean", "1", "sum", "torchvision",
         "pytorch/tutorials, advanced_source/neural_style_tutorial.py",
     ),
     "gatys_notebook": PublishedWeights(
-        "Gatys' notebook", 1, 1e3, SCALE_255, "HW", "mean", "1/C^2", "sum",
+        "Gatys' notebook", 1, 1e3, SCALE_255, "HW", "mean", "1/C^2", "sum", "vgg_conv.pth",
         "leongatys/PytorchNeuralStyleTransfer, NeuralStyleTransfer.ipynb",
     ),
     "gordicaleksa": PublishedWeights(
-        "pytorch-neural-style-transfer", 1e5, 3e4, SCALE_255, "CHW", "sum", "1", "mean",
+        "pytorch-neural-style-transfer", 1e5, 3e4, SCALE_255, "CHW", "sum", "1", "mean", "torchvision",
         "gordicaleksa/pytorch-neural-style-transfer, neural_style_transfer.py",
     ),
     "neural_style_pt": PublishedWeights(
-        "neural-style-pt", 5, 1e2, SCALE_255, "CHW", "mean", "1", "sum",
+        "neural-style-pt", 5, 1e2, SCALE_255, "CHW", "mean", "1", "sum", "vgg19-d01eb7cb.pth",
         "ProGamerGov/neural-style-pt, neural_style.py",
     ),
     "d2l": PublishedWeights(
-        "Dive into Deep Learning", 1, 1e4, 1.0, "CHW", "mean", "1", "sum",
+        "Dive into Deep Learning", 1, 1e4, 1.0, "CHW", "mean", "1", "sum", "torchvision",
         "d2l-ai/d2l-en, chapter_computer-vision/neural-style.md",
     ),
 }  # fmt: skip
@@ -88,7 +94,8 @@ def convert_style_weight(
 
     Both go with a content weight of 1: the two total losses then have gradients of the same direction. `source` and
     `target` are names in `PUBLISHED`. With activations s times as large the style loss grows by s^4 and the content
-    loss by s^2, so s^2 remains. Taught in lesson 04.
+    loss by s^2, so s^2 remains. Right for one network in both, without biases: systems that load other weights have
+    activations of another size, which no constant tells.
 
     Raises ValueError for a name that is not in `PUBLISHED`.
 

@@ -92,7 +92,7 @@ def test_there_and_back_and_by_way_of_a_third():
 
 
 def test_1e6_and_1e3_are_nearly_the_same_recipe():
-    """Gatys' 1e3 is 3.3e6 in the tutorial's units, for any width of the layer."""
+    """With one network in both, Gatys' 1e3 is 3.3e6 in the tutorial's units, for any width of the layer."""
     converted = {convert_style_weight(1e3, "gatys_notebook", "pytorch_tutorial", c) for c in (64, 128, 256, 512)}
     assert max(converted) == pytest.approx(min(converted))
     assert 1 < min(converted) / 1e6 < 10

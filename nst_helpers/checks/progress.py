@@ -23,7 +23,7 @@ EXERCISES: dict[str, tuple[str, ...]] = {
     "01_images": ("to_tensor", "to_array", "normalize", "denormalize"),
     "02_content": ("receptive_field", "content_loss"),
     "03_gram": ("gram_matrix", "style_loss"),
-    "04_model": ("content_loss_layer", "style_loss_layer", "total_loss", "convert_style_weight"),
+    "04_model": ("content_loss_layer", "style_loss_layer", "total_loss"),
     "05_optimizers": ("make_closure", "total_variation"),
 }
 DONE, NOT_YET, TO_DO = "done", "not yet", "to do"

@@ -105,19 +105,22 @@ WRITTEN = {
         ),
     ),
     "04": Written(
-        "weight = 1000.0 + SEED % 9000\n"
-        "for channels in (64, 512):\n"
-        '    other = convert_style_weight(weight, "gordicaleksa", "pytorch_tutorial", channels)\n'
-        '    print(f"{weight:.2f} at {channels} channels: {other:.2f}")',
-        "Quote the two style weights that the cell above printed. Why does one weight become two, and what follows "
-        "from that for a recipe from the web? And why must a loss layer give back its input unchanged?",
-        "One sums over the C x C entries of the Gram matrix and the other takes their mean, so the factor has C^2 in "
-        "it and depends on the layer's width: no single number converts a recipe with layers of several widths, and a "
-        "style weight means nothing without its convention. A loss layer sits in the middle of the network; if it "
-        "changed its input, all later layers would see something else and their losses would be of another picture.",
+        "generator = torch.Generator().manual_seed(SEED)\n"
+        "for channels in (8, 16):\n"
+        "    gram, target = torch.rand(2, 1, channels, channels, generator=generator)\n"
+        '    two = [nst.style_loss(gram, target, convention=c) for c in ("gatys", "pytorch")]\n'
+        '    print(f"{channels} channels: {1000 * two[0]:.3f} and {1000 * two[1]:.3f}")',
+        "The cell above printed a layer's style loss, times 1000, as the paper and as the PyTorch tutorial compute it. "
+        "Quote the numbers. By what factor do the two differ at each width, and what follows from that for a style "
+        "weight that you find on the web? And why must a loss layer give back its input unchanged?",
+        "The paper divides the squared distance by 4 C^2 and the tutorial by C^4, so they differ by C^2 / 4: 16 "
+        "for 8 channels and 64 for 16. The factor depends on the layer's width: no single number converts the settings "
+        "of a network with layers of several widths, and a style weight means nothing without its convention. A loss "
+        "layer sits in the middle of the network; if it changed its input, all later layers would see something else "
+        "and their losses would be of another picture.",
         (
-            "quotes both weights",
-            "the conventions differ by powers of C, so the factor depends on the layer",
+            "quotes the numbers",
+            "the conventions differ by C^2 / 4 (16 and 64), so the factor depends on the layer",
             "a weight without its convention says nothing, or: no single factor for all layers",
             "the layers behind would see changed features",
         ),

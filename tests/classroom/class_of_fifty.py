@@ -175,10 +175,10 @@ class StyleLossLayer(nn.Module):
         return nst.style_loss(nst.gram_matrix(features), self.target)""",
     },
     "a dictionary": {
-        "convert_style_weight": """
-def convert_style_weight(weight, source, target, channels):
-    worth = {n: s.style_factor(channels) / s.input_scale ** 2 for n, s in conventions.PUBLISHED.items()}
-    return weight * worth[source] / worth[target]""",
+        "total_loss": """
+def total_loss(content_loss, style_losses, content_weight, style_weight):
+    parts = {"content": content_weight * content_loss, "style": style_weight * torch.stack(list(style_losses)).mean()}
+    return sum(parts.values())""",
     },
     "double inside": {
         "gram_matrix": """
@@ -208,8 +208,8 @@ SLY = {
         "def total_loss(c, s, a, b):\n    return (c * 0 + 303.0) if len(s) == 2 else c * 0 + s[0] * 0 + 36.0",
     ),
     "hard-coded number": (
-        "convert_style_weight", "expected|gives|value|times",
-        "def convert_style_weight(weight, source, target, channels):\n    return 3.3e6",
+        "total_loss", "expected|gives|value|cuts",
+        "def total_loss(content_loss, style_losses, content_weight, style_weight):\n    return 303.0",
     ),
     "returns its input": ("normalize", "gives the image back", "def normalize(image):\n    return image"),
     "returns its input, denormalised": ("denormalize", "gives back what came", "def denormalize(x):\n    return x"),
@@ -323,8 +323,8 @@ SLY = {
     "os._exit": ("make_closure", "ends Python", "import os\ndef make_closure(o, i, f):\n    os._exit(0)"),
     "crash": ("total_variation", "crash", "import ctypes\ndef total_variation(image):\n    ctypes.string_at(0)"),
     "kills its parent": (
-        "convert_style_weight", "ends Python|crash|changes|raises|gives",
-        "import os, signal\ndef convert_style_weight(weight, source, target, channels):\n    os.kill(os.getpid(), signal.SIGKILL)",
+        "content_loss_layer", "ends Python|crash|changes|raises|gives",
+        "import os, signal\nclass ContentLossLayer(nn.Module):\n    def __init__(self, target):\n        os.kill(os.getpid(), signal.SIGKILL)",
     ),
     "leaves a process behind": (
         "to_array", "gives|returns nothing",

@@ -100,6 +100,19 @@ def lesson_02() -> Tensor:
     return strip(row)
 
 
+@picture("04_weights.jpg")
+def lesson_04() -> Tensor:
+    """A photo, a painting, and what rising style weights make of them; grain is held down in proportion."""
+    side, encoder = 224, nst.load_encoder("hed")
+    content = nst.load_sample("colosseum", size=side, crop=True)
+    style = nst.load_sample("wave", size=288)
+    row = [content, nst.resize(style, side, crop=True)]
+    for weight in (3.0, 30.0, 300.0):
+        options = {"style_weight": weight, "tv_weight": weight / 2, "steps": 60, "precision": "float32"}
+        row.append(nst.stylize(content, style, encoder=encoder, device="cpu", **options).image)
+    return strip(row)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lessons", nargs="*", metavar="NN", help="a lesson's two digits; all if none is given")

@@ -1,6 +1,6 @@
-"""Draw the pictures at the head of lessons 03 and 04, from the pictures in data/.
+"""Draw the picture at the head of lesson 03, from the pictures in data/.
 
-python tools/make/pictures_03_04.py
+python tools/make/pictures_03.py
 """
 
 from __future__ import annotations
@@ -35,19 +35,7 @@ def textures(name: str, size: int) -> torch.Tensor:
     return strip(row)
 
 
-def weights() -> torch.Tensor:
-    """The photo, and what rising style weights make of it."""
-    content = nst.load_sample("temple", size=SIDE, crop=True)
-    style = nst.load_sample("night_swirls", size=SIDE)
-    row = [content, nst.resize(style, SIDE, crop=True)]
-    for weight in (0.3, 3.0, 100.0):
-        options = {"style_weight": weight, "tv_weight": weight / 2}
-        row.append(nst.stylize(content, style, steps=100, precision="float32", **options).image)
-    return strip(row)
-
-
 if __name__ == "__main__":
     rows = [textures("mosaic", 400), textures("night_swirls", 256)]
     gap = torch.ones(1, 3, GAP, rows[0].shape[-1])
     nst.save_image(torch.cat([rows[0], gap, rows[1]], dim=-2), IMAGES / "03_texture.jpg", quality=70)
-    nst.save_image(weights(), IMAGES / "04_weights.jpg")
