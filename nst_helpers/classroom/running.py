@@ -77,7 +77,8 @@ def _ask(request: dict) -> str | None:
         fork_server = _idle.get_nowait()
     except queue.Empty:
         fork_server = _start()
-    assert fork_server.stdin and fork_server.stdout  # both are pipes
+    assert fork_server.stdin  # both are pipes
+    assert fork_server.stdout
     try:
         fork_server.stdin.write(json.dumps(request) + "\n")
         fork_server.stdin.flush()
