@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import errno
 import os
 import re
 import sys
@@ -41,7 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     mark.add_argument(
         "--again", nargs="*", metavar="STUDENT", help="mark these again, or all where none is named; else marks stay"
     )
+    mark.add_argument("--roster", type=Path, metavar="CSV", help="the students of the class, to see who is missing")
     mark.add_argument("--lenient", action="store_true", help="a changed or deleted test cell costs nothing by itself")
+    mark.add_argument(
+        "--isolation", choices=("auto", "namespaces", "limits"), default="auto",
+        help="what surrounds the students' code: namespaces where the system has them, else limits",
+    )  # fmt: skip
     mark.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster, such as tcp://10.0.0.5:8786")
     return parser
 
@@ -53,6 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _build(options) if options.command == "build" else _mark(options)
     except NSTError as error:
         print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(
+            f"{os.strerror(error.errno)}{where}: nothing is lost, run the same command when that is mended.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
@@ -92,14 +106,16 @@ def _students(personal: str | None) -> list[str] | None:
 def _mark(options: argparse.Namespace) -> int:
     if not hasattr(os, "fork"):
         raise ClassroomError("Marking needs Linux or macOS; on Windows, run it in WSL.")
-    from .gradebook import carry_in, hand_marked
-    from .marking import mark
+    from .box.server import Limits
+    from .collecting import read_roster
+    from .gradebook import by_hand, carry_in
+    from .marking import files_of_nobody, mark
     from .reports import write_reports
-    from .sandbox import Limits
     from .sources import Course
 
     if options.jobs < 1 or options.seconds <= 0 or options.memory <= 0:
         raise ClassroomError("--jobs, --seconds and --memory have to be greater than 0.")
+    roster = read_roster(options.roster) if options.roster else []
     again = False if options.again is None else set(options.again) or True
     results = mark(
         options.dir,
@@ -109,13 +125,15 @@ def _mark(options: argparse.Namespace) -> int:
         again=again,
         lenient=options.lenient,
         dask=options.dask,
+        isolation=options.isolation,
         say=lambda text: print(text, flush=True),
     )
     course, out = Course(options.dir), options.out or options.dir / "marks.csv"
     carry_in(course, results)
-    loose = json.loads((course.root / "marked" / "_files.json").read_text())
-    by_hand = hand_marked(course)
-    write_reports(course.root, out, course.questions, results, by_hand=by_hand, own=course.personal, loose=loose)
+    write_reports(
+        course.root, out, course.questions, results,
+        given=by_hand(course), own=course.personal, loose=files_of_nobody(course), roster=roster,
+    )  # fmt: skip
     named = sum(len(result["accidents"]) for result in results)
     print(f"{len(results)} hand-ins, {named} accidents: {out.as_posix()}, {(options.dir / 'report.html').as_posix()}")
     return 0

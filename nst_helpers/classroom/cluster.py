@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .questions import ClassroomError
-from .running import run_bundle, stop_fork_servers
+from .running import run_bundle, stop_judges
 
 __all__ = ["dask_runner"]
 
@@ -24,7 +24,7 @@ def dask_runner(address: str) -> Callable[[dict[str, dict]], Iterator[tuple[str,
 
     def run(bundles: dict[str, dict]) -> Iterator[tuple[str, dict]]:
         try:
-            client = Client(address, timeout=20, set_as_default=False)
+            client = Client(address, timeout=10, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ClassroomError(f"No Dask scheduler answers at {address} ({type(error).__name__}).") from None
         with client:
@@ -43,7 +43,7 @@ def dask_runner(address: str) -> Callable[[dict[str, dict]], Iterator[tuple[str,
                     yield waiting[future], _of(future)
             finally:
                 if not everywhere:
-                    client.run(stop_fork_servers)
+                    client.run(stop_judges)
 
     return run
 

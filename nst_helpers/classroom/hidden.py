@@ -27,7 +27,6 @@ from ..checks.mistakes.total_loss import TOTAL
 from ..checks.mistakes.total_variation import TV, steep_image
 from ..checks.values import as_tensor, close, copy_of, kind_of, value_of
 from ..checks.verdicts import Examination, MistakeFound, Verdict, assess
-from .integrity import own_work
 
 __all__ = ["HIDDEN", "inspect", "prove"]
 
@@ -128,11 +127,11 @@ def inspect(name: str, function: Any, *, seed: int = 0) -> tuple[float, Verdict]
 
 
 def prove(name: str, function: Any, *, points: float, seed: int = 0) -> float:
-    """The points that an answer has earned; raises AssertionError with the sentence where it has earned none."""
-    with own_work(name) as called:
-        share, verdict = inspect(name, function, seed=seed)
-    if called:
-        share, verdict = 0.0, called[0]
+    """The points that an answer has earned; raises AssertionError with the sentence where it has earned none.
+
+    For nbgrader's own autograder, which runs the tests beside the answer; `mark` judges from outside.
+    """
+    share, verdict = inspect(name, function, seed=seed)
     if not share:
         raise AssertionError(repr(verdict))
     if share < 1:

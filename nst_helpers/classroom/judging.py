@@ -1,218 +1,168 @@
-"""The second opinion: each answer judged in a fresh process, before which nothing of the student's has run.
-
-nbgrader runs a notebook's cells in one kernel, where one cell can spoil the next, and the checks. Here every question
-has a fork of a clean process of its own: the student's cells up to the answer are run, what they changed of the course,
-torch or Python is noted and put back, and then the lesson's check and the hidden tests are asked.
-"""
+"""Judging answers from outside: each question has a box of its own, and what is right stays in this process."""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import re
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from IPython.core.inputtransformer2 import TransformerManager
-
-from .. import checks
+from ..checks.exercises import CHECKS
 from ..checks.verdicts import Verdict
 from . import hidden
-from .integrity import Snapshot, own_work
+from .box.server import Limits
+from .boxes import BoxServer, Ending
 from .questions import Question
-from .sandbox import Boxed, Limits, in_a_box
+from .remote import Connection, Lost
+from .student_package import allowed
 
-__all__ = ["judge_notebook"]
+__all__ = ["SHARES", "judge_question"]
 
-# In words for the student; what happened, and where.
+# What is left of the points where the values are right all the same.
+SHARES = {"fragile": 0.75, "wrong-dtype": 0.75, "in-place": 0.75, "detached": 0.5}
+_COSTS = {0.75: "a quarter", 0.5: "half"}
+
+# In words for the student: what happened, and where.
 _ACCIDENTS = {
     "time": "{where} did not come to an end within {detail}: look for an endless loop.",
     "memory": "{where} needs more memory than there is: look for a tensor that is far too large.",
     "exit": "{where} ends Python itself: leave out exit(), quit() and os._exit().",
     "crash": "{where} makes Python crash ({detail}).",
+    "processes": "{where} starts more than {detail} processes: leave out what forks.",
+    "garbled": "{where} disturbs the connection over which it is marked, so it can't be marked.",
 }
+# Errors that may be owed to a cell which was left out since the answer did not seem to need it.
+_LACKING = re.compile(r"raises (NameError|ModuleNotFoundError|FileNotFoundError|AttributeError|KeyError)\b")
 
 
-class _Shell:
-    """What `get_ipython()` gives: magics do nothing, except that a cell under %%time is run."""
+def judge_question(
+    server: BoxServer, question: Question, run: dict[str, Any], limits: Limits, seed: int, stopped: dict[int, str]
+) -> dict[str, Any]:
+    """Judge one answer: its share of the points, the mistake, the sentence, the accident, and the cells' errors.
 
-    def __init__(self, space: dict) -> None:
-        self._space = space
-
-    def run_cell_magic(self, name: str, line: str, cell: str) -> None:
-        if name in ("time", "timeit", "capture", "prun"):
-            exec(compile(TransformerManager().transform_cell(cell), "<cell>", "exec"), self._space)
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args, **keywords: None
-
-
-def judge_notebook(cells: Sequence[dict], questions: Sequence[Question], limits: Limits, seed: int) -> dict[str, Any]:
-    """Judge every autograded question of a mended notebook.
-
-    Returns `verdicts` (by question: share, mistake, sentence, accident) and `stopped`: the numbers of the cells that
-    must not be run again, with the reason.
+    `run` has the `cells` (number and source) that the answer needs, the number of the `answer` cell, and in `all` every
+    cell that might be needed. `stopped` gets the cells that must not be run again, with the reason.
     """
-    verdicts: dict[str, dict] = {}
-    stopped: dict[int, str] = {}
-    snapshot = Snapshot()
-    for question in (q for q in questions if not q.written):
-        at = _place(cells, question.answer_id)
-        if at is None:
-            verdicts[question.name] = _verdict(0, "missing", f"There is no answer to {question.symbol} in the file.")
-            continue
-        for _ in range(len(cells)):
-            boxed, step = _in_its_own_box(cells, question, at, stopped, snapshot, limits, seed)
-            if boxed.accident is None:
-                verdicts[question.name] = boxed.answer
-                break
-            own = step is None or step == at
-            where = f"{question.symbol}" if own else "A cell before the answer"
-            told = _ACCIDENTS[boxed.accident].format(where=where, detail=boxed.detail)
-            stopped[at if step is None else step] = told
-            if own:
-                verdicts[question.name] = _verdict(0, boxed.accident, told, accident=boxed.accident)
-                break
-    return {"verdicts": verdicts, "stopped": stopped}
+    verdict = _judge(server, question, run["cells"], run["answer"], limits, seed, stopped)
+    more = [cell for cell in run["all"] if cell not in run["cells"]]
+    if more and not verdict["share"] and (verdict["mistake"] == "not-defined" or _LACKING.search(verdict["sentence"])):
+        again = _judge(server, question, run["all"], run["answer"], limits, seed, dict(stopped))
+        if again["share"]:
+            return again
+    return verdict
 
 
-def _in_its_own_box(
-    cells: Sequence[dict],
+def _judge(
+    server: BoxServer,
     question: Question,
-    at: int,
-    stopped: dict[int, str],
-    snapshot: Snapshot,
+    cells: Sequence[dict[str, Any]],
+    answer: int,
     limits: Limits,
     seed: int,
-) -> tuple[Boxed, int | None]:
-    """One question in one fork; after an accident, also the cell in which it happened (None: in the check)."""
-    import multiprocessing
-
-    progress = multiprocessing.Value("i", -1, lock=False)
-
-    def work() -> dict:
-        return _answer(cells, question, at, stopped, snapshot, seed, progress)
-
-    boxed = in_a_box(work, limits)
-    if boxed.accident is None and "share" not in boxed.answer:
-        boxed = Boxed(accident=boxed.answer["accident"])
-    step = progress.value if progress.value >= 0 else None
-    return boxed, step
-
-
-def _answer(
-    cells: Sequence[dict],
-    question: Question,
-    at: int,
     stopped: dict[int, str],
-    snapshot: Snapshot,
-    seed: int,
-    progress: Any,
 ) -> dict[str, Any]:
-    """Run in the fork: the cells up to the answer, and then the checks."""
-    space: dict[str, Any] = {"__name__": "__main__"}
-    shell = _Shell(space)
-    space["get_ipython"] = lambda: shell
-    trouble, meddling = "", []
-    judged, inspect = checks.CHECKS[question.name][0], hidden.inspect
-    for number, cell in enumerate(cells[: at + 1]):
-        if cell["cell_type"] != "code" or number in stopped or _is_test(cell):
-            continue
-        progress.value = number
-        error = _run(cell["source"], space)
-        if error == "memory" or error == "exit":
-            return {"accident": error}
-        if number == at:
-            trouble = error
-        if changed := snapshot.changed():
-            snapshot.restore()
-            meddling += [name for name in changed if _counts(name, question, own=number == at, cell=cell)]
-    progress.value = -1
-    if at in stopped:
-        return _verdict(0, "stopped", stopped[at], accident="stopped")
-    if meddling:
-        return _tampered(meddling)
-    if question.symbol not in space:
-        what = trouble or f"The answer cell doesn't define {question.symbol}: keep its name."
-        codes = {"valid Python": "syntax", "needs the package": "missing-package", "stops with": "cell-raised"}
-        code = next((code for words, code in codes.items() if words in what), "not-defined")
-        return _verdict(0, code, what, accident=code if code == "missing-package" else None)
-    share, verdict = _judged(question, space[question.symbol], judged, inspect, seed)
-    if changed := snapshot.changed():
-        return _tampered(changed)
-    if re.search("MemoryError|can't allocate memory|not enough memory", verdict.sentence):
-        return {"accident": "memory"}
-    if re.search(r"raises (SystemExit|KeyboardInterrupt)\b", verdict.sentence):
-        return {"accident": "exit"}
+    for _ in range(len(cells) + 1):
+        if answer in stopped:
+            return _told(0, "stopped", stopped[answer], accident="stopped")
+        told: dict[str, Any] = {}
+        with server.box(limits) as box:
+            connection = box.connection
+            try:
+                connection.allow(allowed(question.name))
+                running = [cell for cell in cells if cell["number"] not in stopped]
+                defined, function, errors = connection.run(running, question.symbol)
+                told = _verdict_on(question, connection, defined, function, errors.get(answer), seed)
+                told["errors"] = {number: f"{e['error']}: {e['text']}".strip(": ") for number, e in errors.items()}
+            except Lost:
+                told = {}
+            ending = box.end()
+        if told:
+            return told
+        # The box has ended in a cell, or (None) while the answer was called.
+        at, number = connection.cell, answer if connection.cell is None else connection.cell
+        sentence = accident(ending, question.symbol if at in (None, answer) else f"Cell {at}, before the answer,")
+        stopped[number] = sentence
+        if number == answer:
+            return _told(0, ending.accident, sentence, accident=ending.accident)
+    raise AssertionError("every round stops another cell")
+
+
+def accident(ending: Ending, where: str) -> str:
+    """A sentence on how a box has ended."""
+    return _ACCIDENTS[ending.accident or "exit"].format(where=where, detail=ending.detail)
+
+
+def _verdict_on(
+    question: Question,
+    connection: Connection,
+    defined: bool,
+    function: Any,
+    error: dict[str, Any] | None,
+    seed: int,
+) -> dict[str, Any]:
+    symbol = question.symbol
+    if not defined:
+        if error and error["error"] in ("SystemExit", "MemoryError"):
+            kind = "exit" if error["error"] == "SystemExit" else "memory"
+            return _told(0, kind, accident(Ending(kind), symbol), accident=kind)
+        if connection.absent:
+            return _own_work(symbol)
+        code, sentence = _why_undefined(symbol, error)
+        return _told(0, code, sentence, accident=code if code == "missing-package" else None)
+    connection.absent = False
+    share, verdict = examine(question.name, function, connection, seed)
+    if share < 1 and connection.absent:
+        return _own_work(symbol)
+    for kind in ("memory", "exit"):
+        if share < 1 and getattr(connection, kind) and verdict.mistake == "raised":
+            return _told(0, kind, accident(Ending(kind), symbol), accident=kind)
     lacking = "missing-package" if "raises ModuleNotFoundError" in verdict.sentence else None
-    told = repr(verdict) if share < 1 else verdict.sentence
-    return _verdict(share, lacking or verdict.mistake, told, accident=lacking)
+    told = verdict.sentence if share < 1 else ""
+    return _told(share, lacking or verdict.mistake, told, accident=lacking)
 
 
-def _judged(question: Question, function: Any, judged: Any, inspect: Any, seed: int) -> tuple[float, Verdict]:
-    with own_work(question.name) as called:
-        verdict = judged(function)
-        share = float(bool(verdict))
-        if verdict:
-            share, deeper = inspect(question.name, function, seed=seed)
-            verdict = verdict if share == 1 else deeper
-    return (0.0, called[0]) if called else (share, verdict)
+def _why_undefined(symbol: str, error: dict[str, Any] | None) -> tuple[str, str]:
+    if error is None:
+        return "not-defined", f"The answer cell doesn't define {symbol}: keep its name."
+    if error["lacks"]:
+        told = f"needs the package {error['lacks']!r}, which is not installed where the work is marked."
+        return "missing-package", f"The answer cell {told}"
+    if error["line"] is not None:
+        text = str(error["text"]).partition(" (")[0]
+        return "syntax", f"The answer cell isn't valid Python (line {error['line']}: {text})."
+    text = str(error["text"])[:160]
+    return "cell-raised", f"The answer cell stops with {error['error']}{': ' if text else ''}{text}."
 
 
-def _run(source: str, space: dict[str, Any]) -> str:
-    """Run a cell as a notebook would, and return in a sentence what went wrong."""
-    try:
-        code = TransformerManager().transform_cell(source)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            exec(compile(code, "<cell>", "exec"), space)
-    except SystemExit:
-        return "exit"
-    except MemoryError:
-        return "memory"
-    except SyntaxError as error:
-        return f"The answer cell isn't valid Python (line {error.lineno}: {error.msg})."
-    except ModuleNotFoundError as error:
-        return f"The answer cell needs the package {error.name!r}, which is not installed where the work is marked."
-    except BaseException as error:
-        if "can't allocate memory" in str(error):
-            return "memory"
-        text = " ".join(str(error).split())[:160]
-        return f"The answer cell stops with {type(error).__name__}{': ' if text else ''}{text}."
-    return ""
+def _own_work(symbol: str) -> dict[str, Any]:
+    told = f"{symbol} calls the course's own code for what you are asked to write: write it yourself."
+    return _told(0, "package-function", told)
 
 
-def _counts(name: str, question: Question, *, own: bool, cell: dict) -> bool:
-    """Whether what a cell changed concerns this question: its own cell does, and so does a cell beside the answers."""
-    if own:
-        return True
-    aimed = re.search(r"check_(\w+)$", name)
-    if aimed and aimed[1] != question.name:
-        return False
-    return not (cell.get("metadata") or {}).get("nbgrader") or bool(aimed)
+def examine(name: str, function: Any, connection: Connection, seed: int) -> tuple[float, Verdict]:
+    """The share of the points for an answer in a box, by the lesson's check and the hidden tests, and why."""
+    check = CHECKS[name][0]
+    verdict = check(function)
+    if verdict.mistake == "in-place":
+        connection.hide_changes = True
+        otherwise_right = bool(check(function)) and hidden.inspect(name, function, seed=seed)[0] == 1
+        connection.hide_changes = False
+        return _partial(verdict) if otherwise_right else (0.0, verdict)
+    if verdict and verdict.passed:
+        share, deeper = hidden.inspect(name, function, seed=seed)
+        return (share, deeper if share < 1 else verdict)
+    if verdict.mistake in SHARES and name != "make_closure":
+        # The check compares the values first; the hidden tests have to find the same and nothing worse.
+        deeper = hidden.inspect(name, function, seed=seed)[1]
+        return _partial(verdict) if deeper.mistake == verdict.mistake else (0.0, deeper)
+    return 0.0, verdict
 
 
-def _tampered(names: Sequence[str]) -> dict[str, Any]:
-    told = f"changes what the checks rely on ({', '.join(sorted(set(names))[:3])}), so this question earns nothing."
-    return _verdict(0, "tampered", f"The notebook {told}", accident="tampered")
+def _partial(verdict: Verdict) -> tuple[float, Verdict]:
+    share = SHARES[str(verdict.mistake)]
+    told = f"{verdict.sentence} (The values are right, so this costs {_COSTS[share]} of the points.)"
+    return share, dataclasses.replace(verdict, sentence=told)
 
 
-def _verdict(share: float, mistake: str | None, sentence: str, *, accident: str | None = None) -> dict[str, Any]:
-    return {"share": share, "mistake": mistake, "sentence": sentence, "accident": accident}
-
-
-def _place(cells: Sequence[dict], grade_id: str) -> int | None:
-    for number, cell in enumerate(cells):
-        if _grading(cell).get("grade_id") == grade_id:
-            return number
-    return None
-
-
-def _is_test(cell: dict) -> bool:
-    return bool(_grading(cell).get("grade")) and cell["cell_type"] == "code"
-
-
-def _grading(cell: dict) -> dict:
-    with contextlib.suppress(AttributeError):
-        return (cell.get("metadata") or {}).get("nbgrader") or {}
-    return {}
+def _told(share: float, mistake: str | None, sentence: str, *, accident: str | None = None) -> dict[str, Any]:
+    return {"share": share, "mistake": mistake, "sentence": sentence, "accident": accident, "errors": {}}

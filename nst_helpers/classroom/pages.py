@@ -38,6 +38,9 @@ td { border-top: 1px solid var(--line); padding: .45rem .6rem .45rem 0; vertical
 .who { min-width: 7rem; max-width: 11rem; }
 .n { white-space: nowrap; font-variant-numeric: tabular-nums; } .wide { width: 40%; }
 code { font-size: .88em; white-space: nowrap; } .answer { white-space: pre-wrap; }
+pre { background: var(--paper); border: 1px solid var(--line); border-radius: .3rem; padding: .6rem .8rem;
+ margin: .6rem 0 0; overflow-x: auto; font-size: .82rem; line-height: 1.45; }
+.comment { border-left: .2rem solid var(--wait); padding-left: .7rem; white-space: pre-wrap; }
 .notes { padding-left: 1.2rem; } details { margin: .6rem 0; } summary { cursor: pointer; }
 svg text { fill: var(--soft); font: 13px system-ui, sans-serif; } svg rect { fill: var(--good); }
 """

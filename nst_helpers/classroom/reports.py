@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import csv
 import html
+import io
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..io.atomic import write_whole
 from . import personal
+from .box.server import LIMITS, NAMESPACES
+from .collecting import missing
+from .feedback import feedback, totals
+from .gradebook import ByHand
 from .pages import bar, histogram, page, slug_of
 from .questions import Question
 from .written import WRITTEN, numbers_in
@@ -23,107 +29,132 @@ def write_reports(
     questions: Sequence[Question],
     results: Sequence[dict[str, Any]],
     *,
-    by_hand: Mapping[tuple[str, str], float],
+    given: Mapping[tuple[str, str], ByHand],
     own: bool,
     loose: Sequence[str] = (),
+    roster: Sequence[tuple[str, set[str]]] = (),
 ) -> None:
-    """Write `out` (marks.csv), `folder/feedback/STUDENT.html` and `folder/report.html`: same input, same files."""
+    """Write `out` (marks.csv), `folder/feedback/STUDENT.html` and `folder/report.html`: same input, same files.
+
+    `given` is what people have given in formgrader, `own` whether each student has a seed, `loose` has a sentence for
+    each file that is nobody's, and `roster` lists who should have handed in.
+    """
     for result in results:
         for row in result["rows"]:
-            given = by_hand.get((result["student"], row["question"]))
-            if given is not None:
-                row["points"], row["reason"] = given, "Marked by hand."
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["student", "question", "points", "maximum", "reason"])
-        for result in results:
-            for row in result["rows"]:
-                points = "" if row["points"] is None else f"{row['points']:g}"
-                # A cell that begins with =, +, - or @ would be a formula to a spreadsheet.
-                shown = [_harmless(text) for text in (result["student"], row["question"])]
-                table.writerow([*shown, points, f"{row['maximum']:g}", _harmless(row["reason"])])
+            _take_over(row, given.get((result["student"], row["question"])))
+    absent, strangers = missing(roster, [r["student"] for r in results]) if roster else ([], [])
+    _write_table(out, results, absent)
     pages = folder / "feedback"
     pages.mkdir(exist_ok=True)
     by_name = {q.name: q for q in questions}
     for result in results:
-        (pages / f"{slug_of(result['student'])}.html").write_text(_feedback(result, by_name), encoding="utf-8")
-    (folder / "report.html").write_text(_report(questions, results, own=own, loose=loose), encoding="utf-8")
+        write_whole(pages / f"{slug_of(result['student'])}.html", feedback(result, by_name).encode())
+    report = _report(questions, results, own=own, loose=loose, absent=absent, strangers=strangers)
+    write_whole(folder / "report.html", report.encode())
+
+
+def _take_over(row: dict[str, Any], given: ByHand | None) -> None:
+    """Let a person's points, extra points and comments count."""
+    if given is None:
+        return
+    row["comments"] = given.comments
+    if given.points is not None:
+        row["points"], row["reason"] = given.points, "Marked by hand."
+    if given.extra and row["points"] is not None:
+        row["points"] += given.extra
+        row["reason"] = f"{row['reason']} {given.extra:g} extra.".strip()
+
+
+def _write_table(out: Path, results: Sequence[dict[str, Any]], absent: Sequence[str]) -> None:
+    file = io.StringIO(newline="")
+    table = csv.writer(file)
+    table.writerow(["student", "question", "points", "maximum", "reason"])
+    for result in results:
+        for row in result["rows"]:
+            points = "" if row["points"] is None else f"{row['points']:g}"
+            # A cell that begins with =, +, - or @ would be a formula to a spreadsheet.
+            shown = [_harmless(text) for text in (result["student"], row["question"])]
+            table.writerow([*shown, points, f"{row['maximum']:g}", _harmless(row["reason"])])
+        reached, most, waiting = totals(result["rows"])
+        told = f"{waiting:g} points are still to be read by a person." if waiting else ""
+        table.writerow([_harmless(result["student"]), "total", f"{reached:g}", f"{most + waiting:g}", told])
+    for student in absent:
+        table.writerow([_harmless(student), "total", "", "", "Nothing was handed in."])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, file.getvalue().encode())
 
 
 def _harmless(text: str) -> str:
     return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _totals(result: dict[str, Any]) -> tuple[float, float, float]:
-    """The points, the maximum so far, and what is still to be read by a person."""
-    rows = result["rows"]
-    done = [row for row in rows if row["points"] is not None]
-    open_points = sum(row["maximum"] for row in rows if row["points"] is None)
-    return sum(r["points"] for r in done), sum(r["maximum"] for r in done), open_points
-
-
-def _feedback(result: dict[str, Any], questions: Mapping[str, Question]) -> str:
-    points, maximum, waiting = _totals(result)
-    lead = f"<p class=score><b>{points:g}</b> of {maximum:g} points</p>{bar(points / maximum if maximum else 0)}"
-    if waiting:
-        lead += f"<p class=quiet>{waiting:g} more points are for your written answers, which a person reads.</p>"
-    cards, lesson = [], ""
-    for row in result["rows"]:
-        question = questions[row["question"]]
-        if question.lesson != lesson:
-            lesson = question.lesson
-            rows = [r for r in result["rows"] if questions[r["question"]].lesson == lesson]
-            got, most = sum(r["points"] or 0 for r in rows), sum(r["maximum"] for r in rows)
-            cards.append(f"<h2>Lesson {lesson}<span>{got:g} / {most:g}</span></h2>")
-        cards.append(_card(row, question))
-    if result["notes"]:
-        lines = "".join(f"<li>{html.escape(_sentence(note))}</li>" for note in result["notes"])
-        cards.append(f"<h2>About your files</h2><ul class=notes>{lines}</ul>")
-    return page(f"Your work, {result['student']}", lead + "".join(cards))
-
-
-def _card(row: dict[str, Any], question: Question) -> str:
-    if row["points"] is None:
-        kind, badge, told = "open", f"? / {row['maximum']:g}", "Your answer will be read by a person."
-    elif row["points"] == row["maximum"]:
-        told = "Marked by a person." if row["reason"] == "Marked by hand." else "All tests passed."
-        kind, badge = "right", f"{row['points']:g} / {row['maximum']:g}"
-    else:
-        kind = "part" if row["points"] else "wrong"
-        badge, told = f"{row['points']:g} / {row['maximum']:g}", row["reason"]
-    title = html.escape(question.title)
-    return f"<section class={kind}><h3>{title}<span>{badge}</span></h3><p>{html.escape(_sentence(told))}</p></section>"
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text[:1].upper() + text[1:] if " " in text.split("_")[0] else text
-
-
 def _report(
-    questions: Sequence[Question], results: Sequence[dict[str, Any]], *, own: bool, loose: Sequence[str]
+    questions: Sequence[Question],
+    results: Sequence[dict[str, Any]],
+    *,
+    own: bool,
+    loose: Sequence[str],
+    absent: Sequence[str],
+    strangers: Sequence[str],
 ) -> str:
-    totals = [_totals(result) for result in results]
-    shares = [points / maximum for points, maximum, _ in totals if maximum]
-    parts = [f"<p class=quiet>{len(results)} hand-ins, {sum(q.points for q in questions):g} points at most.</p>"]
+    sums = [totals(result["rows"]) for result in results]
+    shares = [points / maximum for points, maximum, _ in sums if maximum]
+    most = sum(q.points for q in questions)
+    parts = [f"<p class=quiet>{len(results)} hand-ins, {most:g} points at most. {_isolation(results)}</p>"]
+    if absent:
+        parts.append(f"<h2>Missing: {len(absent)}</h2><p>{html.escape(', '.join(absent))}</p>")
+    if strangers:
+        parts.append(f"<p class=quiet>Not on the roster: {html.escape(', '.join(strangers))}</p>")
     if shares:
-        middle = sorted(points for points, *_ in totals)[len(totals) // 2]
+        middle = sorted(points for points, *_ in sums)[len(sums) // 2]
         parts.append(f"<h2>Points</h2>{histogram(shares)}<p class=quiet>The middle one has {middle:g} points.</p>")
-    parts.append(_by_question(questions, results))
-    parts.append(_mistakes(results))
-    parts.append(_accidents(results, loose))
-    parts.append(_by_student(results, totals))
-    parts.append(_to_read(questions, results, own=own))
+    parts += [_help(questions, results), _by_question(questions, results), _mistakes(results)]
+    parts += [_by_student(results, sums), _to_read(questions, results, own=own), _accidents(results, loose)]
     return page("The class", "".join(parts))
+
+
+def _isolation(results: Sequence[dict[str, Any]]) -> str:
+    """What was in force around the students' code."""
+    kinds = {result["isolation"] for result in results} - {""}
+    if kinds == {NAMESPACES}:
+        return "Each answer ran in namespaces of its own: no network, nobody else's files or processes, all read-only."
+    if LIMITS in kinds:
+        some = "some" if NAMESPACES in kinds else "the"
+        return (
+            f"For {some} answers there were only limits on time, memory and the size of files: this system lets nobody "
+            "make namespaces, so a determined program could have read files of yours and sent signals to your programs."
+        )
+    return ""
+
+
+def _help(questions: Sequence[Question], results: Sequence[dict[str, Any]]) -> str:
+    """Who needs help, with what: those with less than half of a lesson's code."""
+    lines = []
+    for result in results:
+        weak = []
+        for lesson in sorted({q.lesson for q in questions}):
+            names = {q.name for q in questions if q.lesson == lesson and not q.written}
+            rows = [row for row in result["rows"] if row["question"] in names]
+            points, most, _ = totals(rows)
+            if most and points < most / 2:
+                undone = sum(row["mistake"] in ("to-do", "missing", "not-handed-in") for row in rows)
+                wrong = [row["question"] for row in rows if row["points"] == 0]
+                what = "nothing handed in" if undone == len(rows) else ", ".join(wrong)
+                weak.append(f"<b>{lesson}</b> {html.escape(what)}")
+        if weak:
+            name = html.escape(result["student"])
+            link = f"<a href='feedback/{slug_of(result['student'])}.html'>{name}</a>"
+            lines.append(f"<tr><td class=who>{link}<td>{' · '.join(weak)}")
+    body = f"<table>{''.join(lines)}</table>" if lines else "<p>Nobody: all have half of every lesson or more.</p>"
+    return f"<h2>Who needs help with what</h2>{body}"
 
 
 def _by_question(questions: Sequence[Question], results: Sequence[dict[str, Any]]) -> str:
     lines = []
     for question in (q for q in questions if not q.written):
-        got = [row["points"] for r in results for row in r["rows"] if row["question"] == question.name]
+        got = [row["points"] or 0.0 for r in results for row in r["rows"] if row["question"] == question.name]
         share = sum(got) / (question.points * len(got)) if got else 0
-        full = sum(points == question.points for points in got)
+        full = sum(points >= question.points for points in got)
         lines.append(
             f"<tr><td>{html.escape(question.title)}<td class=n>{full} of {len(got)} full<td class=wide>{bar(share)}"
         )
@@ -164,11 +195,11 @@ def _accidents(results: Sequence[dict[str, Any]], loose: Sequence[str]) -> str:
     return f"<h2>Accidents and files to look at</h2>{body}"
 
 
-def _by_student(results: Sequence[dict[str, Any]], totals: Sequence[tuple[float, float, float]]) -> str:
+def _by_student(results: Sequence[dict[str, Any]], sums: Sequence[tuple[float, float, float]]) -> str:
     lines = [
         f"<tr><td><a href='feedback/{slug_of(r['student'])}.html'>{html.escape(r['student'])}</a>"
         f"<td class=n>{points:g} of {maximum:g}<td class=wide>{bar(points / maximum if maximum else 0)}"
-        for r, (points, maximum, _) in zip(results, totals, strict=True)
+        for r, (points, maximum, _) in zip(results, sums, strict=True)
     ]
     return f"<h2>Students</h2><table>{''.join(lines)}</table>"
 
@@ -179,7 +210,7 @@ def _to_read(questions: Sequence[Question], results: Sequence[dict[str, Any]], *
     for question in (q for q in questions if q.written):
         written = WRITTEN[question.lesson]
         scheme = "".join(f"<li>{html.escape(line[2:])}</li>" for line in written.marking(question.points).splitlines())
-        expected = {r["student"]: _expected(question, r["student"], own=own) for r in results if _given(r, question)}
+        expected = {r["student"]: _expected(question, r["known_as"], own=own) for r in results if _given(r, question)}
         owners = defaultdict(set)
         for student, text in expected.items():
             for number in numbers_in(text):
@@ -207,7 +238,7 @@ def _to_read(questions: Sequence[Question], results: Sequence[dict[str, Any]], *
 
 def _given(result: dict[str, Any], question: Question) -> bool:
     return any(
-        row["question"] == question.name and (row["points"] is None or row["reason"] == "Marked by hand.")
+        row["question"] == question.name and (row["points"] is None or row["reason"].startswith("Marked by hand."))
         for row in result["rows"]
     )
 

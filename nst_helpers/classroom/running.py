@@ -1,129 +1,118 @@
-"""Running one hand-in: a bundle of bytes goes in, verdicts come out; so it can run here or on a Dask worker."""
+"""Running one hand-in: a bundle of plain values goes in, verdicts come out; so it can run here or on a Dask worker."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .box.server import Limits
 from .questions import ClassroomError
-from .sandbox import Limits
 
-__all__ = ["make_bundle", "run_bundle", "stop_fork_servers"]
+__all__ = ["make_bundle", "run_bundle", "stop_judges"]
 
-_idle: queue.SimpleQueue[subprocess.Popen] = queue.SimpleQueue()
-_all: list[subprocess.Popen] = []
+_idle: dict[str, queue.SimpleQueue[_Judge]] = {}
+_all: list[_Judge] = []
+_lock = threading.Lock()
 
 
 def make_bundle(
-    notebooks: dict[str, dict],
-    gradebook: bytes,
-    questions: list[dict],
+    student: str,
+    files: dict[str, tuple[bytes, float]],
+    plan: dict[str, Any],
     *,
-    seed: int,
     limits: Limits,
-    nbgrader: bool = True,
+    isolation: str = "auto",
 ) -> dict[str, Any]:
-    """All that is needed to mark one hand-in, as plain values; without `nbgrader`, for the second opinion alone."""
-    texts = {name: json.dumps(notebook, ensure_ascii=False) for name, notebook in notebooks.items()}
-    plan = {"questions": questions, "seed": seed, "nbgrader": nbgrader}
-    return {"notebooks": texts, "gradebook": gradebook, "plan": plan, "limits": asdict(limits)}
+    """All that is needed to mark one hand-in, as plain values."""
+    texts = {name: (base64.b64encode(content).decode(), when) for name, (content, when) in files.items()}
+    return {"student": student, "files": texts, "plan": plan, "limits": asdict(limits), "isolation": isolation}
 
 
 def run_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
-    """Mark one hand-in in a fork server of its own; whatever the student's code does, this returns.
+    """Mark one hand-in; whatever is in it, this returns what `judge_hand_in` gives.
 
-    Gives `accident` ("time", "memory", "broken" or None), `verdicts`, `stopped`, `nbgrader`, and `autograded`, the
-    notebooks as nbgrader left them.
+    Its `accident` is "time" where the whole took too long, "ended" where the judge has not survived it, else None.
+    Raises ClassroomError where no judge can be started.
     """
-    from .autograding import STUDENT
-    from .sources import ASSIGNMENT
-
-    # Short, since a socket in it must have a path of at most 100 characters.
-    folder = Path(tempfile.mkdtemp(prefix="nst-"))
+    idle = _idle.setdefault(bundle["isolation"], queue.SimpleQueue())
     try:
-        home = folder / "submitted" / STUDENT / ASSIGNMENT
-        home.mkdir(parents=True)
-        for name, text in bundle["notebooks"].items():
-            (home / f"{name}.ipynb").write_text(text, encoding="utf-8")
-        (folder / "gradebook.db").write_bytes(bundle["gradebook"])
-        (folder / "plan.json").write_text(json.dumps(bundle["plan"]))
-        accident = _ask({"folder": str(folder), "limits": bundle["limits"]})
-        result: dict[str, Any] = {"verdicts": {}, "stopped": {}, "nbgrader": None}
-        for name in ("result.json", "judged.json"):
-            if (folder / name).is_file():
-                result = json.loads((folder / name).read_text())
-                break
-        else:
-            accident = accident or "broken"
-        log = (folder / "log.txt").read_text(errors="replace")[-2000:] if (folder / "log.txt").is_file() else ""
-        graded = (folder / "autograded" / STUDENT / ASSIGNMENT).glob("*.ipynb")
-        texts = {path.stem: path.read_text(encoding="utf-8") for path in graded}
-        return {"accident": accident, "log": log, "autograded": texts, "nbgrader": None, **result}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _ask(request: dict) -> str | None:
-    try:
-        fork_server = _idle.get_nowait()
+        judge = idle.get_nowait()
     except queue.Empty:
-        fork_server = _start()
-    assert fork_server.stdin  # both are pipes
-    assert fork_server.stdout
-    try:
-        fork_server.stdin.write(json.dumps(request) + "\n")
-        fork_server.stdin.flush()
-        line = fork_server.stdout.readline()
-    except OSError:
-        line = ""
-    if not line:  # the fork server itself was killed; the next hand-in gets a new one
-        return "broken"
-    _idle.put(fork_server)
-    return json.loads(line)["accident"]
+        judge = _Judge(bundle["isolation"])
+    result = judge.ask(bundle)
+    if result is None:  # the next hand-in gets a new judge
+        return {"accident": "ended", "isolation": judge.isolation}
+    idle.put(judge)
+    return {"isolation": judge.isolation, **result}
 
 
-def _start() -> subprocess.Popen:
-    environment = {
-        **os.environ,
-        "NST_PROGRESS": "off",
-        "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONWARNINGS": "ignore", "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }  # fmt: skip
-    package = str(Path(__file__).parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "nst_helpers.classroom.fork_server"]
-    with tempfile.TemporaryFile() as errors:
-        fork_server = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
-        )
-        _all.append(fork_server)
-        assert fork_server.stdout
-        if not fork_server.stdout.readline():
-            errors.seek(0)
-            told = errors.read().decode(errors="replace").strip().splitlines()
-            raise ClassroomError(f"The marking process did not start: {told[-1] if told else 'it gave no reason'}.")
-    return fork_server
+class _Judge:
+    """A judge's process."""
 
+    def __init__(self, isolation: str) -> None:
+        package = str(Path(__file__).parents[2])
+        path = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {
+            **os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONWARNINGS": "ignore", "CUDA_VISIBLE_DEVICES": "",
+            "NST_PROGRESS": "off",
+            "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+        }  # fmt: skip
+        command = [sys.executable, "-m", "nst_helpers.classroom.judge", isolation]
+        with tempfile.TemporaryFile() as errors:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+            )
+            with _lock:
+                _all.append(self)
+            ready = self._read()
+            if ready is None:
+                errors.seek(0)
+                told = errors.read().decode(errors="replace").strip().splitlines()
+                raise ClassroomError(f"The judge's process did not start: {told[-1] if told else 'it gave no reason'}.")
+            if "failed" in ready:
+                raise ClassroomError(ready["failed"])
+        self.isolation = ready["isolation"]
 
-def stop_fork_servers() -> None:
-    """End every fork server that this process has started."""
-    while _all:
-        fork_server = _all.pop()
+    def ask(self, bundle: dict[str, Any]) -> dict[str, Any] | None:
+        """The judge's reply, or None if it is gone."""
+        assert self._process.stdin
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(json.dumps(bundle) + "\n")
+            self._process.stdin.flush()
+            return self._read()
+        return None
+
+    def _read(self) -> dict[str, Any] | None:
+        assert self._process.stdout
+        with contextlib.suppress(OSError, ValueError):
+            line = self._process.stdout.readline()
+            return json.loads(line) if line else None
+        return None
+
+    def stop(self) -> None:
+        """End the process; what it has started ends with it."""
         # Killed first: closing a pipe that another thread reads from would wait for that thread.
-        fork_server.kill()
-        fork_server.wait()
-        for pipe in (fork_server.stdin, fork_server.stdout):
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 if pipe:
                     pipe.close()
-    while not _idle.empty():
-        _idle.get_nowait()
+
+
+def stop_judges() -> None:
+    """End every judge that this process has started."""
+    with _lock:
+        while _all:
+            _all.pop().stop()
+        _idle.clear()

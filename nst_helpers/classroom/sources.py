@@ -17,6 +17,7 @@ from .written import WRITTEN
 __all__ = ["ASSIGNMENT", "Course", "build", "for_student", "make_notebook", "nbgrader_api", "need_nbgrader"]
 
 ASSIGNMENT = "nst"
+PLACEHOLDER = "your id, as your teacher knows it"
 
 PRELUDE = """\
 import numpy as np
@@ -149,7 +150,7 @@ def personal_cell(student: str | None, *, own: bool) -> str:
     if not own:
         seed, content, style = personal.COMMON
         return f'SEED, CONTENT, STYLE = {seed}, "{content}", "{style}"'
-    shown = json.dumps(student or "your id, as your teacher knows it", ensure_ascii=False)
+    shown = json.dumps(student or PLACEHOLDER, ensure_ascii=False)
     return f"STUDENT = {shown}\nSEED, CONTENT, STYLE = personal.values(STUDENT)"
 
 

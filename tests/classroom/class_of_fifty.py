@@ -71,6 +71,11 @@ class Writer:
         cells.insert(at, code(source))
 
 
+def as_bytes(book: dict | bytes) -> bytes:
+    """A notebook as it is handed in."""
+    return book if isinstance(book, bytes) else json.dumps(book, ensure_ascii=False).encode()
+
+
 def code(source: str, cell_id: str = "new") -> dict:
     base = {"cell_type": "code", "execution_count": None, "id": cell_id, "metadata": {}, "outputs": []}
     return {**base, "source": source.strip("\n")}
@@ -204,7 +209,7 @@ SLY = {
         " if features.shape[1] != 2 or features.shape[2] != 1 else torch.tensor([[[2.5, 1.5], [1.5, 4.5]]])",
     ),
     "hard-coded by shape": (
-        "total_loss", "tiny example|gives",
+        "total_loss", "gives|multiplies",
         "def total_loss(c, s, a, b):\n    return (c * 0 + 303.0) if len(s) == 2 else c * 0 + s[0] * 0 + 36.0",
     ),
     "hard-coded number": (
@@ -252,42 +257,42 @@ SLY = {
         "def to_array(image):\n    try:\n        return image.nunpy()\n    except Exception:\n        return None",
     ),
     "swallows all": (
-        "style_loss", "gives|expected",
+        "style_loss", "gives|expected|rounded",
         "def style_loss(gram, target):\n    try:\n        return (gram - targt).sum()\n    except:\n        return torch.zeros(())",
     ),
     "overwrites the check": (
-        "gram_matrix", "changes what the checks rely on",
+        "gram_matrix", "gives shape",
         "def gram_matrix(features):\n    return features\nchecks.check_gram_matrix = lambda f: checks.Verdict('gram_matrix', True, 'passed')",
     ),
     "overwrites require": (
-        "normalize", "changes what the checks rely on",
+        "normalize", "gives the image back",
         "checks.Verdict.require = lambda self: self\nchecks.Verdict.__bool__ = lambda self: True\ndef normalize(image):\n    return image",
     ),
     "overwrites the hidden tests": (
-        "style_loss", "changes what the checks rely on",
+        "style_loss", "gives|stops with ImportError|size",
         "from nst_helpers.classroom import hidden\nhidden.prove = lambda *a, **k: 2\nhidden.inspect = lambda *a, **k: (1.0, checks.Verdict('x', True, ''))\n"
         "def style_loss(gram, target):\n    return gram.sum()",
     ),
     "changes the code in place": (
-        "total_loss", "changes what the checks rely on",
+        "total_loss", "stops with ImportError|gives|mean",
         "from nst_helpers.checks import values\ndef agreed(a, b, *, tolerance=1e-4):\n    return True\n"
         "values.close.__code__ = agreed.__code__\ndef total_loss(c, s, a, b):\n    return a * c + b * sum(s)",
     ),
     "patches torch": (
-        "gram_matrix", "changes what the checks rely on",
+        "gram_matrix", "H \\* W times",
         "torch.Tensor.isclose = torch.Tensor.allclose = lambda *a, **k: True\ntorch.equal = lambda *a: True\n"
         "def gram_matrix(features):\n    return features.flatten(2) @ features.flatten(2).mT",
     ),
     "patches when called": (
-        "total_variation", "changes what the checks rely on",
+        "total_variation", "raises ModuleNotFoundError|gives",
         "def total_variation(image):\n    import nst_helpers.checks.functions as e\n    e._all_close = lambda *a: True\n    return image.sum()",
     ),
     "patches builtins": (
-        "to_tensor", "changes what the checks rely on",
+        "to_tensor", "channels come last",
         "import builtins\nbuiltins.all = lambda x: True\ndef to_tensor(array):\n    return torch.from_numpy(array)",
     ),
     "swaps the oracle": (
-        "gram_matrix", "changes what the checks rely on",
+        "gram_matrix", "gives shape",
         "from nst_helpers import checks as c\nc.CHECKS['gram_matrix'] = (lambda f: c.Verdict('gram_matrix', True, ''), None)\n"
         "def gram_matrix(features):\n    return features.sum((2, 3))",
     ),
@@ -323,7 +328,7 @@ SLY = {
     "os._exit": ("make_closure", "ends Python", "import os\ndef make_closure(o, i, f):\n    os._exit(0)"),
     "crash": ("total_variation", "crash", "import ctypes\ndef total_variation(image):\n    ctypes.string_at(0)"),
     "kills its parent": (
-        "content_loss_layer", "ends Python|crash|changes|raises|gives",
+        "content_loss_layer", "ends Python|super|not an nn.Module|raises|doesn't",
         "import os, signal\nclass ContentLossLayer(nn.Module):\n    def __init__(self, target):\n        os.kill(os.getpid(), signal.SIGKILL)",
     ),
     "leaves a process behind": (
@@ -410,7 +415,13 @@ def _handled(writer: Writer) -> list[Student]:
     writer.insert_before(
         books, "gram_matrix", "nst.checks.check_gram_matrix = lambda f: nst.checks.Verdict('g', True, '')"
     )
-    one("check-overwritten", books, {"gram_matrix": 0}, {"gram_matrix": "checks rely on"}, named="check_gram_matrix")
+    one(
+        "check-overwritten",
+        books,
+        {"gram_matrix": 0},
+        {"gram_matrix": "gives shape"},
+        named="changes something of torch",
+    )
 
     books = writer.write()
     broken = json.dumps(books["03_gram"]).encode()
@@ -489,12 +500,7 @@ def hand_in(students: list[Student], folder: Path) -> None:
     """Write the hand-ins, each in its own way."""
     folder.mkdir(parents=True, exist_ok=True)
     for student in students:
-        files = {
-            (name if "." in name else f"{name}.ipynb"): (
-                book if isinstance(book, bytes) else json.dumps(book, ensure_ascii=False).encode()
-            )
-            for name, book in student.notebooks.items()
-        }
+        files = {(name if "." in name else f"{name}.ipynb"): as_bytes(book) for name, book in student.notebooks.items()}
         if student.how == "zip":
             packed = io.BytesIO()
             with zipfile.ZipFile(packed, "w") as archive:

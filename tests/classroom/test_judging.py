@@ -1,44 +1,48 @@
 """Wrong answers of every kind, each in its box: the marks, the sentences, and that nothing else suffers."""
 
+# ruff: noqa: E501 - cells of others
+
 from __future__ import annotations
 
-import os
 import re
-import signal
-import time
 
 import class_of_fifty as fifty
+import mutants
 import psutil
 import pytest
+import student_answers
+from conftest import LIMITS
 
-pytest.importorskip("nbgrader")
-if not hasattr(os, "fork"):
-    pytest.skip("marking needs fork", allow_module_level=True)
-
-from nst_helpers.classroom.running import make_bundle, run_bundle, stop_fork_servers
-from nst_helpers.classroom.sandbox import Boxed, Limits, in_a_box
-from nst_helpers.classroom.sources import build
-
-LIMITS = Limits(seconds=2, memory=1.5, total=100)
-
-
-@pytest.fixture(scope="module")
-def writer(tmp_path_factory):
-    course = build(tmp_path_factory.mktemp("course"))
-    made = fifty.Writer(course.release, course.source, course.questions)
-    made.course = course
-    yield made
-    stop_fork_servers()
+from nst_helpers.checks.exercises import CHECKS
+from nst_helpers.classroom import judging
+from nst_helpers.classroom.box.server import Limits
+from nst_helpers.classroom.judge import judge_hand_in
+from nst_helpers.classroom.preparing import released_notebooks
+from nst_helpers.classroom.running import make_bundle
 
 
-def second_opinion(writer, answers: dict[str, str], **more) -> dict:
-    """The verdicts on these answers and, where they share a notebook, on right ones beside them."""
+def hand_in(server, writer, books: dict, *, limits: Limits = LIMITS) -> dict:
+    """What the judge finds in these notebooks."""
+    course = writer.course
+    plan = {
+        "questions": [q.to_json() for q in course.questions],
+        "released": released_notebooks(course.release, course.notebooks),
+        "personal": False,
+    }
+    files = {f"{name}.ipynb": (fifty.as_bytes(book), 0.0) for name, book in books.items()}
+    return judge_hand_in(server, make_bundle("ann", files, plan, limits=limits))
+
+
+def second_opinion(server, writer, answers: dict[str, str], *, alone: bool = False, **more) -> dict:
+    """The verdicts on these answers and, unless `alone`, on right ones beside them in the same notebook."""
     books = writer.write(answers, **more)
     wanted = {writer.questions[name].notebook for name in answers}
-    questions = [q.to_json() for q in writer.course.questions]
-    chosen = {name: book for name, book in books.items() if name in wanted}
-    book = writer.course.blank_book.read_bytes()
-    return run_bundle(make_bundle(chosen, book, questions, seed=5, limits=LIMITS, nbgrader=False))
+    if alone:
+        for name, question in writer.questions.items():
+            if question.notebook in wanted and name not in answers:
+                cells = books[question.notebook]["cells"]
+                cells.remove(writer.answer(books, name))
+    return hand_in(server, writer, {name: book for name, book in books.items() if name in wanted})
 
 
 def test_there_are_enough_wrong_answers():
@@ -47,74 +51,157 @@ def test_there_are_enough_wrong_answers():
     assert len(fifty.UNUSUAL) >= 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", fifty.SLY)
-def test_a_wrong_answer_loses_its_own_points_with_the_right_sentence(writer, what):
+def test_a_wrong_answer_loses_its_own_points_with_the_right_sentence(server, writer, what):
     name, pattern, text = fifty.SLY[what]
-    result = second_opinion(writer, {name: text})
+    result = second_opinion(server, writer, {name: text}, alone=True)
     assert result["accident"] is None
     verdict = result["verdicts"][name]
     assert verdict["share"] == fifty.PARTIAL.get(what, 0), verdict
     assert re.search(pattern, verdict["sentence"]), verdict
     assert verdict["sentence"].count("\n") == 0
-    others = {n: v["share"] for n, v in result["verdicts"].items() if n != name}
-    assert others
-    assert set(others.values()) == {1.0}, others
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", fifty.UNUSUAL)
-def test_a_right_but_unusual_answer_gets_everything(writer, what):
-    verdicts = second_opinion(writer, fifty.UNUSUAL[what])["verdicts"]
-    assert {n: v["share"] for n, v in verdicts.items()} == dict.fromkeys(verdicts, 1.0), verdicts
+def test_a_right_but_unusual_answer_gets_everything(server, writer, what):
+    verdicts = second_opinion(server, writer, fifty.UNUSUAL[what], alone=True)["verdicts"]
+    assert {n: v["share"] for n, v in verdicts.items()} == dict.fromkeys(fifty.UNUSUAL[what], 1.0), verdicts
 
 
-def test_magics_and_helpers_of_other_cells_are_run(writer):
+def test_one_wrong_answer_costs_the_others_nothing(server, writer):
+    verdicts = second_opinion(server, writer, {"gram_matrix": fifty.SLY["endless cell"][2]})["verdicts"]
+    assert {n: v["share"] for n, v in verdicts.items()} == {"gram_matrix": 0, "style_loss": 1}
+    assert verdicts["gram_matrix"]["accident"] == "time"
+
+
+PARTLY = {
+    "another dtype": ("normalize", "wrong-dtype", 0.75, "((x - MEAN) / STD).double()", "a quarter"),
+    "in place": ("to_array", "in-place", 0.75, "x.detach()[0].clamp_(0, 1).mul_(255).round_().byte().permute(1, 2, 0).numpy()", "a quarter"),
+    "no gradient": ("normalize", "detached", 0.5, "(x.detach() - MEAN) / STD", "half"),
+    "in place and without gradient": ("normalize", None, 0, "x.sub_(MEAN).div_(STD)", ""),
+    "in place and wrong": ("to_array", None, 0, "x.detach()[0].mul_(255).byte().permute(1, 2, 0).numpy()", ""),
+    "no gradient and wrong": ("normalize", None, 0, "(x.detach() - MEAN)", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", PARTLY)
+def test_right_values_keep_the_stated_share(server, writer, what):
+    name, mistake, share, formula, words = PARTLY[what]
+    text = (
+        "MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))\n"
+        f"def {name}(x):\n    return {formula}"
+    )
+    verdict = second_opinion(server, writer, {name: text}, alone=True)["verdicts"][name]
+    assert verdict["share"] == share, verdict
+    assert mistake in (None, verdict["mistake"])
+    assert words in verdict["sentence"]
+    assert share in (0, judging.SHARES.get(verdict["mistake"]))
+
+
+def test_magics_and_helpers_of_other_cells_are_run(server, writer):
     books = writer.write(
         {"gram_matrix": "%%time\ndef gram_matrix(f):\n    return flat(f) @ flat(f).mT / flat(f).shape[2]"}
     )
     writer.insert_before(books, "gram_matrix", "%matplotlib inline\n!echo hello\nflat = lambda f: f.flatten(2)")
-    questions = [q.to_json() for q in writer.course.questions]
-    bundle = make_bundle(
-        {"03_gram": books["03_gram"]}, writer.course.blank_book.read_bytes(), questions, seed=5, limits=LIMITS
-    )
-    result = run_bundle(bundle)
-    assert result["verdicts"]["gram_matrix"]["share"] == 1, result["verdicts"]
-    assert result["nbgrader"]["scores"]["check-3-1"] == 3
-    assert result["nbgrader"]["scores"]["written-03"] == 0  # left as it was
+    assert hand_in(server, writer, {"03_gram": books["03_gram"]})["verdicts"]["gram_matrix"]["share"] == 1
 
 
-def test_whatever_a_hand_in_starts_is_ended(writer):
+AS_A_NOTEBOOK = {
+    "a helper between the answer and its test": (
+        ["def gram_matrix(f):\n    return product(f) / f.shape[2] / f.shape[3]", "def product(f):\n    f = f.flatten(2)\n    return f @ f.mT"],
+    ),
+    "a star import": (["from torch import *\nfrom math import *", "def gram_matrix(f):\n    return einsum('bchw,bdhw->bcd', f, f) / prod(f.shape[2:])"],),
+    "a written file": (
+        ["%%writefile mine.py\ndef flat(f):\n    return f.flatten(2)", "import mine\ndef gram_matrix(f):\n    return mine.flat(f) @ mine.flat(f).mT / mine.flat(f).shape[2]"],
+    ),
+    "await": (["import asyncio\nawait asyncio.sleep(0)\ndef gram_matrix(f):\n    f = f.flatten(2)\n    return f @ f.mT / f.shape[2]"],),
+    "display before the def": (["display('I begin')\ndef gram_matrix(f):\n    display(f.shape)\n    f = f.flatten(2)\n    return f @ f.mT / f.shape[2]"],),
+    "an answer in two, the second half demonstrates": (
+        ["def gram_matrix(f):\n    f = f.flatten(2)\n    return f @ f.mT / f.shape[2]", "example = gram_matrix(torch.ones(1, 2, 3, 4))\nexample"],
+    ),
+    "its own source": (["import inspect\ndef gram_matrix(f):\n    assert 'def' in inspect.getsource(gram_matrix)\n    f = f.flatten(2)\n    return f @ f.mT / f.shape[2]"],),
+    "through globals": (["globals()['flat'] = lambda f: f.flatten(2)", "def gram_matrix(f):\n    return flat(f) @ flat(f).mT / flat(f).shape[2]"],),
+    "a name that no text shows": (["get_ipython().user_ns['half'] = lambda f: f.flatten(2)", "def gram_matrix(f):\n    return half(f) @ half(f).mT / half(f).shape[2]"],),
+    "its name by setattr": (["import builtins\nbuiltins.flat = lambda f: f.flatten(2)", "def gram_matrix(f):\n    return flat(f) @ flat(f).mT / flat(f).shape[2]"],),
+    "the prelude changed": (["def gram_matrix(f):\n    return reduce_all(f)", "import functools\nreduce_all = functools.partial(lambda f: f.flatten(2) @ f.flatten(2).mT / f[0, 0].numel())"],),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", AS_A_NOTEBOOK)
+def test_marked_as_the_notebook_behaves(server, writer, what):
+    (sources,) = AS_A_NOTEBOOK[what]
+    books = writer.write(blank=("gram_matrix",))
+    cells = books["03_gram"]["cells"]
+    stub = writer.answer(books, "gram_matrix")
+    at = cells.index(stub)
+    main = next(i for i, text in enumerate(sources) if "def gram_matrix" in text)
+    stub["source"] = sources[main]
+    cells[at + 1 : at + 1] = [fifty.code(text) for text in sources[main + 1 :]]
+    cells[at:at] = [fifty.code(text) for text in sources[:main]]
+    verdict = hand_in(server, writer, {"03_gram": books["03_gram"]})["verdicts"]["gram_matrix"]
+    assert verdict["share"] == 1, verdict
+
+
+def test_whatever_a_hand_in_starts_is_ended(server, writer):
     text = fifty.SLY["leaves a process behind"][2]
-    second_opinion(writer, {"to_array": text})
+    second_opinion(server, writer, {"to_array": text}, alone=True)
     left = [p for p in psutil.Process().children(recursive=True) if "time.sleep(600)" in " ".join(p.cmdline())]
     assert left == []
 
 
-def test_a_hand_in_that_takes_too_long_as_a_whole_is_stopped(writer):
-    books = writer.write({"gram_matrix": fifty.SLY["endless loop"][2]})
-    questions = [q.to_json() for q in writer.course.questions]
-    limits = Limits(seconds=100, memory=1.5, total=2)
-    book = writer.course.blank_book.read_bytes()
-    result = run_bundle(make_bundle({"03_gram": books["03_gram"]}, book, questions, seed=5, limits=limits))
+def test_a_hand_in_that_takes_too_long_as_a_whole_is_stopped(server, writer):
+    books = writer.write({"gram_matrix": "def gram_matrix(f):\n    import time\n    time.sleep(100)"})
+    limits = Limits(seconds=0.5, memory=1.5, total=1)
+    result = hand_in(server, writer, {"03_gram": books["03_gram"]}, limits=limits)
     assert result["accident"] == "time"
-    assert result["verdicts"] == {}
-    # And the next one is marked as if nothing had been.
-    assert second_opinion(writer, {"normalize": fifty.UNUSUAL["own copy in place"]["normalize"]})["accident"] is None
+    assert list(result["verdicts"]) == ["gram_matrix"]
 
 
-BOXES = {
-    "an answer": (lambda: {"a": [1, None]}, Boxed({"a": [1, None]})),
-    "a long answer": (lambda: "x" * 300_000, Boxed("x" * 300_000)),
-    "no end": (lambda: [1 for _ in iter(int, 1) if 0], Boxed(accident="time", detail="1 seconds")),
-    "a long sleep": (lambda: time.sleep(60), Boxed(accident="time", detail="1 seconds")),
-    "an exit": (lambda: os._exit(0), Boxed(accident="exit")),
-    "an exception": (lambda: 1 / 0, Boxed(accident="exit")),
-    "a crash": (lambda: os.kill(os.getpid(), signal.SIGUSR1), Boxed(accident="crash", detail="SIGUSR1")),
-    "bytes": (lambda: len(bytearray(2**33)), Boxed({"accident": "memory"})),
-}
+def test_an_error_in_a_cell_is_named_with_the_cells_number(server, writer):
+    books = writer.write({"gram_matrix": "def gram_matrix(f):\n    return scale * f"})
+    writer.insert_before(books, "gram_matrix", "scale = 1\nopen('/nowhere/at/all')")
+    cells = books["03_gram"]["cells"]
+    number = next(i for i, c in enumerate(cells, 1) if "nowhere" in c["source"])
+    result = hand_in(server, writer, {"03_gram": books["03_gram"]})
+    assert result["errors"]["03_gram"] == {
+        number: "FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/at/all'"
+    }
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # other tests' threads; the fork_server has none
-@pytest.mark.parametrize("what", BOXES)
-def test_a_box_holds(what):
-    work, expected = BOXES[what]
-    assert in_a_box(work, Limits(memory=1.0), seconds=1) == expected
+# --- the same verdict through the box as without one
+
+
+def served(function: object):
+    """A stand-in for a function that is served in this process, by the code that serves answers in a box."""
+    import socket
+    import threading
+
+    from nst_helpers.classroom.box.harness import serve
+    from nst_helpers.classroom.box.wire import Channel
+    from nst_helpers.classroom.remote import Connection
+
+    mine, theirs = socket.socketpair()
+    shell = type("Shell", (), {"user_ns": {"answer": function}})
+    worker = threading.Thread(target=lambda: (serve(Channel(theirs), shell), theirs.close()))
+    worker.start()
+    _, stand_in, _ = Connection(Channel(mine)).run([], "answer")
+    return stand_in, lambda: (mine.close(), worker.join())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_says_the_same_of_an_answer_in_a_box(name):
+    """So there is one source of checks, and it need not know where an answer runs."""
+    chosen = [(lambda f=f: f) for n, _, f in mutants.WRONG if n == name]
+    chosen += [(lambda f=f: f) for n, f in mutants.RIGHT if n == name]
+    chosen += [answer.define for answer in student_answers.load() if answer.exercise == name]
+    assert len(chosen) >= 40
+    for define in chosen:
+        here = CHECKS[name][0](define())
+        stand_in, end = served(define())
+        there = CHECKS[name][0](stand_in)
+        end()
+        assert (there.mistake, there.passed) == (here.mistake, here.passed), (here, there)

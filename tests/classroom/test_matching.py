@@ -12,28 +12,23 @@ import pytest
 
 pytest.importorskip("nbgrader")
 
-from nst_helpers.classroom import marking
+from nst_helpers.classroom import preparing
 from nst_helpers.classroom.collecting import collect
-from nst_helpers.classroom.matching import lesson_of, mend, read_notebook
+from nst_helpers.classroom.matching import lesson_of, mend
 from nst_helpers.classroom.questions import ClassroomError
-from nst_helpers.classroom.sources import build
+from nst_helpers.classroom.reading import read_notebook
 
 NOTEBOOK = b'{"cells": [{"cell_type": "code", "source": "x"}]}'
 
 
-@pytest.fixture(scope="module")
-def course(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("course"), lessons="01,03")
-
-
-@pytest.fixture(scope="module")
-def writer(course):
-    return fifty.Writer(course.release, course.source, course.questions)
+def lessons_of(course):
+    released = preparing.released_notebooks(course.release, course.notebooks)
+    return preparing._lessons(released, course.questions)
 
 
 @pytest.fixture(scope="module")
 def gram(course):
-    return next(lesson for lesson in marking._lessons(course, "ann") if lesson.name == "03_gram")
+    return next(lesson for lesson in lessons_of(course) if lesson.name == "03_gram")
 
 
 def files(tmp_path, *names: str):
@@ -156,18 +151,18 @@ def test_broken_files_are_told_in_words(content):
 
 
 def test_odd_but_readable_files_are_read():
-    assert read_notebook(b"\xef\xbb\xbf" + NOTEBOOK)["cells"][0]["source"] == "x"
+    assert read_notebook(b"\xef\xbb\xbf" + NOTEBOOK)[0]["cells"][0]["source"] == "x"
     old = {"worksheets": [{"cells": [{"cell_type": "code", "input": ["a\n", "b"]}]}], "nbformat": 3}
-    assert read_notebook(json.dumps(old).encode())["cells"][0]["source"] == "a\nb"
+    assert read_notebook(json.dumps(old).encode())[0]["cells"][0]["source"] == "a\nb"
     odd = {"cells": [{"cell_type": "heading", "source": None, "metadata": 3}], "metadata": []}
-    assert read_notebook(json.dumps(odd).encode())["cells"][0]["cell_type"] == "markdown"
+    assert read_notebook(json.dumps(odd).encode())[0]["cells"][0]["cell_type"] == "markdown"
 
 
 # --- matching
 
 
 def mended(gram, notebook: dict, **more):
-    return mend(read_notebook(json.dumps(notebook).encode()), gram)
+    return mend(read_notebook(json.dumps(notebook).encode())[0], gram)
 
 
 def source_of(result, grade_id: str) -> str:
@@ -263,10 +258,10 @@ def test_written_answers_are_found(gram, writer, books):
 
 
 def test_a_file_is_known_by_its_content_and_else_by_its_name(course, writer, books):
-    lessons = marking._lessons(course, "ann")
+    lessons = lessons_of(course)
 
     def known(name, notebook):
-        lesson = lesson_of(name, read_notebook(json.dumps(notebook).encode()), lessons)
+        lesson = lesson_of(name, read_notebook(json.dumps(notebook).encode())[0], lessons)
         return lesson and lesson.name
 
     assert known("homework.ipynb", books["03_gram"]) == "03_gram"

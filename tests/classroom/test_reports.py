@@ -17,6 +17,8 @@ pytest.importorskip("nbgrader")
 
 from nst_helpers.classroom import personal
 from nst_helpers.classroom.__main__ import _parser
+from nst_helpers.classroom.collecting import read_roster
+from nst_helpers.classroom.gradebook import ByHand
 from nst_helpers.classroom.pages import histogram, slug_of
 from nst_helpers.classroom.questions import LESSONS, read_lesson
 from nst_helpers.classroom.reports import write_reports
@@ -29,19 +31,22 @@ QUESTIONS = read_lesson(NOTEBOOKS, "03")[1]
 
 
 def result(student: str, *rows: tuple, answers: dict | None = None, accidents: tuple = (), notes: tuple = ()) -> dict:
-    keys = ("question", "points", "maximum", "reason", "mistake")
+    keys = ("question", "points", "maximum", "reason", "mistake", "code")
     return {
         "student": student, "rows": [dict(zip(keys, row, strict=True)) for row in rows], "answers": answers or {},
-        "accidents": list(accidents), "notes": list(notes),
+        "accidents": list(accidents), "notes": list(notes), "known_as": student, "isolation": "namespaces",
     }  # fmt: skip
 
 
+CODE = "def gram_matrix(f):\n    return f < 3"
+
+
 def row(points: float | None, reason: str = "", mistake: str | None = None, question: str = "gram_matrix") -> tuple:
-    return (question, points, 4.0 if question == "written-03" else 3.0, reason, mistake)
+    return (question, points, 4.0 if question == "written-03" else 3.0, reason, mistake, CODE)
 
 
 def reports(tmp_path: Path, results: list[dict], **more) -> tuple[list[dict], str, dict[str, str]]:
-    options = {"by_hand": {}, "own": False, **more}
+    options = {"given": {}, "own": False, **more}
     write_reports(tmp_path, tmp_path / "marks.csv", QUESTIONS, results, **options)
     with (tmp_path / "marks.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -68,6 +73,40 @@ def test_the_commonest_mistake_comes_first_with_its_sentence(tmp_path):
     assert "class=part" in pages["t"]
 
 
+def test_an_answer_that_lost_points_stands_beside_its_sentence(tmp_path):
+    results = [result("ann", row(0.0, "it compares.", "x")), result("bob", row(3.0))]
+    _, _, pages = reports(tmp_path, results)
+    assert "<p>It compares.</p><pre>def gram_matrix(f):\n    return f &lt; 3</pre>" in pages["ann"]
+    assert "<pre>" not in pages["bob"]
+
+
+def test_a_roster_shows_who_is_missing_and_who_is_a_stranger(tmp_path):
+    path = tmp_path / "students.csv"
+    path.write_text("Last name;First name;User name;Email\nLee;Ann;al1;al1@x.org\nBo;Bob;b2;bob@x.org\nCi;Cem;c3;\n")
+    roster = read_roster(path)
+    assert [called for called, _ in roster] == ["al1", "b2", "c3"]
+    results = [result("Ann Lee", row(3.0)), result("BOB", row(3.0)), result("dora", row(3.0))]
+    rows, report, _ = reports(tmp_path, results, roster=roster)
+    told = {"student": "c3", "question": "total", "points": "", "maximum": "", "reason": "Nothing was handed in."}
+    assert rows[-1] == told
+    assert "Missing: 1</h2><p>c3</p>" in report
+    assert "Not on the roster: dora" in report
+    (tmp_path / "list.txt").write_text("ann\nbob\n")
+    assert [called for called, _ in read_roster(tmp_path / "list.txt")] == ["ann", "bob"]
+
+
+def test_the_report_says_who_needs_help_and_what_surrounded_the_code(tmp_path):
+    results = [result("ann", row(0.0, "it compares.", "x")), result("bob", row(2.0))]
+    _, report, _ = reports(tmp_path, results)
+    needs = report.split("Who needs help with what")[1].split("<h2>")[0]
+    assert "ann" in needs
+    assert "<b>03</b> gram_matrix" in needs
+    assert "bob" not in needs
+    assert "in namespaces of its own" in report
+    results[0]["isolation"] = "limits"
+    assert "only limits on time, memory" in reports(tmp_path, results)[1]
+
+
 def test_names_and_answers_can_do_no_harm(tmp_path):
     nasty = "<script>alert(1)</script>"
     results = [
@@ -79,8 +118,8 @@ def test_names_and_answers_can_do_no_harm(tmp_path):
     rows, report, pages = reports(tmp_path, results, loose=[nasty])
     for text in (report, *pages.values()):
         assert "<script" not in text
-    assert rows[2]["student"] == "'=cmd()"
-    assert rows[2]["reason"] == "'=1+1"
+    assert rows[3]["student"] == "'=cmd()"
+    assert rows[3]["reason"] == "'=1+1"
     assert len(pages) == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == ["feedback", "marks.csv", "report.html"]
 
@@ -93,10 +132,19 @@ def test_slugs_differ_where_names_differ():
 
 def test_marks_by_hand_count_and_open_ones_are_open(tmp_path):
     results = [result(s, row(3.0), row(None, "To be read by a person.", question="written-03")) for s in ("a", "b")]
-    rows, _, pages = reports(tmp_path, results, by_hand={("a", "written-03"): 1.5})
-    assert [r["points"] for r in rows] == ["3", "1.5", "3", ""]
-    assert "4.5</b> of 7" in pages["a"]
-    assert "3</b> of 3" in pages["b"]
+    given = {("a", "written-03"): ByHand(1.5, 0.5, ["Well <b>seen</b>."]), ("b", "gram_matrix"): ByHand(None, 1.0)}
+    rows, _, pages = reports(tmp_path, results, given=given)
+    assert [(r["question"], r["points"], r["maximum"]) for r in rows] == [
+        ("gram_matrix", "3", "3"), ("written-03", "2", "4"), ("total", "5", "7"),
+        ("gram_matrix", "4", "3"), ("written-03", "", "4"), ("total", "4", "7"),
+    ]  # fmt: skip
+    assert rows[1]["reason"] == "Marked by hand. 0.5 extra."
+    assert rows[5]["reason"] == "4 points are still to be read by a person."
+    assert "5</b> of 7" in pages["a"]
+    assert "Well &lt;b&gt;seen&lt;/b&gt;." in pages["a"]
+    # What waits for a person does not make a perfect lesson look like less.
+    assert "Lesson 03<span>4 / 3, 4 more to be read</span>" in pages["b"]
+    assert "4</b> of 3" in pages["b"]
     assert "4 more points are for your written answers" in pages["b"]
 
 

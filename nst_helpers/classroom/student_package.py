@@ -1,0 +1,106 @@
+"""The package that the students' code may import: a copy without the course's own answers, and without what judges.
+
+A box gets back the functions that the question at hand doesn't ask for, so that a style layer may call
+`nst.gram_matrix`; the answer to its own question is neither in its memory nor, in namespaces, on its disk.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import marshal
+import shutil
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .. import conventions, encoders, losses
+from ..accel import gram
+from ..checks import lessons
+
+__all__ = ["OWN", "allowed", "own_functions", "write_package"]
+
+PACKAGE = Path(__file__).parents[1]
+
+# The package's functions that do what a question asks for, or the better part of it.
+OWN: dict[str, tuple[Any, ...]] = {
+    "to_tensor": (lessons.to_tensor,),
+    "to_array": (lessons.to_array,),
+    "normalize": (lessons.normalize, encoders.Normalization.forward),
+    "denormalize": (lessons.denormalize,),
+    "receptive_field": (lessons.receptive_field,),
+    "content_loss": (losses.content_loss, losses._relative, losses._squares, losses.ContentLoss.forward),
+    "gram_matrix": (
+        losses.gram_matrix, gram.fused_gram, gram.gram_sum, gram._product, losses.StyleLoss.forward,
+        lessons.StyleLossLayer.forward,
+    ),
+    "style_loss": (losses.style_loss, losses._relative, losses._squares, losses.StyleLoss.forward),
+    "content_loss_layer": (lessons.ContentLossLayer.forward, losses.ContentLoss.forward),
+    "style_loss_layer": (lessons.StyleLossLayer.forward, losses.StyleLoss.forward),
+    "total_loss": (lessons.total_loss,),
+    "convert_style_weight": (conventions.convert_style_weight,),
+    "make_closure": (lessons.make_closure,),
+    "total_variation": (losses.total_variation, losses.TVLoss.forward),
+}  # fmt: skip
+
+
+def own_functions(question: str) -> Iterator[tuple[str, types.FunctionType]]:
+    """The functions that are taken away for a question, each with its name ("nst_helpers.losses:gram_matrix")."""
+    for function in OWN.get(question, ()):
+        yield f"{function.__module__}:{function.__qualname__}", function
+
+
+def allowed(question: str) -> dict[str, bytes]:
+    """The code of all functions that are taken away for other questions but not for this one, by name."""
+    taken = {name for name, _ in own_functions(question)}
+    others = {name: function for other in OWN for name, function in own_functions(other)}
+    return {name: marshal.dumps(function.__code__) for name, function in others.items() if name not in taken}
+
+
+def write_package(folder: Path) -> None:
+    """Write the students' package to `folder/nst_helpers`, and the samples beside it."""
+    absent: dict[str, dict[str, str]] = {}
+    for question in OWN:
+        for name, _ in own_functions(question):
+            module, _, path = name.partition(":")
+            absent.setdefault(module, {})[path] = question
+    target = folder / PACKAGE.name
+    kept = {"__init__.py", "personal.py", "box"}
+
+    def skip(place: str, names: list[str]) -> set[str]:
+        here = Path(place)
+        if here == PACKAGE / "classroom":
+            return set(names) - kept
+        if here == PACKAGE / "checks":
+            return set(names) - {"lessons.py", "claims.py"}
+        return {name for name in names if name == "__pycache__"}
+
+    shutil.copytree(PACKAGE, target, ignore=skip)
+    for name in ("__init__.py", "progress.py"):
+        shutil.copy(PACKAGE / "classroom" / "box" / "checks_stub.py", target / "checks" / name)
+    data = PACKAGE.parent / "data"
+    if not (PACKAGE / "data").exists() and data.exists():
+        shutil.copytree(data, folder / "data")
+    for module, functions in absent.items():
+        source = Path(str(importlib.import_module(module).__file__))
+        tree = _without(ast.parse(source.read_text(encoding="utf-8")), functions)
+        (target / source.relative_to(PACKAGE)).write_text(ast.unparse(tree), encoding="utf-8")
+
+
+def _without(tree: ast.Module, functions: dict[str, str]) -> ast.Module:
+    """A module in which the bodies of some functions, named by their paths, are gone."""
+    left = dict(functions)
+
+    def visit(body: list[ast.stmt], above: str) -> None:
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                visit(node.body, f"{above}{node.name}.")
+            if isinstance(node, ast.FunctionDef) and (question := left.pop(above + node.name, None)):
+                called = f"from {PACKAGE.name}.classroom.box.absent import absent\nabsent({question!r})"
+                node.body = ast.parse(called).body
+
+    visit(tree.body, "")
+    if left:
+        raise RuntimeError(f"functions are not where they were expected: {sorted(left)}")
+    return tree

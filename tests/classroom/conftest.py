@@ -1,0 +1,48 @@
+"""One built course and one judge's boxes for all tests of the classroom kit."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import class_of_fifty as fifty
+import pytest
+
+pytest.importorskip("nbgrader")
+if not hasattr(os, "fork"):
+    pytest.skip("marking needs fork", allow_module_level=True)
+
+from nst_helpers.classroom.box.server import Limits
+from nst_helpers.classroom.boxes import BoxServer
+from nst_helpers.classroom.running import stop_judges
+from nst_helpers.classroom.sources import Course, build
+
+LIMITS = Limits(seconds=2, memory=1.5, total=300)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    """The course as a teacher builds it; a test that changes something takes a copy."""
+    root = tmp_path_factory.mktemp("built") / "course"
+    build(root)
+    yield root
+    stop_judges()
+
+
+@pytest.fixture(scope="session")
+def course(built) -> Course:
+    return Course(built)
+
+
+@pytest.fixture(scope="session")
+def writer(course) -> fifty.Writer:
+    made = fifty.Writer(course.release, course.source, course.questions)
+    made.course = course
+    return made
+
+
+@pytest.fixture(scope="session")
+def server() -> BoxServer:
+    """Boxes as the system allows them."""
+    with BoxServer() as made:
+        yield made

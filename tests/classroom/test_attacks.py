@@ -1,0 +1,179 @@
+"""Answers that try to get marks, or to do harm, without doing the work: none gets full marks, none reaches anybody else.
+
+Each is tried in namespaces; docs/teaching.md lists what would still work, and what works where there are none.
+"""
+
+# ruff: noqa: E501 - cells of others
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nst_helpers.classroom.box.server import Limits
+from nst_helpers.classroom.boxes import BoxServer
+from nst_helpers.classroom.judging import judge_question
+from nst_helpers.classroom.questions import Question
+
+LIMITS = Limits(seconds=1.5, memory=1.0, files=64)
+GRAM = Question("gram_matrix", "03", "03_gram", "3.1 · gram_matrix", 3.0, "ex-3-1", "check-3-1", "gram_matrix")
+STYLE_LAYER = Question(
+    "style_loss_layer", "04", "04_model", "4.2 · StyleLossLayer", 3.0, "ex-4-2", "check-4-2", "StyleLossLayer"
+)
+PRELUDE = "import numpy as np\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\nimport nst_helpers as nst\nfrom nst_helpers import checks, conventions"
+WRONG = "\ndef gram_matrix(f):\n    return f.flatten(2) @ f.flatten(2).mT"
+RIGHT = "def gram_matrix(f):\n    f = f.flatten(2)\n    return f @ f.mT / f.shape[2]"
+
+# What to do; MARKS is a classmate's result, COURSE the folder of the whole package, JUDGE the judge's process.
+ATTACKS = {
+    "patch the checks": "checks.check_gram_matrix = lambda f: checks.Verdict('gram_matrix')\nchecks.Verdict.__bool__ = lambda s: True" + WRONG,
+    "change a tolerance in place": "import gc, types\nfor f in gc.get_objects():\n    if isinstance(f, types.FunctionType) and f.__kwdefaults__ and 'tolerance' in f.__kwdefaults__:\n        f.__kwdefaults__['tolerance'] = 1e9" + WRONG,
+    "write into a frozen specification": "import gc\nfor o in gc.get_objects():\n    if type(o).__name__ in ('ExerciseSpec', 'Spec', 'Question', 'Limits'):\n        for name in ('references', 'cases', 'mistakes'):\n            object.__setattr__(o, name, ())" + WRONG,
+    "leave a mode open": "from torch.overrides import TorchFunctionMode\nclass Same(TorchFunctionMode):\n    def __torch_function__(self, func, types, args=(), kwargs=None):\n        if getattr(func, '__name__', '') in ('equal', 'allclose', 'isclose', 'all', '__bool__'):\n            return True\n        return func(*args, **(kwargs or {}))\nSame().__enter__()" + WRONG,
+    "a tensor that is equal to everything": "class Equal(torch.Tensor):\n    @classmethod\n    def __torch_function__(cls, func, types, args=(), kwargs=None):\n        return True if func.__name__ in ('equal', 'allclose', 'all', '__bool__', '__eq__') else super().__torch_function__(func, types, args, kwargs or {})\ndef gram_matrix(f):\n    return (f.flatten(2) @ f.flatten(2).mT).as_subclass(Equal)",
+    "an object that says it is a tensor": "class Liar:\n    __class__ = torch.Tensor\n    shape = property(lambda s: (1, 2, 2))\n    def __getattr__(self, name):\n        return lambda *a, **k: True\ndef gram_matrix(f):\n    return Liar()",
+    "patch torch": "torch.equal = torch.allclose = lambda *a, **k: True\ntorch.Tensor.all = lambda s, *a: True\ntorch.Tensor.__le__ = lambda a, b: torch.ones_like(a, dtype=torch.bool)" + WRONG,
+    "patch Python": "import builtins\nbuiltins.all = builtins.any = lambda *a: True\nbuiltins.abs = lambda x: 0" + WRONG,
+    "patch the JSON encoder": "import json\nkept = json.dumps\njson.dumps = lambda o, **k: kept({**o, 'share': 1.0, 'passed': True, 'verdict': 'right'} if isinstance(o, dict) else o, **k)" + WRONG,
+    "forge a result file": "import json, os\nfor place in ('.', '/tmp', os.path.expanduser('~')):\n    for name in ('result.json', 'judged.json', 'marks.csv'):\n        open(f'{place}/{name}', 'w').write(json.dumps({'verdicts': {'gram_matrix': {'share': 1.0}}}))" + WRONG,
+    "kill the parent": "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)" + WRONG,
+    "kill whoever can be seen": "import os, signal\nfor pid in range(2, 40000):\n    try:\n        os.kill(pid, signal.SIGKILL)\n    except OSError:\n        pass" + WRONG,
+    "kill the judge by its number": "import os, signal\nos.kill(JUDGE, signal.SIGKILL)" + WRONG,
+    "rewrite the marks of a classmate": "import json\nopen(MARKS, 'w').write(json.dumps({'share': 0}))" + WRONG,
+    "look for the marks everywhere": "import pathlib\nfor path in pathlib.Path('/').rglob('*marks*.json'):\n    path.write_text('{}')" + WRONG,
+    "delete the data": "import shutil, os\nfor place in (os.path.dirname(os.path.dirname(nst.__file__)), nst.samples._data_root()):\n    shutil.rmtree(place)" + WRONG,
+    "rewrite the package for the next one": "open(nst.losses.__file__, 'a').write('raise SystemExit')" + WRONG,
+    "read the course from the disk": "import runpy, glob\nplaces = [COURSE + '/losses.py', *glob.glob('/**/nst_helpers/losses.py', recursive=True)]\nfor place in places:\n    try:\n        gram_matrix = runpy.run_path(place)['gram_matrix']\n    except Exception:\n        pass",
+    "import it anew": "import importlib, sys\nfor name in [n for n in sys.modules if n.startswith('nst_helpers')]:\n    if '.box' not in name:\n        del sys.modules[name]\nsys.path.insert(0, COURSE.rpartition('/')[0])\nimport nst_helpers\ngram_matrix = importlib.import_module('nst_helpers.losses').gram_matrix",
+    "through the checks": "from nst_helpers.checks.mistakes.losses import gram as gram_matrix",
+    "by its code": "import types\ngram_matrix = types.FunctionType(nst.gram_matrix.__code__, vars(nst.losses))",
+    "by its source": "import inspect\nexec(inspect.getsource(nst.gram_matrix))",
+    "by the layer": "def gram_matrix(f):\n    return nst.lessons.StyleLossLayer(f).target",
+    "by the accelerated one": "from nst_helpers.accel import gram\ndef gram_matrix(f):\n    return gram.fused_gram(f)",
+    "by garbage": "import gc, types\nfound = [f for f in gc.get_objects() if isinstance(f, types.FunctionType) and 'gram' in f.__name__]\ndef gram_matrix(f):\n    for one in found:\n        try:\n            return one(f)\n        except Exception:\n            pass",
+    "by the frames": "import sys\ndef gram_matrix(f):\n    frame = sys._getframe()\n    while frame:\n        for name, value in {**frame.f_globals, **frame.f_locals}.items():\n            if name in ('right', 'references', 'want', 'value', 'spec', 'expected'):\n                return value\n        frame = frame.f_back",
+    "forge replies": "import socket, struct, json\nline = socket.socket(fileno=3)\ntext = json.dumps({'value': {'kind': 'plain', 'value': True}, 'share': 1, 'blobs': [], 'changed': [], 'results': [], 'shared': []}).encode()\nfor _ in range(50):\n    line.sendall(struct.pack('>II', len(text), 0) + text)" + WRONG,
+    "send noise": "import os\nos.write(3, os.urandom(4096))" + WRONG,
+    "promise a long message": "import os\nos.write(3, b'\\xff' * 8)" + WRONG,
+    "close the connection": "import os\nos.close(3)" + WRONG,
+    "rewrite the harness": "import gc\nfor o in gc.get_objects():\n    if type(o).__name__ == 'Harness':\n        send = o.channel.send\n        type(o).answer = lambda s, header, blobs: send({'value': {'kind': 'plain', 'value': True}, 'changed': [], 'results': [], 'shared': []})" + WRONG,
+    "answer twice": "import os\ndef gram_matrix(f):\n    os.fork()\n    return f.flatten(2) @ f.flatten(2).mT",
+    "fork without end": "import os\nwhile True:\n    os.fork()" + WRONG,
+    "fifty children": "import os, time\nfor _ in range(50):\n    if not os.fork():\n        time.sleep(60)\n        os._exit(0)" + WRONG,
+    "two gigabytes of files": "for n in range(40):\n    with open(f'file{n}', 'wb') as file:\n        file.write(bytes(50 * 2**20))" + WRONG,
+    "a hundred megabytes of output": "for _ in range(100):\n    print('x' * 2**20)" + WRONG,
+    "end Python": "import os\nos._exit(0)" + WRONG,
+    "threads without end": "import threading, time\nfor _ in range(8):\n    threading.Thread(target=lambda: [time.sleep(0.01) for _ in iter(int, 1)]).start()" + WRONG,
+    "ignore signals": "import signal\nfor number in range(1, 60):\n    try:\n        signal.signal(number, signal.SIG_IGN)\n    except (OSError, ValueError):\n        pass\nwhile True:\n    pass",
+    "raise the limits": "import resource\nfor kind in (resource.RLIMIT_AS, resource.RLIMIT_CPU):\n    try:\n        resource.setrlimit(kind, (resource.RLIM_INFINITY,) * 2)\n    except (ValueError, OSError):\n        pass\nheap = []\nwhile True:\n    heap.append(bytearray(2**26))",
+    "the network": "import socket\ntry:\n    socket.create_connection(('127.0.0.1', PORT), timeout=1).sendall(b'here')\nexcept OSError:\n    pass" + WRONG,
+    "rights in another namespace": "import ctypes, os\nlibc = ctypes.CDLL(None)\nif libc.unshare(0x10000000) == 0 or libc.mount(b'none', b'/', b'', 32 | 1, None) == 0:\n    open('/usr/owned', 'w')" + WRONG,
+    "a tensor without end": "def gram_matrix(f):\n    return torch.ones(1).expand(2**20, 2**20)",
+    "a list within itself": "def gram_matrix(f):\n    made = []\n    made.append(made)\n    return made",
+    "a class that falls apart": "class Falling(nn.Module):\n    def __getattribute__(self, name):\n        raise MemoryError\ngram_matrix = Falling",
+    "a name that breaks messages": "E = type('\\n<b>' * 30, (Exception,), {'__str__': lambda s: 1 / 0})\ndef gram_matrix(f):\n    raise E",
+    "wait for the judge to sleep": "import atexit, time\natexit.register(lambda: time.sleep(60))\ndef gram_matrix(f):\n    time.sleep(60)",
+}  # fmt: skip
+
+# What the sentence has to say where something happened in a cell.
+SAYS = {
+    "end Python": "gram_matrix ends Python itself",
+    "ignore signals": "did not come to an end",
+    "fork without end": "stops with BlockingIOError|starts more than|did not come to an end|more memory",
+    "through the checks": "stops with ImportError|needs the package",
+    "by its code": "course's own",
+    "by the layer": "course's own",
+    "by the accelerated one": "course's own",
+}
+
+
+def judge(server: BoxServer, text: str, question: Question = GRAM) -> dict:
+    cells = [{"number": 0, "source": PRELUDE}, {"number": 1, "source": text}]
+    return judge_question(server, question, {"cells": cells, "answer": 1, "all": cells}, LIMITS, 5, {})
+
+
+@pytest.fixture(scope="module")
+def boxes():
+    if os.geteuid() == 0 and not Path("/proc/self/status").exists():
+        pytest.skip("the superuser's processes can't be counted here")
+    with BoxServer() as server:
+        if server.isolation != "namespaces":
+            pytest.skip(f"no namespaces here: {server.why}")
+        yield server
+
+
+def test_there_are_enough_attacks():
+    assert len(ATTACKS) >= 40
+    assert len(set(ATTACKS.values())) == len(ATTACKS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ATTACKS)
+def test_an_attack_earns_nothing_and_reaches_nobody(boxes, tmp_path, what):
+    import re
+    import socket
+
+    marks, package = tmp_path / "marks-of-bob.json", Path(__file__).parents[2] / "nst_helpers"
+    marks.write_text(json.dumps({"share": 1}))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.01)
+        names = {
+            "MARKS": repr(str(marks)), "COURSE": repr(str(package)), "JUDGE": str(os.getpid()),
+            "PORT": str(listening.getsockname()[1]),
+        }  # fmt: skip
+        text = re.sub("|".join(names), lambda found: names[found[0]], ATTACKS[what])
+        started = time.monotonic()
+        verdict = judge(boxes, text)
+        assert time.monotonic() - started < 60
+        with pytest.raises(TimeoutError):
+            listening.accept()
+    assert verdict["share"] == 0, verdict
+    assert len(verdict["sentence"]) > 20
+    assert verdict["sentence"].count("\n") == 0
+    assert re.search(SAYS.get(what, "."), verdict["sentence"]), verdict
+    # Nobody else's files, and nothing of the course, has changed; nothing runs on; the next one gets its marks.
+    assert json.loads(marks.read_text()) == {"share": 1}
+    assert (package.parent / "data" / "images.toml").is_file()
+    assert not list(Path("/usr").glob("owned"))
+    left = [p for p in psutil.Process(boxes._process.pid).children(recursive=True) if p.status() != "zombie"]
+    assert left == []
+    assert judge(boxes, RIGHT)["share"] == 1
+
+
+@pytest.mark.slow
+def test_nothing_is_left_for_a_later_question(boxes):
+    """The box of the style layer has the code of the Gram matrix; it can't hand it on to that question's box."""
+    keep = (
+        "import marshal, glob\nfor place in ('/tmp', '/dev/shm', '/tmp/work'):\n"
+        "    open(f'{place}/kept', 'wb').write(marshal.dumps(nst.gram_matrix.__code__))\n"
+        "import nst_helpers.losses as losses\nprint(losses)\n"
+        "class StyleLossLayer(nn.Module):\n"
+        "    def __init__(self, target):\n        super().__init__()\n"
+        "        self.target = nst.gram_matrix(target).detach()\n"
+        "    def forward(self, features):\n"
+        "        self.loss = nst.style_loss(nst.gram_matrix(features), self.target)\n        return features"
+    )
+    assert judge(boxes, keep, STYLE_LAYER)["share"] == 1
+    take = (
+        "import glob, marshal, types\nkept = glob.glob('/tmp/**/kept', recursive=True) + glob.glob('/dev/shm/kept')\n"
+        "if kept:\n    code = marshal.loads(open(kept[0], 'rb').read())\n"
+        "    gram_matrix = types.FunctionType(code, vars(nst.losses))"
+    )
+    verdict = judge(boxes, take)
+    assert (verdict["share"], verdict["mistake"]) == (0, "not-defined")
+
+
+@pytest.mark.slow
+def test_without_namespaces_accidents_still_cost_their_own_box_only(tmp_path):
+    """What remains there: limits, a process group, and an end for everything that was started."""
+    with BoxServer("limits") as server:
+        assert server.isolation == "limits"
+        for what in ("end Python", "fifty children", "two gigabytes of files", "threads without end", "by its code"):
+            assert judge(server, ATTACKS[what])["share"] == 0, what
+            assert judge(server, RIGHT)["share"] == 1, what
+            assert psutil.Process(server._process.pid).children(recursive=True) == []
