@@ -213,8 +213,8 @@ SLY = {
         "def total_loss(c, s, a, b):\n    return (c * 0 + 303.0) if len(s) == 2 else c * 0 + s[0] * 0 + 36.0",
     ),
     "hard-coded number": (
-        "total_loss", "expected|gives|value|cuts",
-        "def total_loss(content_loss, style_losses, content_weight, style_weight):\n    return 303.0",
+        "style_loss", "gives a Python number",
+        "def style_loss(gram, target):\n    return 0.25",
     ),
     "returns its input": ("normalize", "gives the image back", "def normalize(image):\n    return image"),
     "returns its input, denormalised": ("denormalize", "gives back what came", "def denormalize(x):\n    return x"),

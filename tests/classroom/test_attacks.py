@@ -15,10 +15,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytest.importorskip("nbgrader")
+if not hasattr(os, "fork"):
+    pytest.skip("marking needs fork", allow_module_level=True)
+
 from nst_helpers.classroom.box.server import Limits
 from nst_helpers.classroom.boxes import BoxServer
 from nst_helpers.classroom.judging import judge_question
 from nst_helpers.classroom.questions import Question
+
+pytest_plugins = ("marking_fixtures",)
 
 LIMITS = Limits(seconds=1.5, memory=1.0, files=64)
 GRAM = Question("gram_matrix", "03", "03_gram", "3.1 · gram_matrix", 3.0, "ex-3-1", "check-3-1", "gram_matrix")

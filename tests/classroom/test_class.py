@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 import re
 import resource
 import shutil
@@ -20,6 +21,10 @@ import class_of_fifty as fifty
 import psutil
 import pytest
 
+pytest.importorskip("nbgrader")
+if not hasattr(os, "fork"):
+    pytest.skip("marking needs fork", allow_module_level=True)
+
 from nst_helpers.classroom import marking
 from nst_helpers.classroom.__main__ import main
 from nst_helpers.classroom.box.server import Limits
@@ -27,6 +32,8 @@ from nst_helpers.classroom.gradebook import by_hand
 from nst_helpers.classroom.pages import slug_of
 from nst_helpers.classroom.questions import ClassroomError
 from nst_helpers.classroom.sources import ASSIGNMENT, Course, build
+
+pytest_plugins = ("marking_fixtures",)
 
 OPTIONS = ["--seconds", "3", "--memory", "2"]
 ROOT = Path(__file__).parents[2]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import class_of_fifty as fifty
@@ -11,7 +12,11 @@ import mutants
 import psutil
 import pytest
 import student_answers
-from conftest import LIMITS
+from marking_fixtures import LIMITS
+
+pytest.importorskip("nbgrader")
+if not hasattr(os, "fork"):
+    pytest.skip("marking needs fork", allow_module_level=True)
 
 from nst_helpers.checks.exercises import CHECKS
 from nst_helpers.classroom import judging
@@ -19,6 +24,8 @@ from nst_helpers.classroom.box.server import Limits
 from nst_helpers.classroom.judge import judge_hand_in
 from nst_helpers.classroom.preparing import released_notebooks
 from nst_helpers.classroom.running import make_bundle
+
+pytest_plugins = ("marking_fixtures",)
 
 
 def hand_in(server, writer, books: dict, *, limits: Limits = LIMITS) -> dict:

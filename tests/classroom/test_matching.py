@@ -18,6 +18,8 @@ from nst_helpers.classroom.matching import lesson_of, mend
 from nst_helpers.classroom.questions import ClassroomError
 from nst_helpers.classroom.reading import read_notebook
 
+pytest_plugins = ("marking_fixtures",)
+
 NOTEBOOK = b'{"cells": [{"cell_type": "code", "source": "x"}]}'
 
 
