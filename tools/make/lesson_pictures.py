@@ -57,11 +57,14 @@ def save(image: Tensor, path: Path) -> int:
     raise ValueError(f"{path.name} has {path.stat().st_size // 1000} kB: make it smaller.")
 
 
-def descend(image: Tensor, loss: Callable[[Tensor], Tensor], steps: int) -> Tensor:
-    """The image after that many steps of Adam, clamped after each."""
+def descend(
+    image: Tensor, loss: Callable[[Tensor], Tensor], steps: int, *, first: float = 0.03, last: float = 0.03
+) -> Tensor:
+    """The image after that many steps of Adam, from the first learning rate to the last, clamped after each."""
     image = image.clone().requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=0.03)
-    for _ in range(steps):
+    optimizer = torch.optim.Adam([image])
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = first + (last - first) * step / steps
         optimizer.zero_grad()
         loss(image).backward()
         optimizer.step()
@@ -96,7 +99,8 @@ def lesson_02() -> Tensor:
             distance = nst.content_loss(encoder(image, [layer])[layer], target)
             return distance + 1.0 * nst.total_variation(image)
 
-        row.append(descend(0.5 + 0.03 * noise, loss, 150))
+        # Shorter and shorter steps leave less grain.
+        row.append(descend(0.5 + 0.03 * noise, loss, 120, last=0.0))
     return strip(row)
 
 
