@@ -7,12 +7,9 @@ from pathlib import Path
 import class_of_fifty as fifty
 import pytest
 
-from nst_helpers.classroom.box.server import Limits
 from nst_helpers.classroom.boxes import BoxServer
 from nst_helpers.classroom.running import stop_judges
 from nst_helpers.classroom.sources import Course, build
-
-LIMITS = Limits(seconds=2, memory=1.5, total=300)
 
 
 @pytest.fixture(scope="session")

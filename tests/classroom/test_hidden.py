@@ -12,7 +12,7 @@ import time
 import mutants
 import pytest
 import torch
-from marking_fixtures import LIMITS
+from marking_limits import LIMITS
 
 pytest.importorskip("nbgrader")
 if not hasattr(os, "fork"):

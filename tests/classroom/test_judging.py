@@ -12,7 +12,7 @@ import mutants
 import psutil
 import pytest
 import student_answers
-from marking_fixtures import LIMITS
+from marking_limits import LIMITS
 
 pytest.importorskip("nbgrader")
 if not hasattr(os, "fork"):
