@@ -117,6 +117,19 @@ def lesson_04() -> Tensor:
     return strip(row)
 
 
+@picture("05_race.jpg")
+def lesson_05() -> Tensor:
+    """A photo on its way after 5, 20 and 80 evaluations: by L-BFGS above, by Adam at a rate of 0.03 below."""
+    photo, style = (nst.load_sample(name, size=224) for name in ("colosseum", "night_swirls"))
+    settings = {"encoder": "hed", "steps": 80, "style_weight": 50.0, "device": "cpu", "precision": "float32"}
+    rows = []
+    for optimizer, rate in (("lbfgs", 1.0), ("adam", 0.03)):
+        steps = nst.iterate(photo, style, optimizer=optimizer, lr=rate, **settings)
+        rows.append(strip([step.image for step in steps if step.evaluation.step in (5, 20, 80)]))
+    white = torch.ones(1, 3, GAP, rows[0].shape[-1])
+    return torch.cat([rows[0], white, rows[1]], dim=-2)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lessons", nargs="*", metavar="NN", help="a lesson's two digits; all if none is given")
