@@ -25,6 +25,8 @@ from nst_helpers.classroom.judging import judge_question
 from nst_helpers.classroom.questions import Question
 
 pytest_plugins = ("marking_fixtures",)
+LATER = "marking from outside is new: set NST_CLASSROOM=1 to run its long tests until they are in the gate"
+pytestmark = pytest.mark.skipif(not os.environ.get("NST_CLASSROOM"), reason=LATER)
 
 LIMITS = Limits(seconds=1.5, memory=1.0, files=64)
 GRAM = Question("gram_matrix", "03", "03_gram", "3.1 · gram_matrix", 3.0, "ex-3-1", "check-3-1", "gram_matrix")
