@@ -24,7 +24,6 @@ from nst_helpers.classroom.boxes import BoxServer
 from nst_helpers.classroom.judging import judge_question
 from nst_helpers.classroom.questions import Question
 
-pytest_plugins = ("marking_fixtures",)
 LATER = "marking from outside is new: set NST_CLASSROOM=1 to run its long tests until they are in the gate"
 pytestmark = pytest.mark.skipif(not os.environ.get("NST_CLASSROOM"), reason=LATER)
 

@@ -33,7 +33,6 @@ from nst_helpers.classroom.pages import slug_of
 from nst_helpers.classroom.questions import ClassroomError
 from nst_helpers.classroom.sources import ASSIGNMENT, Course, build
 
-pytest_plugins = ("marking_fixtures",)
 LATER = "marking from outside is new: set NST_CLASSROOM=1 to run its long tests until they are in the gate"
 pytestmark = pytest.mark.skipif(not os.environ.get("NST_CLASSROOM"), reason=LATER)
 

@@ -26,8 +26,6 @@ from nst_helpers.classroom.box.wire import Channel
 from nst_helpers.classroom.remote import Connection, Lost
 from nst_helpers.classroom.student_package import OWN, allowed, own_functions, write_package
 
-pytest_plugins = ("marking_fixtures",)
-
 
 def judged(name: str, function: object) -> tuple[float, verdicts.Verdict]:
     """As in marking, the box aside."""

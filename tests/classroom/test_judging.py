@@ -25,7 +25,6 @@ from nst_helpers.classroom.judge import judge_hand_in
 from nst_helpers.classroom.preparing import released_notebooks
 from nst_helpers.classroom.running import make_bundle
 
-pytest_plugins = ("marking_fixtures",)
 LATER = "marking from outside is new: set NST_CLASSROOM=1 to run its long tests until they are in the gate"
 pytestmark = pytest.mark.skipif(not os.environ.get("NST_CLASSROOM"), reason=LATER)
 

@@ -1,4 +1,4 @@
-"""One built course and one judge's boxes for all tests of the classroom kit; each file names this as its plugin."""
+"""One built course and one judge's boxes for all tests of the classroom kit."""
 
 from __future__ import annotations
 
