@@ -18,7 +18,6 @@ from nst_helpers.classroom.matching import lesson_of, mend
 from nst_helpers.classroom.questions import ClassroomError
 from nst_helpers.classroom.reading import read_notebook
 
-
 NOTEBOOK = b'{"cells": [{"cell_type": "code", "source": "x"}]}'
 
 
