@@ -20,6 +20,9 @@ OUT_OF_MEMORY_SIGNS = (
     "could not create a memory object",
     "Cannot allocate memory",
 )
+# oneDNN says this where the memory for its code is missing, but for other reasons too.
+NO_PRIMITIVE = "could not create a primitive"
+LITTLE = 256 * 2**20  # bytes: with less than this free, memory is the reason
 
 
 def memory_available(device: torch.device | str = "cpu", *, root: Path = Path("/")) -> int:
@@ -63,6 +66,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     words = str(error)
     said = isinstance(error, RuntimeError) and any(sign in words for sign in OUT_OF_MEMORY_SIGNS)
+    said = said or (words == NO_PRIMITIVE and memory_available() < LITTLE)
     return said or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..accel.allocator import give_back
 from ..accel.devices import choose_device, choose_precision, peak_memory, prepare
 from ..accel.modes import plain_torch
 from ..encoders import Encoder, load_encoder
@@ -286,10 +287,15 @@ def ran_out(content: Image, style: Images, settings: Settings) -> TooLargeError:
     device = choose_device(settings.device)
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    give_back()
     size, *styles = sizes_of(content, style, settings)
     height, width = plan(size, settings)[-1].size
     # The count was too low for this size, so it names nothing near it.
-    short = min(largest_size(size, styles, settings), 4 * min(height, width) // 5)
+    most = 4 * min(height, width) // 5
+    try:
+        short = min(largest_size(size, styles, settings), most)
+    except TooLargeError:  # what the C library holds for later looks taken, and smaller tensors find room in it
+        short = max(1, most // 3)
     return TooLargeError(
         f"A run at {width} x {height} pixels ran out of memory, and {amount_words(memory_available(device))} are free "
         f"without it: the largest short side to try is {short} px."

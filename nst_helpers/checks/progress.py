@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..io.atomic import write_whole
+from ..io.records import read_record
 from .verdicts import Verdict
 
 __all__ = ["EXERCISES", "Progress", "note", "progress", "progress_file"]
@@ -98,9 +99,6 @@ def progress() -> Progress:
 def _read() -> dict[str, str]:
     """What the file holds that can be used; anything else is as good as an empty file."""
     file = progress_file()
-    try:
-        found = json.loads(file.read_text(encoding="utf-8")) if file else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
     names = {name for exercises in EXERCISES.values() for name in exercises}
-    return {k: v for k, v in found.items() if k in names and v in (DONE, NOT_YET)} if isinstance(found, dict) else {}
+    found = read_record(file) if file else {}
+    return {name: state for name, state in found.items() if name in names and state in (DONE, NOT_YET)}

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["DownloadError", "fetch", "file_sha256", "megabytes", "read_note", "reason"]
+from ..io.records import read_record
+
+__all__ = ["DownloadError", "fetch", "file_sha256", "megabytes", "reason"]
 
 TRIES = 3
 PAUSE = 1.0  # seconds before the second try; doubled before each one after it
@@ -160,7 +162,7 @@ def _validator(response: Any) -> str | None:
 
 def _to_resume(url: str, partial: Path, note: Path) -> dict[str, Any]:
     """The note on a partial file that can be gone on with; else both are removed and `{}` comes back."""
-    known = read_note(note)
+    known = read_record(note)
     total, validator = known.get("total"), known.get("validator")
     sound = validator is None or (isinstance(validator, str) and validator.isprintable())
     whole = partial.is_file() and not partial.is_symlink()
@@ -174,15 +176,6 @@ def _to_resume(url: str, partial: Path, note: Path) -> dict[str, Any]:
 def _discard(*files: Path) -> None:
     for file in files:
         file.unlink(missing_ok=True)
-
-
-def read_note(file: Path) -> dict[str, Any]:
-    """The JSON object in a small file of ours, `{}` for one that is missing or not ours."""
-    try:
-        found = json.loads(file.read_text("utf-8")) if file.is_file() and file.stat().st_size < 1 << 16 else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def file_sha256(file: Path) -> str:

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from ..errors import WeightsError
 from ..io.atomic import write_whole
+from ..io.records import read_record
 from ..io.sources import one_line
-from .download import file_sha256, read_note, reason
+from .download import file_sha256, reason
 
 __all__ = ["conv_shapes", "load_state", "pick", "read_hed", "read_kept", "remembered", "require_file", "write_kept"]
 
@@ -146,7 +147,7 @@ def remembered(file: Path, folder: Path, compute: Callable[[], str]) -> str:
     stat = file.stat()
     state = [str(file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
     note = folder / f"{file.name}.checked.json"
-    known = read_note(note)
+    known = read_record(note)
     if known.get("file") == state and isinstance(known.get("sha256"), str):
         return known["sha256"]
     digest = compute()

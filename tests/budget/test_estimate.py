@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nst_helpers import LayerError, NSTError, Settings, prepare, stylize
+from nst_helpers.budget import available
 from nst_helpers.budget.available import memory_available
 from nst_helpers.budget.estimate import (
     Estimate,
@@ -326,24 +327,38 @@ def test_the_estimate_leaves_no_trace_on_the_run():
     torch.testing.assert_close(stylize(picture(), picture(seed=1), **options).image, before)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps this limit")
-@pytest.mark.parametrize("counted", [True, False], ids=["counted beforehand", "told by the allocator"])
-@pytest.mark.skip(reason="fails on some machines: the allocator answers before the estimate")
-def test_a_limit_on_the_address_space_gives_one_sentence_that_names_the_largest_size(counted):
-    """`ulimit -v`: read before the run; and where the count is wrong, what the allocator says is one sentence too."""
-    code = f"""
+ADDRESS_SPACE = """
 import resource, psutil, torch
 torch.set_num_threads(1)
 import nst_helpers as nst, nst_helpers.optimize as optimize
 content, style, encoder = torch.rand(1, 3, 512, 512), torch.rand(1, 3, 64, 64), nst.load_encoder("mini")
 if not {counted}:
     optimize.check_fits = lambda *_, **__: 1
-limit = psutil.Process().memory_info().vms + 150 * 2**20
+limit = psutil.Process().memory_info().vms + {megabytes} * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
     nst.stylize(content, style, encoder=encoder, steps=2, precision="float32", device="cpu")
 except nst.NSTError as error:
     print(error)
 """
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps this limit")
+@pytest.mark.parametrize(
+    ("counted", "megabytes"),
+    [(True, 150), (False, 60), (False, 150), (False, 220)],
+    ids=["counted beforehand", "told by the allocator", "in an evaluation", "with hardly anything free afterwards"],
+)
+def test_a_limit_on_the_address_space_gives_one_sentence_that_names_the_largest_size(counted, megabytes):
+    """`ulimit -v`: read before the run; and where the count is wrong, what the allocator says is one sentence too."""
+    code = ADDRESS_SPACE.format(counted=counted, megabytes=megabytes)
     words = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert re.fullmatch(r"A run at 512 x 512 pixels .* the largest short side (that fits|to try) is \d+ px.*\.", words)
+
+
+def test_onednns_words_mean_memory_only_where_little_is_free(monkeypatch):
+    error = RuntimeError("could not create a primitive")
+    for free, expected in ((100 * 2**20, True), (2**32, False)):
+        monkeypatch.setattr(available, "memory_available", lambda free=free: free)
+        assert available.is_out_of_memory(error) is expected

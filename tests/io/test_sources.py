@@ -297,3 +297,9 @@ def test_an_output_is_probed_by_writing(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ImageError, match=r"can't be written \(Permission denied\)"):
         check_output(tmp_path / "a.png")
+
+
+def test_a_samples_name_is_answered_with_the_way_to_samples(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ImageError, match="there is no file 'temple' .* use load_sample for a picture of the course"):
+        load_image("temple")

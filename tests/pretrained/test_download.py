@@ -19,8 +19,9 @@ from faulty_server import serve, wait_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nst_helpers.io.records import read_record
 from nst_helpers.pretrained import download
-from nst_helpers.pretrained.download import DownloadError, fetch, read_note
+from nst_helpers.pretrained.download import DownloadError, fetch
 
 BODY = os.urandom(300_000)
 OTHER = os.urandom(200_000)
@@ -100,11 +101,11 @@ def test_two_versions_of_a_file_are_never_glued(target, monkeypatch, first, seco
         get(server, target)
     note = target.with_name("weights.pth.partial.json")
     if first == "bare":
-        note.write_text(json.dumps({**read_note(note), "validator": None}))
+        note.write_text(json.dumps({**read_record(note), "validator": None}))
     monkeypatch.setattr(download, "TRIES", 3)
     new = OTHER[:size]
     with serve(new, second, second) as server:
-        note.write_text(json.dumps({**read_note(note), "url": server.url}))
+        note.write_text(json.dumps({**read_record(note), "url": server.url}))
         get(server, target, sha256=hashlib.sha256(new).hexdigest())
     assert target.read_bytes() == new
     assert server.log[0].range == "bytes=100000-"

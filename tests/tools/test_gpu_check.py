@@ -14,8 +14,8 @@ import torch
 FOLDER = Path(__file__).parents[2] / "tools" / "measure"
 sys.path.insert(0, str(FOLDER))
 
-gpu_check, gpu_fast, gpu_right, gpu_rows = map(
-    importlib.import_module, ("gpu_check", "gpu_fast", "gpu_right", "gpu_rows")
+gpu_check, gpu_fast, gpu_numbers, gpu_rows, gpu_sides, textbook = map(
+    importlib.import_module, ("gpu_check", "gpu_fast", "gpu_numbers", "gpu_rows", "gpu_sides", "textbook")
 )
 
 QUICK = ["losses", "model mini", "scales", "session", "sweep", "ahead", "refusal", "memory", "compiled"]
@@ -33,9 +33,9 @@ def test_on_a_cpu_the_numbers_are_right_and_what_needs_a_gpu_is_left_out(tmp_pat
 
 
 def test_a_wrong_gradient_fails_its_row_and_the_exit_code_and_nothing_else(tmp_path, monkeypatch):
-    plain = gpu_right.nst.total_variation
+    plain = gpu_numbers.nst.total_variation
     monkeypatch.setattr(
-        gpu_right.nst,
+        gpu_numbers.nst,
         "total_variation",
         lambda x, **kind: plain(x, **kind) * (1.001 if x.dtype == torch.float32 else 1),
     )
@@ -62,33 +62,33 @@ def test_a_row_that_takes_too_long_is_stopped_and_after_the_budget_the_others_ar
 
 @pytest.mark.parametrize("name", ["textbook", "float32", "bfloat16"])
 def test_every_loop_makes_the_evaluations_it_is_asked_for_on_the_same_loss(name):
-    job, seen = gpu_fast.task("mini", 48, torch.device("cpu")), []
-    gpu_fast.drive(job, gpu_fast.SIDES[name], 20, lambda image: seen.append(image.detach().clone()))
+    job, seen = gpu_sides.task("mini", 48, torch.device("cpu")), []
+    gpu_sides.drive(job, gpu_sides.SIDES[name], 20, lambda image: seen.append(image.detach().clone()))
     assert len(seen) == 20
-    judge = gpu_fast.textbook_model(job)
+    judge = gpu_sides.textbook_model(job)
     with torch.no_grad():
-        first, last = (gpu_fast.textbook_loss(judge, seen[i].clamp(0, 1)).item() for i in (0, -1))
+        first, last = (textbook.textbook_loss(judge, seen[i].clamp(0, 1)).item() for i in (0, -1))
     assert last < first / 3
 
 
 def test_this_packages_loss_is_the_textbooks():
-    job = gpu_fast.task("mini", 48, torch.device("cpu"))
-    run = gpu_fast.optimisation(job, gpu_fast.Side(), 1)
+    job = gpu_sides.task("mini", 48, torch.device("cpu"))
+    run = gpu_sides.optimisation(job, gpu_sides.Side(), 1)
     image = job.content.flip(-1)
     run.model(image)
     loss = run.model.total_loss(content_weight=1.0, style_weight=job.style_weight, tv_weight=0.0).item()
     with torch.no_grad():
-        assert gpu_fast.textbook_loss(gpu_fast.textbook_model(job), image).item() == pytest.approx(loss, rel=1e-4)
+        assert textbook.textbook_loss(gpu_sides.textbook_model(job), image).item() == pytest.approx(loss, rel=1e-4)
 
 
 def test_the_work_of_an_evaluation_is_counted_by_layer():
-    job = gpu_fast.task("vgg19", 256, torch.device("cpu"))
+    job = gpu_sides.task("vgg19", 256, torch.device("cpu"))
     assert job.gflop == pytest.approx(importlib.import_module("benchmark").gflop(256))
 
 
 def test_seconds_and_the_table_of_a_side(capsys):
-    job = gpu_fast.task("mini", 48, torch.device("cpu"))
-    found = gpu_fast.one_evaluation(job, gpu_fast.Side("textbook"))
+    job = gpu_sides.task("mini", 48, torch.device("cpu"))
+    found = gpu_fast.one_evaluation(job, gpu_sides.Side("textbook"))
     assert 0 < found["ms"] < 5000
     rows = {"textbook": [{"ms": 8.0, "start": 0.1}], "bfloat16": [{"ms": 4.0, "start": 0.1}]}
     gpu_fast.show("mini 48", rows, 8.0, {"bfloat16 product": 4.0})

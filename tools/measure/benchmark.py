@@ -27,7 +27,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import levers  # noqa: E402
 import torch  # noqa: E402
-from contenders import GPU_RUNS, NETWORKS, RUNS, Absent, pictures, textbook_loss, textbook_model  # noqa: E402
+from contenders import GPU_RUNS, NETWORKS, RUNS, Absent, pictures  # noqa: E402
+from textbook import textbook_loss, textbook_model  # noqa: E402
 
 PARTS = ("limit", "evaluation", "loss", "memory", "linear", "import")
 RACERS = ("textbook", "pystiche", "+ fused Gram", "+ packed weights", "+ further reach", "+ preconditioner")

@@ -14,16 +14,23 @@ import time
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from textbook import (
+    CONTENT_LAYERS,
+    MEAN,
+    STD,
+    STYLE_LAYERS,
+    WIDTHS,
+    TextbookNormalization,
+    textbook_loop,
+    textbook_model,
+)
+from torch import Tensor
 from torch.nn import functional as F
 
-CONTENT_LAYERS, STYLE_LAYERS = ["conv4_2"], ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"]
 VGG19_DEPTHS, VGG16_DEPTHS = (2, 2, 4, 4, 4), (2, 2, 3, 3, 3)
 TRAINED_STYLE_WEIGHT = 20.0
-WIDTHS = dict(zip(STYLE_LAYERS, (64, 128, 256, 512, 512), strict=True))
 SEED = 0
 HISTORY = 30
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Absent(Exception):
@@ -77,95 +84,9 @@ def trained_network():
 NETWORKS = {"random": random_network, "trained": trained_network}
 
 
-# The textbook loop: torchvision's layout, loss modules in a Sequential, Gram matrix and mean squared error as in the
-# official PyTorch tutorial, L-BFGS with PyTorch's defaults and the clamp inside the closure, float32.
-
-
-class TextbookNormalization(nn.Module):
-    def __init__(self, device):
-        super().__init__()
-        self.mean = torch.tensor(MEAN, device=device).view(-1, 1, 1)
-        self.std = torch.tensor(STD, device=device).view(-1, 1, 1)
-
-    def forward(self, image):
-        return (image - self.mean) / self.std
-
-
-class TextbookContentLoss(nn.Module):
-    def __init__(self, target):
-        super().__init__()
-        self.target = target.detach()
-
-    def forward(self, x):
-        self.loss = F.mse_loss(x, self.target)
-        return x
-
-
-def textbook_gram(x):
-    a, b, c, d = x.size()
-    features = x.view(a * b, c * d)
-    return torch.mm(features, features.t()).div(a * b * c * d)
-
-
-class TextbookStyleLoss(nn.Module):
-    def __init__(self, features):
-        super().__init__()
-        self.target = textbook_gram(features).detach()
-
-    def forward(self, x):
-        self.loss = F.mse_loss(textbook_gram(x), self.target)
-        return x
-
-
-def textbook_model(network, content, style):
-    """The VGG as torchvision lays it out, with loss modules after the chosen convolutions, trimmed."""
-    model, contents, styles = nn.Sequential(TextbookNormalization(content.device)), [], []
-    channels = 3
-    for block, (width, depth) in enumerate(zip(WIDTHS.values(), network.depths, strict=True), 1):
-        for i in range(1, depth + 1):
-            name = f"conv{block}_{i}"
-            conv = nn.Conv2d(channels, width, 3, padding=1).to(content.device)
-            conv.load_state_dict({k: network.weights[f"{name}.{k}"] for k in ("weight", "bias")})
-            model.append(conv)
-            if name in CONTENT_LAYERS:
-                contents.append(TextbookContentLoss(model(content)))
-                model.append(contents[-1])
-            if name in STYLE_LAYERS:
-                styles.append(TextbookStyleLoss(model(style)))
-                model.append(styles[-1])
-            if len(contents) == len(CONTENT_LAYERS) and len(styles) == len(STYLE_LAYERS):
-                return model.eval().requires_grad_(False), contents, styles, network.style_weight
-            model.append(nn.ReLU(inplace=False))
-            channels = width
-        model.append(nn.MaxPool2d(2, 2))
-    raise AssertionError("the layers asked for are not in the network")
-
-
-def textbook_loss(parts, image):
-    model, contents, styles, style_weight = parts
-    model(image)
-    return sum(c.loss for c in contents) + style_weight * sum(s.loss for s in styles)
-
-
 def textbook_run(network, content, style, evaluations, see):
-    parts = textbook_model(network, content, style)
-    image = content.clone().requires_grad_(True)
-    optimizer = torch.optim.LBFGS([image])
-    done, start = 0, time.perf_counter()
-    while done < evaluations:
-
-        def closure():
-            nonlocal done
-            with torch.no_grad():
-                image.clamp_(0, 1)
-            optimizer.zero_grad()
-            loss = textbook_loss(parts, image)
-            loss.backward()
-            done += 1
-            see(image, time.perf_counter() - start)
-            return loss
-
-        optimizer.step(closure)
+    parts, start = textbook_model(network, content, style), time.perf_counter()
+    textbook_loop(parts, content, evaluations, lambda image: see(image, time.perf_counter() - start))
 
 
 # pystiche, as its own examples drive it: a PerceptualLoss and image_optimization with its default L-BFGS.
@@ -188,7 +109,7 @@ def import_pystiche():
 
 
 def pystiche_run(network, content, style, evaluations, see):
-    _, enc, loss, optim = import_pystiche()
+    _, enc, _, _ = import_pystiche()
     import warnings
 
     with warnings.catch_warnings():
@@ -197,29 +118,38 @@ def pystiche_run(network, content, style, evaluations, see):
         encoder = make(pretrained=False)
     torch.nn.Module.load_state_dict(encoder, dict(network.weights), strict=False)
     encoder.requires_grad_(False).to(content.device)
+    criterion, start = pystiche_criterion(encoder, content, style, network.style_weight, WIDTHS), time.perf_counter()
+    pystiche_loop(criterion, content, evaluations, lambda image: see(image, time.perf_counter() - start))
+
+
+def pystiche_criterion(encoder, content, style, style_weight, widths):
+    """The loss over an encoder of pystiche's; `widths` are the channels of the layers with a style loss."""
+    _, _, loss, _ = import_pystiche()
     # Its Gram matrix is divided by the pixels alone, the textbook's by the channels too: the weights make up for it.
-    shares = [network.style_weight / WIDTHS[name] ** 2 for name in STYLE_LAYERS]
     criterion = loss.PerceptualLoss(
         loss.FeatureReconstructionLoss(encoder.extract_encoder(CONTENT_LAYERS[0])),
         loss.MultiLayerEncodingLoss(
             encoder,
             STYLE_LAYERS,
             lambda layer, weight: loss.GramLoss(layer, normalize=True, score_weight=weight),
-            layer_weights=shares,
+            layer_weights=[style_weight / widths[name] ** 2 for name in STYLE_LAYERS],
         ),
     ).to(content.device)
     criterion.set_content_image(content)
     criterion.set_style_image(style)
-    start, before = time.perf_counter(), None
+    return criterion
+
+
+def pystiche_loop(criterion, content, evaluations, see):
+    """`see` gets each image as it was evaluated."""
 
     def watched(image):
-        nonlocal before
         before = image.detach().clone()
         value = criterion(image)
-        see(before, time.perf_counter() - start)
+        see(before)
         return value
 
-    optim.image_optimization(content.clone(), watched, num_steps=evaluations, quiet=True)
+    import_pystiche()[3].image_optimization(content.clone(), watched, num_steps=evaluations, quiet=True)
 
 
 # This package, with its levers switched on one after the other.

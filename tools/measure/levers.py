@@ -15,21 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 
 import torch
-from contenders import (
-    CONTENT_LAYERS,
-    HISTORY,
-    MEAN,
-    NETWORKS,
-    STD,
-    STYLE_LAYERS,
-    WIDTHS,
-    Network,
-    lever,
-    pictures,
-    textbook_loss,
-    textbook_model,
-    textbook_run,
-)
+from contenders import HISTORY, NETWORKS, Network, lever, pictures, textbook_run
+from textbook import CONTENT_LAYERS, MEAN, STD, STYLE_LAYERS, WIDTHS, textbook_loss, textbook_model
 
 # Evaluations that are timed at a turn, after one that brings caches and memory back to this side.
 TURN = 3
