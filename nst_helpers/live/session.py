@@ -21,7 +21,7 @@ from ..budget.available import is_out_of_memory
 from ..budget.estimate import TooLargeError, ran_out
 from ..encoders import Encoder
 from ..engine.evaluation import Evaluation
-from ..engine.settings import Settings
+from ..engine.settings import Settings, options
 from ..errors import NSTError
 from ..images import resize
 from ..losses import Convention
@@ -110,6 +110,7 @@ class StyleSession:
     ) -> None:
         self._lock, self._waiting = threading.RLock(), set[int]()
         self.snapshots: list[Snapshot] = []
+        precision = options()["precision"].check(precision)
         self._encoders = encoders or EncoderCache(device=device, precision=precision)
         self._builder = PaintingBuilder(self._encoders, content_layers, style_layers, convention)
         given = {

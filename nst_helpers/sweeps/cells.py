@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..encoders import Encoder
+from ..engine.settings import options
 from ..errors import NSTError
 from ..images import load_image, resize, save_image
 from ..io.atomic import write_whole
@@ -82,11 +83,12 @@ def run_cell(pickled_job: bytes) -> bytes:
     """Run one cell in whatever process or thread this is; takes the pickled job, returns the pickled outcome."""
     job = pickle.loads(pickled_job)
     threads, before = job.pop("threads"), torch.get_num_threads()
-    # A number is the size to read at; "fit" is for stylize to find.
-    size = job.pop("size") if isinstance(job["size"], int) else None
     if threads:
         torch.set_num_threads(threads)
     try:
+        # A number is the size to read at; "fit" is for stylize to find.
+        size = options()["size"].check(job["size"])
+        size = job.pop("size") if isinstance(size, int) else None
         content = _read(job.pop("content"), size)
         style = job.pop("style")
         style = [_read(s, size) for s in style] if isinstance(style, (list, tuple)) else _read(style, size)
