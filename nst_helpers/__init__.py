@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from .checks.claims import claim
     from .checks.progress import progress
     from .control.color import keep_color, match_color
+    from .control.find import find_regions, match_regions
+    from .control.masks import load_mask
     from .conventions import convert_style_weight
     from .encoders import Encoder, Normalization, load_encoder
     from .engine.checkpoints import CheckpointError
     from .engine.evaluation import Evaluation
     from .engine.optimisation import Optimisation
     from .engine.settings import Settings
-    from .errors import ImageError, LayerError, NSTError, WeightsError
+    from .errors import ImageError, LayerError, MaskError, NSTError, WeightsError
     from .images import check_image, check_output, load_image, resize, save_image
     from .live.panel import panel
     from .live.recipes import RecipeError, replay, save_recipe
@@ -65,6 +67,7 @@ __all__ = [
     "Evaluation",
     "ImageError",
     "LayerError",
+    "MaskError",
     "NSTError",
     "Normalization",
     "Optimisation",
@@ -91,6 +94,7 @@ __all__ = [
     "convert_style_weight",
     "estimate",
     "figures",
+    "find_regions",
     "get_convention",
     "gram_matrix",
     "iterate",
@@ -100,8 +104,10 @@ __all__ = [
     "list_samples",
     "load_encoder",
     "load_image",
+    "load_mask",
     "load_sample",
     "match_color",
+    "match_regions",
     "panel",
     "prepare",
     "progress",
@@ -132,6 +138,9 @@ _HOMES = {
     "show_solution": "checks",
     "keep_color": "control.color",
     "match_color": "control.color",
+    "find_regions": "control.find",
+    "match_regions": "control.find",
+    "load_mask": "control.masks",
     "convert_style_weight": "conventions",
     "Encoder": "encoders",
     "Normalization": "encoders",
@@ -142,6 +151,7 @@ _HOMES = {
     "Settings": "engine.settings",
     "ImageError": "errors",
     "LayerError": "errors",
+    "MaskError": "errors",
     "NSTError": "errors",
     "WeightsError": "errors",
     "check_image": "images",
@@ -182,7 +192,7 @@ _HOMES = {
 _MODULES = {"lessons": "checks.lessons"}
 _FOLDERS_AND_FILES = (
     "accel", "budget", "checks", "control", "conventions", "encoders", "engine", "errors", "figures", "images", "io",
-    "live", "losses", "model", "optimize", "pretrained", "samples", "sweeps",
+    "live", "losses", "model", "optimize", "pretrained", "regions", "samples", "sweeps",
 )  # fmt: skip
 
 # OpenMP's threads would spin while they wait, and take the processor from other programs. The library reads this once,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ImageError", "LayerError", "NSTError", "WeightsError"]
+__all__ = ["ImageError", "LayerError", "MaskError", "NSTError", "WeightsError"]
 
 
 class NSTError(Exception):
@@ -15,6 +15,10 @@ class ImageError(NSTError, ValueError):
 
 class LayerError(NSTError, ValueError):
     """A layer name that the network doesn't have, or that doesn't fit where it is used."""
+
+
+class MaskError(NSTError, ValueError):
+    """A mask or a map that can't be used: of another size than its picture, empty, or not one for each style."""
 
 
 class WeightsError(NSTError, RuntimeError):

@@ -26,6 +26,7 @@ __all__ = [
     "CONVENTIONS",
     "ContentLoss",
     "Convention",
+    "Statistic",
     "StyleLoss",
     "TVLoss",
     "at_least_float32",
@@ -38,17 +39,24 @@ __all__ = [
 
 HALF_PRECISION = (torch.bfloat16, torch.float16)
 
+# What describes the style of feature maps (B, C, H, W), or of the part of them that a mask (1, 1, H, W) cuts out.
+Statistic = Callable[[Tensor, Tensor | None], Tensor]
 
-def gram_matrix(features: Tensor) -> Tensor:
+
+def gram_matrix(features: Tensor, mask: Tensor | None = None) -> Tensor:
     """The Gram matrix of feature maps: (B, C, H, W) to (B, C, C), divided by H * W.
 
-    Entry (i, j) is the mean over all positions of channel i times channel j. Half precision is computed in float32.
-    Raises ValueError for a tensor that is not (B, C, H, W).
+    Entry (i, j) is the mean over all positions of channel i times channel j. With a mask (1, 1, H, W) of weights, one
+    for all images, or (B, 1, H, W), it is the mean by those weights. Half precision is computed in float32.
+    Raises ValueError for a tensor that is not (B, C, H, W), or a mask of another height and width.
 
     >>> gram_matrix(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])).tolist()
     [[[2.5, 1.5], [1.5, 4.5]]]
+    >>> gram_matrix(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]]), mask=torch.tensor([[[[0.0, 1.0]]]])).tolist()
+    [[[4.0, 0.0], [0.0, 0.0]]]
 
-    Source: Gatys et al. 2016, eq. 3; divided by the positions so that images of different sizes compare.
+    Source: Gatys et al. 2016, eq. 3, divided by the positions so that images of different sizes compare; with a mask
+    Gatys et al. 2017 (arXiv:1611.07865), eq. 5, whose guide is the root of the mask here.
     """
     if features.ndim != 4:
         raise ValueError(
@@ -56,7 +64,15 @@ def gram_matrix(features: Tensor) -> Tensor:
             "add the missing axis, for example with features[None]."
         )
     flat = at_least_float32(features).flatten(2)
-    return torch.bmm(flat, flat.transpose(1, 2)) / flat.shape[-1]
+    if mask is None:
+        return torch.bmm(flat, flat.transpose(1, 2)) / flat.shape[-1]
+    if mask.shape not in ((1, 1, *features.shape[2:]), (len(features), 1, *features.shape[2:])):
+        raise ValueError(
+            f"The mask is {tuple(mask.shape)} and the feature maps are {tuple(features.shape)}: "
+            f"bring the mask to (1, 1, {features.shape[2]}, {features.shape[3]}) first, as the layer's poolings do."
+        )
+    weights = mask.to(flat).flatten(2)
+    return torch.bmm(flat * weights, flat.transpose(1, 2)) / weights.sum(-1, keepdim=True)
 
 
 def content_loss(features: Tensor, target: Tensor, *, convention: str | Convention = "relative") -> Tensor:

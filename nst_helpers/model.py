@@ -6,16 +6,18 @@ import copy
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from .encoders import Encoder
-from .errors import ImageError, LayerError
+from .errors import ImageError, LayerError, MaskError
 from .losses import ContentLoss, Convention, StyleLoss, TVLoss, get_convention, gram_matrix
+from .regions import MappedContentLoss, RegionStyleLoss, layer_maps, layer_masks, region_shares, stacked
 
-__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "Objective", "StyleModel", "Weights", "build_model", "style_targets"]
+__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "Objective", "StyleModel", "Weights", "build_model"]
+__all__ += ["check_regions", "content_maps", "region_guides", "region_targets", "style_targets"]
 
 # After the ReLU, as in the code and the pictures of Gatys et al.; the mini encoder is also cut to match there.
 CONTENT_LAYERS = ("relu4_2",)
@@ -142,6 +144,79 @@ def style_targets(
     return targets
 
 
+def region_targets(
+    encoder: Encoder,
+    styles: Sequence[Tensor],
+    layers: Sequence[str],
+    *,
+    masks: Sequence[Tensor | None] | None = None,
+) -> dict[str, Tensor]:
+    """The Gram matrices (R, C, C) of R style pictures per layer, each of the part that its mask (1, 1, H, W) gives.
+
+    >>> from nst_helpers.encoders import Architecture
+    >>> encoder = Encoder(Architecture("toy", ((4,),)))
+    >>> region_targets(encoder, [torch.rand(1, 3, 8, 8), torch.rand(1, 3, 6, 6)], ["relu1_1"])["relu1_1"].shape
+    torch.Size([2, 4, 4])
+    """
+    found: dict[str, list[Tensor]] = {name: [] for name in layers}
+    with torch.no_grad():
+        for style, mask in zip(styles, masks or [None] * len(styles), strict=True):
+            guides = (
+                {}
+                if mask is None
+                else layer_masks(encoder, stacked([mask], (style.shape[-2], style.shape[-1])), layers)
+            )
+            for name, features in encoder(style, layers).items():
+                found[name].append(gram_matrix(features, guides.get(name)))
+    return {name: torch.cat(grams) for name, grams in found.items()}
+
+
+def check_regions(
+    styles: int, masks: Sequence[Tensor] | None, style_masks: Sequence[Tensor | None] | None = None
+) -> None:
+    """Raise MaskError unless there is one mask for each style picture, where there are masks.
+
+    >>> check_regions(2, [torch.ones(1, 1, 4, 4)])
+    Traceback (most recent call last):
+    nst_helpers.errors.MaskError: There are 2 style pictures and 1 masks: give one mask for each style picture.
+    """
+    if style_masks is not None and masks is None:
+        raise MaskError("There are style_masks and no masks: say with masks= where each of the styles goes.")
+    for name, given in (("masks", masks), ("style_masks", style_masks)):
+        if given is not None and len(given) != styles:
+            raise MaskError(
+                f"There are {styles} style pictures and {len(given)} {name}: give one mask for each style picture."
+            )
+
+
+def region_guides(
+    encoder: Encoder,
+    masks: Sequence[Tensor],
+    size: tuple[int, int] | None,
+    layers: Sequence[str],
+    *,
+    mix: Sequence[float] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """What each layer's `RegionStyleLoss` needs of the masks (1, 1, H, W): `masks` at its size, and the `shares`."""
+    regions = stacked(masks, size or (masks[0].shape[-2], masks[0].shape[-1]))
+    shares = region_shares(regions, mix)
+    return {name: {"masks": found, "shares": shares} for name, found in layer_masks(encoder, regions, layers).items()}
+
+
+def content_maps(
+    encoder: Encoder, content_map: Tensor | None, content: Tensor | None, layers: Sequence[str]
+) -> dict[str, Tensor]:
+    """The content map at each of the content layers, with a mean of 1; {} where there is none."""
+    if content_map is None or content is None:
+        return {}
+    if content_map.shape != (1, 1, *content.shape[-2:]) or not content_map.sum() > 0:
+        raise MaskError(
+            f"content_map is {tuple(content_map.shape)}, expected (1, 1, {content.shape[-2]}, {content.shape[-1]}) "
+            "with weights above 0: detail_map(content) gives one."
+        )
+    return {name: map / map.mean() for name, map in layer_maps(encoder, content_map, layers).items()}
+
+
 def build_model(
     encoder: Encoder,
     content: Tensor | None,
@@ -151,6 +226,9 @@ def build_model(
     style_layers: Sequence[str] = STYLE_LAYERS,
     layer_weights: Mapping[str, float] | None = None,
     style_mix: Sequence[float] | None = None,
+    masks: Sequence[Tensor] | None = None,
+    style_masks: Sequence[Tensor | None] | None = None,
+    content_map: Tensor | None = None,
     convention: str | Convention = "relative",
     tv_kind: str = "l2",
 ) -> StyleModel:
@@ -161,7 +239,12 @@ def build_model(
     several style pictures are mixed by `style_mix`. Either list of layers may be empty: content reconstruction and
     texture synthesis are style transfer with one half left out.
 
-    Raises LayerError for an unknown layer or one that has a weight but no loss, ImageError for a picture too small.
+    With `masks` (1, 1, H, W) of the content's size, one for each style picture, each paints its own region and
+    `style_mix` says how hard it pulls there; `style_masks` are of each style picture's own size, and say which part of
+    it counts. `content_map` (1, 1, H, W) weighs the content loss by position; only its proportions count.
+
+    Raises LayerError for an unknown layer or one that has a weight but no loss, ImageError for a picture too small, and
+    MaskError for masks that don't fit.
 
     >>> from nst_helpers.encoders import Architecture
     >>> encoder, image = Encoder(Architecture("toy", ((4,), (8,)))), torch.rand(1, 3, 8, 8)
@@ -187,9 +270,19 @@ def build_model(
     for name, picture, layers_asked in (("content", content, content_layers), ("style", style, style_layers)):
         if picture is None and layers_asked:
             raise ImageError(f"There are {name} layers and no {name} picture: give one, or pass {name}_layers=[].")
-    grams = style_targets(encoder, style, style_layers, mix=style_mix) if style is not None and style_layers else {}
+    styles = [] if style is None else [style] if isinstance(style, Tensor) else list(style)
+    check_regions(len(styles), masks, style_masks)
+    grams: dict[str, Tensor] = {}
+    guides: dict[str, dict[str, Any]] = {}
+    if styles and style_layers and masks is None:
+        grams = style_targets(encoder, styles, style_layers, mix=style_mix)
+    elif styles and style_layers and masks is not None:
+        whole = None if content is None else (content.shape[-2], content.shape[-1])
+        guides = region_guides(encoder, masks, whole, style_layers, mix=style_mix)
+        grams = region_targets(encoder, styles, style_layers, masks=style_masks)
     with torch.no_grad():
         features = encoder(content, content_layers) if content is not None and content_layers else {}
+    maps = content_maps(encoder, content_map, content, list(features))
 
     # The copy's parameters are objects of their own over the same memory.
     memo = {id(p): nn.Parameter(p.data, requires_grad=False) for p in encoder.parameters()}
@@ -201,13 +294,15 @@ def build_model(
         if len(content_losses) == len(features) and len(style_losses) == len(grams):
             break
         layers[name] = copy.deepcopy(layer, memo)
-        weight = weights.get(name, 1.0)
+        common: dict[str, Any] = {"weight": weights.get(name, 1.0), "convention": convention}
         if name in features:
-            layers[f"{name}_content"] = content_losses[name] = ContentLoss(
-                features[name], weight=weight, convention=convention
-            )
-        if name in grams:
-            layers[f"{name}_style"] = style_losses[name] = StyleLoss(grams[name], weight=weight, convention=convention)
+            target = features[name]
+            loss = MappedContentLoss(target, map=maps[name], **common) if maps else ContentLoss(target, **common)
+            layers[f"{name}_content"] = content_losses[name] = loss
+        if name in guides:
+            layers[f"{name}_style"] = style_losses[name] = RegionStyleLoss(grams[name], **guides[name], **common)
+        elif name in grams:
+            layers[f"{name}_style"] = style_losses[name] = StyleLoss(grams[name], **common)
     model = StyleModel(
         layers, tv_loss=tv, content_losses=content_losses, style_losses=style_losses, convention=convention
     )

@@ -24,7 +24,7 @@ from .budget.memory import has_room_to_record
 from .encoders import Encoder, load_encoder
 from .engine.checkpoints import check_fingerprint, fingerprint, read_checkpoint
 from .engine.evaluation import Evaluation
-from .engine.inputs import PictureSource, plan_run, read_pictures
+from .engine.inputs import PictureSource, as_shown, in_colors, plan_run, read_pictures
 from .engine.interrupts import hold_interrupts
 from .engine.objective import AnyModel, build_objective
 from .engine.optimisation import Optimisation
@@ -57,6 +57,11 @@ def stylize(
     style_layers: Sequence[str] = STYLE_LAYERS,
     layer_weights: Mapping[str, float] | None = None,
     style_mix: Sequence[float] | None = None,
+    masks: Sequence[Tensor] | None = None,
+    style_masks: Sequence[Tensor | None] | None = None,
+    style_size: float | None = None,
+    color: str = "style",
+    content_map: Tensor | None = None,
     convention: str | Convention = "relative",
     init: str | Tensor = "content",
     seed: int = 0,
@@ -87,6 +92,16 @@ def stylize(
     evaluated in tiles, with the same result for less memory and more time. With `compiled`, a GPU
     records an untiled evaluation once, as one graph, and replays it without the interpreter.
 
+    Control over the result:
+
+    - `masks`, one (1, 1, H, W) for each style picture: the region that it paints. Where masks overlap they share, where
+      there is none no style pulls, and `style_mix` says how hard each one does. See `load_mask` and `find_regions`.
+    - `style_masks`: the part of each style picture that counts (the sky's style from the sky), or None for all of it.
+    - `style_size`: the style pictures' short side as a multiple of the content's; less for finer strokes.
+    - `color`: "style"; "content", where the style is matched to the photo's colours before; or "luminance", where each
+      picture handed out has the painting's light and the photo's colours.
+    - `content_map` (1, 1, H, W): how much the content counts at each position, as `detail_map` gives it.
+
     `callback` gets each `Step`. With `save_every=N`, every N steps the picture goes to `save_to` with the step in its
     name, and the state to `checkpoint`; `resume=True` goes on from that file if it is there. The result's image is the
     one with the lowest loss, clamped to [0, 1].
@@ -112,6 +127,7 @@ def stylize(
         encoder=encoder, steps=steps, optimizer=optimizer, lr=lr, lr_schedule=lr_schedule,
         content_weight=content_weight, style_weight=style_weight, tv_weight=tv_weight, tv_kind=tv_kind,
         content_layers=content_layers, style_layers=style_layers, layer_weights=layer_weights, style_mix=style_mix,
+        masks=masks, style_masks=style_masks, style_size=style_size, color=color, content_map=content_map,
         convention=convention, init=init, seed=seed, scales=scales, device=device, precision=precision,
         compiled=compiled, precondition=precondition, history_size=history_size, tile=tile, size=size,
     )  # fmt: skip
@@ -170,8 +186,13 @@ class Run:
     def best(self) -> Tensor:
         """The best image so far, (1, 3, H, W) in [0, 1] on the CPU; before the first step, the content."""
         if self.optimisation is not None:
-            return self.optimisation.best.clamp(0, 1).cpu()
-        return (self._state["best"] if self._state else self.content).clamp(0, 1).cpu()
+            return as_shown(self.optimisation.best, self._colors)
+        return as_shown(self._state["best"] if self._state else self.content, self._colors)
+
+    @property
+    def _colors(self) -> Tensor | None:
+        """The picture whose colours every picture handed out has, if it isn't to have its own."""
+        return self.content if self.settings.color == "luminance" else None
 
     def state(self) -> dict[str, Any]:
         """Everything that `resume` needs, for a checkpoint."""
@@ -245,7 +266,7 @@ class Run:
                         evaluation = optimisation.step()
                         self.history.append(evaluation)
                         self.optimisation, self._scale = optimisation, scale
-                    yield Step(evaluation, optimisation, scale)
+                    yield Step(evaluation, optimisation, scale, self._colors)
                 image, started = optimisation.best.clamp(0, 1), optimisation.started
                 if scale + 1 < len(stages):
                     # The next scale is larger: this one's network and curvature make room for it first.
@@ -261,10 +282,10 @@ class Run:
         pictures = [self.content, *self.styles]
         sizes = sizes_of(pictures[0], pictures[1:], settings)
         stages = plan_run(self.encoder, sizes[0], sizes[1:], settings)
-        need = check_fits(sizes[0], sizes[1:], replace(settings, size=None))
+        need = check_fits(sizes[0], sizes[1:], replace(settings, size=None, style_size=None))
         self._size = sizes[0]
-        if settings.size is not None:
-            pictures = [resize(picture, size) for picture, size in zip(pictures, sizes, strict=True)]
+        pictures = [resize(picture, size) for picture, size in zip(pictures, sizes, strict=True)]
+        pictures[1:] = in_colors(pictures[0], pictures[1:], settings)
         if not has_room_to_record(need, choose_device(settings.device)):
             self.settings = replace(self.settings, compiled=False)
         # A run in tiles saves memory, and a heap that keeps large images has large holes.

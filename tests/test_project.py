@@ -26,6 +26,7 @@ errors
 io
 pretrained
 images encoders losses statistics
+regions
 samples conventions model figures
 accel
 control fast
@@ -44,7 +45,7 @@ def test_imports_point_downwards_only():
 
 
 def test_checks_and_figures_know_the_core_alone():
-    core = {"errors", "io", "conventions", "images", "encoders", "losses", "model", "samples"}
+    core = {"errors", "io", "conventions", "images", "encoders", "losses", "regions", "model", "samples"}
     known = arrows()
     assert known["checks"] | known["figures"] <= core
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
 from ..encoders import Pool
 from ..losses import StyleLoss, style_loss
 from ..model import StyleModel
+from ..regions import RegionStyleLoss
 from .gram import fused_gram
 
 __all__ = ["FusedStyleLoss", "accelerate"]
@@ -30,6 +32,12 @@ class FusedStyleLoss(StyleLoss):
         return features
 
 
+class FusedRegionStyleLoss(RegionStyleLoss):
+    """The same for regions."""
+
+    statistic = staticmethod(fused_gram)
+
+
 def accelerate(model: StyleModel) -> StyleModel:
     """A model of the same losses and gradients that takes less time; it shares the other layers with the given one.
 
@@ -40,10 +48,7 @@ def accelerate(model: StyleModel) -> StyleModel:
     >>> names[names.index("conv1_2") : names.index("conv2_1")]
     ['conv1_2', 'pool1', 'relu1_2']
     """
-    styles = {
-        name: FusedStyleLoss(layer.target, weight=layer.weight, convention=layer.convention)
-        for name, layer in model.style_losses.items()
-    }
+    styles = {name: _fused(layer) for name, layer in model.style_losses.items()}
     twins = {id(layer): styles[name] for name, layer in model.style_losses.items()}
     layers = [(name, twins.get(id(layer), layer)) for name, layer in model.named_children()]
     return StyleModel(
@@ -53,6 +58,13 @@ def accelerate(model: StyleModel) -> StyleModel:
         style_losses=styles,
         convention=model.convention,
     ).eval()
+
+
+def _fused(layer: StyleLoss) -> StyleLoss:
+    common: dict[str, Any] = {"weight": layer.weight, "convention": layer.convention}
+    if isinstance(layer, RegionStyleLoss):
+        return FusedRegionStyleLoss(layer.target, masks=layer.masks, shares=layer.shares, **common)
+    return FusedStyleLoss(layer.target, **common)
 
 
 def _pooling_first(layers: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Module]]:

@@ -13,6 +13,7 @@ has oneDNN, whose routines fit any maker's processor. The ones behind matrix pro
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -20,9 +21,9 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 from torch.nn.grad import conv2d_weight
 
-from ..losses import HALF_PRECISION
+from ..losses import HALF_PRECISION, at_least_float32
 
-__all__ = ["fused_gram", "gram_sum", "rows_of"]
+__all__ = ["fused_gram", "gram_sum", "mask_root", "rows_of"]
 
 STRETCH, FEWEST_STRETCHES = 256, 64
 # Below this many multiplications a convolution's start takes longer than the product.
@@ -103,10 +104,24 @@ def rows_of(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def fused_gram(features: Tensor) -> Tensor:
+def fused_gram(features: Tensor, mask: Tensor | None = None) -> Tensor:
     """The Gram matrix of feature maps, as `gram_matrix`: (B, C, H, W) to (B, C, C), divided by H * W.
+
+    With a mask (1 or B, 1, H, W) it is the mean by the mask's weights.
 
     >>> fused_gram(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])).tolist()
     [[[2.5, 1.5], [1.5, 4.5]]]
     """
-    return _Gram.apply(features)
+    if mask is None:
+        return _Gram.apply(features)
+    root, total = mask_root(mask, features)
+    return _Gram.apply(features * root) * (math.prod(features.shape[-2:]) / total)
+
+
+def mask_root(mask: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    """The root of a mask in the features' own format, and (1 or B, 1, 1) the sum of the weights that it stands for.
+
+    Both sides of the product get the root, so that it stays symmetric.
+    """
+    root = mask.sqrt().to(features.dtype)
+    return root, at_least_float32(root).square().sum((1, 2, 3)).view(-1, 1, 1)

@@ -14,7 +14,6 @@ poolings, is kept whole between the passes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,24 +22,35 @@ from torch import Tensor, nn
 
 from ..encoders import Encoder
 from ..errors import LayerError
-from ..losses import Convention, StyleLoss, TVLoss, at_least_float32, style_loss
-from ..model import CONTENT_LAYERS, STYLE_LAYERS, Objective, StyleModel, build_model
+from ..losses import Convention, StyleLoss, style_loss
+from ..model import (
+    CONTENT_LAYERS,
+    STYLE_LAYERS,
+    Objective,
+    StyleModel,
+    build_model,
+    check_regions,
+    content_maps,
+    region_guides,
+)
+from ..regions import RegionStyleLoss, layer_masks, stacked
 from .allocator import MMAP, give_back
-from .gram import gram_sum, rows_of
+from .bands import BandedTVLoss
+from .gram import rows_of
 from .tile_grid import Box, SegmentedEncoder, SegmentPass
+from .tile_sums import Target, add, add_grams, roots_over, squares
 
 __all__ = ["TiledModel", "build_tiled_model"]
-
-BAND = 256  # rows of the image whose total variation is taken at a time
 
 
 class TiledContentLoss:
     """A content layer's target (B, C, h, w), in the features' own format, and the loss of the last image."""
 
-    def __init__(self, target: Tensor, weight: float, convention: Convention) -> None:
+    def __init__(self, target: Tensor, weight: float, convention: Convention, map: Tensor | None = None) -> None:
         self.target, self.weight = target, weight
+        self.map = map  # (1, 1, h, w), where positions don't count alike
         self.loss: Tensor | None = None
-        norm = torch.stack([_squares(image) for image in target])
+        norm = torch.stack([squares(image, map) for image in target])
         # The sum of squares is all that the tiles add up, so the conventions' constants are needed by themselves.
         if convention.name == "relative":
             self.factor = 1 / norm.clamp_min(torch.finfo(norm.dtype).tiny ** 0.5)
@@ -65,12 +75,13 @@ class TiledModel(Objective, nn.Module):
         untiled: StyleModel,
         targets: Mapping[str, Tensor],
         size: tuple[int, int] | None,
+        maps: Mapping[str, Tensor],
     ) -> None:
         super().__init__()
         self.size = size  # the content's height and width
         self.network, self.normalize, self.convention = network, network.encoder.normalize, untiled.convention
         self.content_losses = {
-            name: TiledContentLoss(targets[name], layer.weight, untiled.convention)
+            name: TiledContentLoss(targets[name], layer.weight, untiled.convention, maps.get(name))
             for name, layer in untiled.content_losses.items()
         }
         self.style_losses, self.tv_loss = untiled.style_losses, BandedTVLoss(kind=untiled.tv_loss.kind)
@@ -90,40 +101,51 @@ class TiledModel(Objective, nn.Module):
             style.loss = None
         # Total variation comes first, so that its backward pass comes last, when the tiles' memory is free again.
         self.tv_loss(image)
-        targets = {name: layer.target for name, layer in self.content_losses.items()}
-        sums = _Tiles.apply(image, self.network, targets, tuple(self.style_losses))
+        targets = {name: Target(layer.target, layer.map) for name, layer in self.content_losses.items()}
+        styles = {
+            name: layer.masks if isinstance(layer, RegionStyleLoss) else None
+            for name, layer in self.style_losses.items()
+        }
+        sums = _Tiles.apply(image, self.network, targets, styles)
         for content, total in zip(self.content_losses.values(), sums, strict=False):
             content.loss = (total * content.factor).mean()
-        for style, gram in zip(self.style_losses.values(), sums[len(targets) :], strict=True):
-            style.loss = style_loss(gram, style.target, convention=self.convention)
+        for style, grams in zip(self.style_losses.values(), sums[len(targets) :], strict=True):
+            if isinstance(style, RegionStyleLoss):
+                style.loss = style.compare(grams)
+            else:
+                style.loss = style_loss(grams[0], style.target, convention=self.convention)
 
 
 class _Tiles(torch.autograd.Function):
-    """Image to each content layer's sum of squared differences (B,) and each style layer's Gram matrix (B, C, C)."""
+    """Image to each content layer's sum of squared differences (B,) and each style layer's Gram matrices (R, B, C, C).
+
+    `styles` names the style layers, each with its regions' masks (R, 1, h, w), or None for the one Gram matrix of all.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, image: Tensor, network: SegmentedEncoder, targets: Mapping[str, Tensor], styles: tuple[str, ...]
+        ctx: Any,
+        image: Tensor,
+        network: SegmentedEncoder,
+        targets: Mapping[str, Target],
+        styles: Mapping[str, Tensor | None],
     ) -> tuple[Tensor, ...]:
         sums: dict[str, Tensor] = {}
 
         def see(name: str, features: Tensor, box: Box, stride: int) -> None:
             if name in targets:
-                difference = features - box.place(targets[name], stride)
-                _add(sums, f"content {name}", torch.stack([_squares(d) for d in difference]))
+                difference, part = targets[name].difference(features, box, stride)
+                add(sums, f"content {name}", torch.stack([squares(d, part) for d in difference]))
             if name in styles:
-                _add(sums, f"style {name}", gram_sum(features))
+                add_grams(sums, name, features, styles[name], box, stride)
 
         ctx.passes = network.forward_pass(image, see, keep_graphs=ctx.needs_input_grad[0])
         # Targets alone: a loss layer here would hold its loss, whose graph holds this, out of the collector's sight.
         ctx.network, ctx.targets, ctx.styles = network, targets, styles
-        ctx.positions = positions = network.positions(image)
+        ctx.weights = {n: sums[f"weights {n}"] for n in styles}
         ctx.save_for_backward(image)
         ctx.set_materialize_grads(False)
-        return (
-            *(sums[f"content {n}"] for n in targets),
-            *(sums[f"style {n}"] / math.prod(positions[n]) for n in styles),
-        )
+        return (*(sums[f"content {n}"] for n in targets), *(sums[f"style {n}"] / ctx.weights[n] for n in styles))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None, None]:
@@ -134,7 +156,7 @@ class _Tiles(torch.autograd.Function):
         count = len(ctx.targets)
         contents = {n: g for n, g in zip(ctx.targets, grads[:count], strict=True) if g is not None}
         styles = {
-            n: (g + g.transpose(1, 2)) / math.prod(ctx.positions[n])
+            n: (g + g.transpose(2, 3)) / ctx.weights[n]
             for n, g in zip(ctx.styles, grads[count:], strict=True)
             if g is not None
         }
@@ -142,61 +164,21 @@ class _Tiles(torch.autograd.Function):
         def gradient(name: str, features: Tensor, box: Box, stride: int) -> Tensor | None:
             total = None
             if name in contents:
-                difference = features - box.place(ctx.targets[name], stride)
+                difference, part = ctx.targets[name].difference(features, box, stride)
                 total = difference * (2 * contents[name]).view(-1, 1, 1, 1).to(features.dtype)
+                total = total if part is None else total.mul_(part)
             if name in styles:
                 b, c, h, w = features.shape
-                part = torch.bmm(rows_of(features), styles[name].to(features.dtype))
-                part = part.view(b, h, w, c).permute(0, 3, 1, 2)
-                total = part if total is None else total.add_(part)
+                for root, both in zip(roots_over(features, ctx.styles[name], box, stride), styles[name], strict=True):
+                    rows = rows_of(features if root is None else features * root)
+                    pull = torch.bmm(rows, both.to(features.dtype)).view(b, h, w, c).permute(0, 3, 1, 2)
+                    pull = pull if root is None else pull.mul_(root)
+                    total = pull if total is None else total.add_(pull)
             return total
 
         total = ctx.network.backward_pass(passes, gradient)
         _let_go(total)
         return total, None, None, None
-
-
-class _Bands(torch.autograd.Function):
-    """`total_variation` in bands of rows: neither pass holds the image's differences whole."""
-
-    @staticmethod
-    def forward(ctx: Any, image: Tensor, kind: str) -> Tensor:
-        ctx.save_for_backward(image)
-        ctx.kind = kind
-        return sum((_band(image, kind, top) for top in range(0, image.shape[-2], BAND)), image.new_zeros(()))
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (image,) = ctx.saved_tensors
-        total = torch.zeros_like(image)
-        for top in range(0, image.shape[-2], BAND):
-            rows = slice(top, top + BAND + 1)
-            with torch.enable_grad():
-                band = image[..., rows, :].detach().requires_grad_()
-                loss = _band(band, ctx.kind, 0, image)
-            if loss.requires_grad:
-                total[..., rows, :].add_(torch.autograd.grad(loss, band, grad)[0])
-        return total, None
-
-
-def _band(image: Tensor, kind: str, top: int, whole: Tensor | None = None) -> Tensor:
-    """What the rows from `top` on add to the total variation of the whole image."""
-    b, c, h, w = (image if whole is None else whole).shape
-    rows = image[..., top : top + BAND + 1, :]
-    down, across = rows[..., 1:, :] - rows[..., :-1, :], rows[..., :BAND, 1:] - rows[..., :BAND, :-1]
-    size = torch.abs if kind == "l1" else torch.square
-    parts = ((down, b * c * (h - 1) * w), (across, b * c * h * (w - 1)))
-    return sum((size(part).sum() / count for part, count in parts if part.numel()), image.new_zeros(()))
-
-
-class BandedTVLoss(TVLoss):
-    """A `TVLoss` that takes the image in bands of rows, with the same loss and gradient."""
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Keep the total variation of the image (B, 3, H, W) in `loss`, and give it back unchanged."""
-        self.loss = None
-        self.loss = _Bands.apply(image, self.kind)
-        return image
 
 
 def build_tiled_model(
@@ -209,6 +191,9 @@ def build_tiled_model(
     style_layers: Sequence[str] = STYLE_LAYERS,
     layer_weights: Mapping[str, float] | None = None,
     style_mix: Sequence[float] | None = None,
+    masks: Sequence[Tensor] | None = None,
+    style_masks: Sequence[Tensor | None] | None = None,
+    content_map: Tensor | None = None,
     convention: str | Convention = "relative",
     tv_kind: str = "l2",
 ) -> TiledModel:
@@ -239,30 +224,45 @@ def build_tiled_model(
         convention=convention,
         tv_kind=tv_kind,
     )
+    check_regions(len(styles), masks, style_masks)
+    whole = None if content is None else (content.shape[-2], content.shape[-1])
     if names := list(untiled.style_losses):
         network, mix = SegmentedEncoder(encoder, names, tile), style_mix or [1.0] * len(styles)
-        grams: dict[str, Tensor] = {}
-        for picture, weight in zip(styles, mix, strict=True):
-            for name, gram in _grams(network, picture).items():
-                _add(grams, name, gram * (weight / sum(mix)))
+        parts = [_grams(network, *pair) for pair in zip(styles, style_masks or [None] * len(styles), strict=True)]
+        grams = {name: torch.cat([part[name] for part in parts]) for name in names}
+        guides = None if masks is None else region_guides(encoder, masks, whole, names, mix=style_mix)
         for name, layer in untiled.style_losses.items():
-            layer.target = grams[name]
+            if guides:
+                common: dict[str, Any] = {"weight": layer.weight, "convention": layer.convention}
+                untiled.style_losses[name] = RegionStyleLoss(grams[name], **guides[name], **common)
+            else:
+                layer.target = (grams[name] * grams[name].new_tensor(mix).view(-1, 1, 1) / sum(mix)).sum(
+                    0, keepdim=True
+                )
     targets: dict[str, Tensor] = {}
     size: tuple[int, int] | None = None
     if content is not None and (names := list(untiled.content_losses)):
-        targets, size = _features(SegmentedEncoder(encoder, names, tile), content), (*content.shape[-2:],)
+        targets, size = _features(SegmentedEncoder(encoder, names, tile), content), whole
+    maps = content_maps(encoder, content_map, content, list(targets))
     network = SegmentedEncoder(encoder, [*targets, *untiled.style_losses], tile)
     _let_go(content)
-    return TiledModel(network, untiled, targets, size)
+    return TiledModel(network, untiled, targets, size, maps)
 
 
 @torch.no_grad()
-def _grams(network: SegmentedEncoder, image: Tensor) -> dict[str, Tensor]:
+def _grams(network: SegmentedEncoder, image: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+    """The Gram matrices (1, C, C) of a style picture, or of what its mask (1, 1, H, W) cuts out."""
     sums: dict[str, Tensor] = {}
     network.encoder.check_image(image, network.names)
-    network.forward_pass(image, lambda name, features, box, stride: _add(sums, name, gram_sum(features)))
-    positions = network.positions(image)
-    return {name: total / math.prod(positions[name]) for name, total in sums.items()}
+    masks: Mapping[str, Tensor] = {}
+    if mask is not None:
+        masks = layer_masks(network.encoder, stacked([mask], (image.shape[-2], image.shape[-1])), network.names)
+
+    def see(name: str, features: Tensor, box: Box, stride: int) -> None:
+        add_grams(sums, name, features, masks.get(name), box, stride)
+
+    network.forward_pass(image, see)
+    return {name: (sums[f"style {name}"] / sums[f"weights {name}"])[0] for name in network.names}
 
 
 @torch.no_grad()
@@ -281,10 +281,6 @@ def _features(network: SegmentedEncoder, image: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def _add(sums: dict[str, Tensor], name: str, part: Tensor) -> None:
-    sums[name] = sums[name].add_(part) if name in sums else part
-
-
 def _let_go(content: Tensor | None) -> None:
     """Hand the tiles' memory to the system, so that an optimiser's large vectors don't come on top of it.
 
@@ -293,7 +289,3 @@ def _let_go(content: Tensor | None) -> None:
     """
     if content is not None and content.device.type == "cpu" and content.nbytes >= MMAP:
         give_back()
-
-
-def _squares(x: Tensor) -> Tensor:
-    return at_least_float32(x).square().sum()

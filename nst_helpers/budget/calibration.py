@@ -35,6 +35,7 @@ __all__ = [
     "layers_used",
     "measuring",
     "optimiser_rate",
+    "regions_of",
     "tiles_ratio",
     "unit_of",
 ]
@@ -92,7 +93,7 @@ def _measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
     for side in sides:
         image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device, encoder.dtype)
         start = _now(device)
-        model = build_objective(encoder, image, [image.flip(-1)], _measured(settings, tile=None))
+        model = build_objective(encoder, image, [image.flip(-1)] * regions_of(settings), _measured(settings, tile=None))
         builds[side] = _now(device) - start
         works.append(_work_of(model, image, settings))
         yield
@@ -119,8 +120,15 @@ def _measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
 
 
 def _measured(settings: Settings, *, tile: int | None) -> Settings:
-    """The settings as they are timed: with one style picture, whatever its mix and the weights."""
-    return replace(settings, tile=tile, layer_weights=None, style_mix=None, convention="relative")
+    """The settings as they are timed: with one style picture, or one for each region, whatever mix and weights."""
+    masks = None if settings.masks is None else [torch.ones(1, 1, 1, 1)] * regions_of(settings)
+    plain: dict[str, Any] = {"layer_weights": None, "style_mix": None, "style_masks": None, "content_map": None}
+    return replace(settings, tile=tile, masks=masks, convention="relative", **plain)
+
+
+def regions_of(settings: Settings) -> int:
+    """How many regions an evaluation tells apart; 1 where there are no masks."""
+    return len(settings.masks or [None])
 
 
 def is_overlapping(device: torch.device) -> bool:
@@ -140,7 +148,8 @@ def _key(encoder: Encoder, settings: Settings) -> str:
     place = weight.dtype, weight.device, torch.get_num_threads()
     step = settings.optimizer, settings.history_size, settings.precondition, settings.compiled
     timed = step if is_overlapping(weight.device) else ()
-    return repr((encoder.architecture, encoder.pool, *place, layers_used(settings), timed))
+    masked = regions_of(settings) if settings.masks else 0
+    return repr((encoder.architecture, encoder.pool, *place, layers_used(settings), timed, masked))
 
 
 def _line(small: tuple[int, float], large: tuple[int, float]) -> tuple[float, float]:
@@ -225,7 +234,7 @@ def _tiles_cost(encoder: Encoder, settings: Settings, tile: int) -> float:
         while tile >= 2 * SMALLEST and 3 * 2 * seconds(tile) > TILES_BUDGET:
             tile //= 2
         image = torch.rand(1, 3, tile, 2 * tile, generator=torch.Generator().manual_seed(0)).to(device, encoder.dtype)
-        model = build_objective(encoder, image, [image.flip(-1)], _measured(settings, tile=tile))
+        model = build_objective(encoder, image, [image.flip(-1)] * regions_of(settings), _measured(settings, tile=tile))
         image, times = image.requires_grad_(), []
         for _ in range(2):
             start = _now(device)

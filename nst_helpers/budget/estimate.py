@@ -166,16 +166,24 @@ def calibrating(settings: Settings) -> Iterator[None]:
 
 
 def sizes_of(content: Image, style: Images, settings: Settings) -> list[Shape]:
-    """Height and width of the content and each style, scaled as `settings.size` says: a short side, "fit", or None.
+    """Height and width of the content and each style, scaled as `settings.size` and `style_size` say.
 
     >>> sizes_of((30, 40), [(64, 64), (20, 40)], Settings(size=60))
     [(60, 80), (60, 60), (60, 120)]
     """
-    given = [_shape(content), *_shapes(style)]
-    if settings.size is None:
-        return given
-    short = settings.size if isinstance(settings.size, int) else fit_size(content, style, settings)
-    return [(round(h * short / min(h, w)), round(w * short / min(h, w))) for h, w in given]
+    size, *styles = [_shape(content), *_shapes(style)]
+    short: int | None = None
+    if settings.size is not None:
+        short = settings.size if isinstance(settings.size, int) else fit_size(content, style, settings)
+        size, styles = _with_short_side(size, short), [_with_short_side(shape, short) for shape in styles]
+    if settings.style_size is not None:
+        styles = [_with_short_side(shape, settings.style_size * min(size)) for shape in styles]
+    return [size, *styles]
+
+
+def _with_short_side(shape: Shape, short: float) -> Shape:
+    h, w = shape
+    return max(1, round(h * short / min(h, w))), max(1, round(w * short / min(h, w)))
 
 
 def run_bytes(content: Image, style: Images, settings: Settings, *, encoder: Encoder | None = None) -> int:
@@ -196,7 +204,8 @@ def run_bytes(content: Image, style: Images, settings: Settings, *, encoder: Enc
     if (tile := settings.tile) and settings.in_tiles(size):
         most = max(tiled_bytes(encoder, shape, *layers, unit, tile) * share for shape, share in pictures)
     else:
-        most = max(untiled_bytes(encoder, shape, *layers, unit) * share for shape, share in pictures)
+        regions = len(settings.masks or ())
+        most = max(untiled_bytes(encoder, shape, *layers, unit, regions) * share for shape, share in pictures)
     place = {"precondition": settings.precondition, "on_gpu": choose_device(settings.device).type == "cuda"}
     moved = optimiser_bytes(size, settings.optimizer, settings.history_size, **place)
     return round(most) + moved + weights_bytes(encoder, unit, [*layers[0], *layers[1]])

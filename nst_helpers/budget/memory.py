@@ -90,9 +90,11 @@ def layers_of(encoder: Encoder, size: tuple[int, int], names: Sequence[str]) -> 
 
 
 def untiled_bytes(
-    encoder: Encoder, size: tuple[int, int], contents: Sequence[str], styles: Sequence[str], unit: int
+    encoder: Encoder, size: tuple[int, int], contents: Sequence[str], styles: Sequence[str], unit: int, regions: int = 0
 ) -> int:
     """What evaluating an image of that size takes at its fullest, with `unit` bytes for a number of a feature map.
+
+    Each of the regions, where there are masks, takes what it cuts out of a style layer's features.
 
     >>> from nst_helpers.encoders import Architecture
     >>> toy = Encoder(Architecture("toy", ((8,), (8,))))
@@ -102,7 +104,7 @@ def untiled_bytes(
     image = 12 * math.prod(size)
     layers = list(layers_of(encoder, size, [*contents, *styles]))
     targets = sum(4 * layer.numbers for layer in layers if layer.name in contents)
-    return targets + _pass(layers, contents, styles, unit, VARIATION_IMAGES * image) + _overhead(image)
+    return targets + _pass(layers, contents, styles, unit, VARIATION_IMAGES * image, regions) + _overhead(image)
 
 
 def tiled_bytes(
@@ -174,7 +176,9 @@ def fresh_bytes(encoder: Encoder, size: tuple[int, int], names: Sequence[str], u
     return 4 * sum(bytes_ for bytes_ in each if bytes_ >= MMAP)
 
 
-def _pass(layers: Sequence[Layer], contents: Sequence[str], styles: Sequence[str], unit: int, variation: int) -> int:
+def _pass(
+    layers: Sequence[Layer], contents: Sequence[str], styles: Sequence[str], unit: int, variation: int, regions: int = 0
+) -> int:
     """The fullest moment of one forward and backward pass, in bytes."""
     split = 2 if unit == 2 and layers[0].before == 3 else 1  # the image in bfloat16, and what is left of it
     now = variation + split * layers[0].before * math.prod(layers[0].size) * unit
@@ -198,7 +202,7 @@ def _pass(layers: Sequence[Layer], contents: Sequence[str], styles: Sequence[str
             # In half precision few positions are summed up in float32, and many in stretches.
             copied = 4 * layer.numbers if half and math.prod(layer.size) < STRETCH * FEWEST_STRETCHES else 0
             most = max(most, now + loose + keeps + copied + 3 * gram)
-            keeps += gram
+            keeps += gram + regions * out
         if layer.name in contents:
             most = max(most, now + loose + keeps + 4 * layer.numbers * (2 + half))
             keeps += 4 * layer.numbers
@@ -210,7 +214,7 @@ def _pass(layers: Sequence[Layer], contents: Sequence[str], styles: Sequence[str
         into = layer.before * (4 if layer.kind in ("max", "avg") else 1) * math.prod(layer.size) * unit
         gradient = max(gradient, out)
         if layer.name in styles:
-            most = max(most, now + gradient + out)
+            most = max(most, now + gradient + out * (2 if regions else 1))
         if layer.name in contents:
             most = max(most, now + gradient + 2 * 4 * layer.numbers)
         most = max(most, now + out + into)

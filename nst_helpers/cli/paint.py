@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from ..budget.estimate import estimate
+from ..control.masks import load_mask
 from ..encoders import load_encoder
 from ..engine.checkpoints import write_checkpoint
 from ..engine.outputs import Outputs as OnTheWay
@@ -53,7 +54,7 @@ def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput)
         if said:
             out.say(said)
     content, *styles = pictures
-    chosen = run_options(options) | {"encoder": load_encoder(options.encoder)}
+    chosen = run_options(options) | _masks(options) | {"encoder": load_encoder(options.encoder)}
     left = None
     if not options.quiet:
         ahead = estimate(content, styles, **chosen)
@@ -73,6 +74,16 @@ def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput)
             raise KeyboardInterrupt  # there is nothing to save
         save_or_rescue(lambda path: write_checkpoint(path, run.state()), outputs.checkpoint)
     return _finish(result, outputs, pixels_of(options.content), out)
+
+
+def _masks(options: argparse.Namespace) -> dict[str, Any]:
+    """The masks and the content map from their files; `all` stands for the whole of a style picture."""
+    masks, parts, weights = options.masks, options.style_masks, options.content_map
+    return {
+        "masks": masks and [load_mask(file) for file in masks],
+        "style_masks": parts and [None if file == "all" else load_mask(file) for file in parts],
+        "content_map": weights and load_mask(weights),
+    }
 
 
 def _following(

@@ -22,6 +22,7 @@ EPILOG = (
 )
 SIZE = 256
 NUMBER_LISTS = ("counts", "scales", "weights")
+FILES = ("masks", "map")  # kinds whose values are read from picture files
 METAVARS = {
     "counts": "N[,N...]",
     "scales": "N[,N...]",
@@ -75,6 +76,10 @@ def _add(parser: Parser, option: Option) -> None:
     if option.kind == "flag":
         action = argparse.BooleanOptionalAction if option.default else "store_true"  # --name and --no-name
         parser.add_argument(name, action=action, default=option.default, help=option.help)
+        return
+    if option.kind in FILES:
+        name, action = name.removesuffix("s"), "append" if option.kind == "masks" else "store"
+        parser.add_argument(name, action=action, dest=option.name, metavar="FILE", help=option.help)
         return
     default = SIZE if option.name == "size" else option.default
     shown = ",".join(default) if isinstance(default, tuple) else f"{default:g}" if _is_number(default) else default
@@ -158,12 +163,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def run_options(parsed: argparse.Namespace) -> dict[str, Any]:
-    """What is passed on to `stylize`: all but the size, since the pictures are loaded in theirs, unless it is "fit".
+    """What is passed on to `stylize`: all but what is read from files, and the size, unless that is "fit".
 
     >>> run_options(parse(["temple", "wave", "-o", "a.png", "--steps", "5"]))["steps"]
     5
     """
-    return {name: getattr(parsed, name) for name in options()} | {"size": "fit" if parsed.size == "fit" else None}
+    given = {option.name: getattr(parsed, option.name) for option in options().values() if option.kind not in FILES}
+    return given | {"size": "fit" if parsed.size == "fit" else None}
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:

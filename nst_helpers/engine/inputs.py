@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import Any
 
 from torch import Tensor
 
+from ..control.color import keep_color, match_color
+from ..control.masks import check_mask
 from ..encoders import Encoder
 from ..errors import ImageError
-from ..images import check_image, load_image
+from ..images import check_image, load_image, resize
+from ..model import check_regions
 from ..samples import list_samples, load_sample
 from .plan import Stage, plan
 from .settings import Settings
 
-__all__ = ["PictureSource", "plan_run", "read_picture", "read_pictures"]
+__all__ = ["PictureSource", "as_shown", "check_masks", "in_colors", "plan_run", "read_picture", "read_pictures"]
 
 # An image tensor, the name of a sample, or a picture file.
 PictureSource = Tensor | str | os.PathLike[str]
@@ -45,9 +49,38 @@ def read_pictures(
     elif not isinstance(settings.init, str):
         raise ImageError(f"init is a {type(settings.init).__name__}, expected an image tensor: use load_image.")
     names = ["style"] if len(sources) == 1 else [f"style {n}" for n in range(1, len(sources) + 1)]
-    return read_picture(content, "content", size=size), [
-        read_picture(source, name, size=size) for name, source in zip(names, sources, strict=True)
-    ]
+    photo = read_picture(content, "content", size=size)
+    styles = [read_picture(source, name, size=size) for name, source in zip(names, sources, strict=True)]
+    check_masks(photo, styles, settings)
+    return photo, styles
+
+
+def check_masks(content: Tensor, styles: Sequence[Tensor], settings: Settings) -> None:
+    """Raise MaskError in one sentence unless the settings' masks fit the pictures, in their proportions at least."""
+    check_regions(len(styles), settings.masks, settings.style_masks)
+    for number, mask in enumerate(settings.masks or (), 1):
+        check_mask(mask, like=content, name=f"mask {number}")
+    if settings.content_map is not None:
+        check_mask(settings.content_map, like=content, name="content_map", most=math.inf)
+    for number, (part, style) in enumerate(zip(settings.style_masks or (), styles, strict=False), 1):
+        if part is not None:
+            check_mask(part, like=style, name=f"style mask {number}")
+
+
+def in_colors(content: Tensor, styles: Sequence[Tensor], settings: Settings) -> list[Tensor]:
+    """The style pictures as the run takes them: in the content's colours where `color` is "content"."""
+    return [match_color(style, to=content) for style in styles] if settings.color == "content" else list(styles)
+
+
+def as_shown(image: Tensor, colors: Tensor | None) -> Tensor:
+    """A picture of a run as it is handed out: clamped, on the CPU, and with the colours of another where there is one.
+
+    >>> import torch
+    >>> as_shown(torch.full((1, 3, 2, 2), 1.5), None).max().item()
+    1.0
+    """
+    image = image.detach().clamp(0, 1).cpu()
+    return image if colors is None else keep_color(image, resize(colors.cpu(), (image.shape[-2], image.shape[-1])))
 
 
 def read_picture(source: Any, name: str, *, size: int | None = None) -> Tensor:

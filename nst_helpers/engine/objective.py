@@ -11,6 +11,7 @@ from ..accel.accelerate import accelerate
 from ..accel.graphs import CapturedModel
 from ..accel.modes import plain_torch
 from ..accel.tiling import TiledModel, build_tiled_model
+from ..control.masks import resize_mask
 from ..encoders import Encoder
 from ..images import resize
 from ..model import StyleModel, build_model
@@ -32,8 +33,9 @@ def build_objective(
     """The model of a prepared encoder for one scale: whole, captured or in tiles, as the settings say.
 
     `content` (1, 3, H, W) is brought to `size`, a height and width, and each style picture is scaled by the same
-    factor; without a size both stay as they are. This is the one place where a run, a live session and the
-    calibration build what they evaluate, and where `accelerate` puts the quicker twins of the layers in.
+    factor; without a size both stay as they are. Masks are brought to their pictures' sizes. This is the one place
+    where a run, a live session and the calibration build what they evaluate, and where `accelerate` puts the quicker
+    twins of the layers in.
 
     Raises what `build_model` raises.
 
@@ -48,11 +50,15 @@ def build_objective(
     if size is not None:
         factor = size[0] / content.shape[-2]
         content, styles = resize(content, size), [_scaled(style, factor) for style in styles]
+    masks, style_masks = settings.masks, settings.style_masks
     losses: dict[str, Any] = {
         "content_layers": settings.content_layers,
         "style_layers": settings.style_layers,
         "layer_weights": settings.layer_weights,
         "style_mix": settings.style_mix,
+        "masks": None if masks is None else [resize_mask(mask, like=content) for mask in masks],
+        "content_map": None if settings.content_map is None else resize_mask(settings.content_map, like=content),
+        "style_masks": None if style_masks is None else list(map(_fitted, style_masks, styles)),
         "convention": settings.convention,
         "tv_kind": settings.tv_kind,
     }
@@ -60,6 +66,10 @@ def build_objective(
         return build_tiled_model(encoder, content, list(styles), tile=settings.tile, **losses)
     model = accelerate(build_model(encoder, content, list(styles), **losses))
     return CapturedModel(model) if settings.compiled and encoder.device.type == "cuda" else model
+
+
+def _fitted(mask: Tensor | None, style: Tensor) -> Tensor | None:
+    return None if mask is None else resize_mask(mask, like=style)
 
 
 def _scaled(image: Tensor, factor: float) -> Tensor:

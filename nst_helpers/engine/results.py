@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..io.atomic import write_whole
 from .evaluation import Evaluation
+from .inputs import as_shown
 from .optimisation import Optimisation
 
 __all__ = ["Result", "Step"]
@@ -23,16 +24,17 @@ class Step:
     evaluation: Evaluation
     optimisation: Optimisation
     scale: int = 0
+    content: Tensor | None = None  # whose colours the pictures have, where color="luminance"
 
     @property
     def image(self) -> Tensor:
         """The image as it is after this step, (1, 3, H, W), clamped to [0, 1]."""
-        return self.optimisation.image.detach().clamp(0, 1).cpu()
+        return as_shown(self.optimisation.image, self.content)
 
     @property
     def best(self) -> Tensor:
         """The image with the lowest loss evaluated so far at this scale, clamped to [0, 1]."""
-        return self.optimisation.best.clamp(0, 1).cpu()
+        return as_shown(self.optimisation.best, self.content)
 
 
 @dataclass

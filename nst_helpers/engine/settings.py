@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from ..losses import Convention
     from ..model import Weights
 
-__all__ = ["INITS", "LEARNING_RATES", "OPTIMIZERS", "SCHEDULES", "Option", "Settings", "options"]
+__all__ = ["COLORS", "INITS", "LEARNING_RATES", "OPTIMIZERS", "SCHEDULES", "Option", "Settings", "options"]
 
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
 OPTIMIZERS = tuple(LEARNING_RATES)
 SCHEDULES = ("constant", "step", "cosine")
 INITS = ("content", "style", "noise")
+COLORS = ("style", "content", "luminance")
 # What the modules named here define, for those who can't wait for PyTorch; a test holds them equal.
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")  # accel.devices
 CONVENTIONS = ("relative", "gatys", "pytorch")  # losses
@@ -104,6 +105,20 @@ class Settings:
     )
     style_mix: Sequence[float] | None = field(
         default=None, metadata=_rule("weights", "one weight for each style picture; equal where it is left out")
+    )
+    masks: Sequence[Tensor] | None = field(
+        default=None, metadata=_rule("masks", "where each style picture paints: one mask of the photo for each")
+    )
+    style_masks: Sequence[Tensor | None] | None = field(
+        default=None, metadata=_rule("masks", "the part of each style picture that counts: a mask of its own for each")
+    )
+    style_size: float | None = field(
+        default=None,
+        metadata=_rule("factor", "short side of the style, in those of the photo: less for finer strokes"),
+    )
+    color: str = field(default="style", metadata=_rule("choice", "whose colours, or the style's light alone", COLORS))
+    content_map: Tensor | None = field(
+        default=None, metadata=_rule("map", "how much the content counts at each position: a map of the photo's size")
     )
     convention: str | Convention = field(
         default="relative", metadata=_rule("choice or object", "which constants the losses are divided by", CONVENTIONS)

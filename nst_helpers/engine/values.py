@@ -92,6 +92,28 @@ def _rate(name: str, value: Any) -> float | None:
     return None if value is None else number(name, value, above=0.0, expected="a number above 0, or None")
 
 
+def _factor(name: str, value: Any) -> float | None:
+    return None if value is None else number(name, value, above=0.0, expected="a number above 0, as 0.5, or None")
+
+
+def _masks(name: str, value: Any) -> tuple[Any, ...] | None:
+    """Masks in a tuple; what else they have to be is known once there are pictures."""
+    if value is None:
+        return None
+    if getattr(value, "ndim", None) == 4:  # one, or a stack of them
+        return tuple(value[n : n + 1] for n in range(len(value)))
+    several = _several(value)
+    if not several or not all(mask is None or getattr(mask, "ndim", None) == 4 for mask in several):
+        raise ValueError(f"{name} is {_shown(value)}, expected a list of masks (1, 1, H, W): load_mask makes one.")
+    return tuple(several)
+
+
+def _map(name: str, value: Any) -> Any:
+    if value is not None and getattr(value, "ndim", None) != 4:
+        raise ValueError(f"{name} is {_shown(value)}, expected weights (1, 1, H, W): detail_map makes some.")
+    return value
+
+
 def _weights(name: str, value: Any) -> tuple[float, ...] | None:
     """Weights that are shares of a whole, so one of them at least is above 0."""
     if value is None:
@@ -160,6 +182,9 @@ KINDS: dict[str, Callable[[str, Any], Any]] = {
     "seed": _seed,
     "tile": _tile,
     "size": _size,
+    "factor": _factor,
+    "masks": _masks,
+    "map": _map,
     "flag": _flag,
     "encoder": _anything,
     "device": _anything,

@@ -126,7 +126,7 @@ def test_the_losses_by_layer_and_the_parts_agree(toy):
 @pytest.mark.parametrize("kind", ["l1", "l2"])
 @pytest.mark.parametrize("size", [(1, 9), (9, 1), (256, 3), (257, 4), (600, 5)])
 def test_total_variation_in_bands_is_the_whole_one(kind, size):
-    from nst_helpers.accel.tiling import _Bands
+    from nst_helpers.accel.bands import _Bands
 
     a, b = (noise(2, 3, *size).double().requires_grad_() for _ in range(2))
     one, two = _Bands.apply(a, kind), total_variation(b, kind=kind)

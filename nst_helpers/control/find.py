@@ -1,0 +1,169 @@
+"""Parts of a picture by what an encoder sees in it: soft masks by k-means, brought to the photo's edges.
+
+Nothing is downloaded and nothing is learned: the features of this one picture, or of two, are put into k groups, with a
+little of the place and the colour beside them. What looks different comes apart, and what a person would name often
+looks different. A grey cat on a grey stone doesn't, and then `load_mask` takes a mask drawn by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..encoders import Encoder, load_encoder
+from ..errors import ImageError, MaskError
+from ..images import check_image, resize
+from .color import to_oklab
+
+__all__ = ["find_regions", "guided_filter", "kmeans", "match_regions"]
+
+SHORT_SIDE = 192  # pixels: at this size the features are taken
+CELL = 4  # pixels of it to a side of what is grouped
+# Middle layers tell textures apart; deeper ones see more around a place and know less well where it ends.
+LAYERS = ("relu3_1", "relu4_1")
+COLOR, HEIGHT, WIDTH = 1.0, 0.75, 0.25  # against features whose mean square is 1 for each layer
+TRIES, ROUNDS = 4, 30
+
+
+def find_regions(content: Tensor, k: int = 3, *, encoder: Encoder | str = "mini", seed: int = 0) -> list[Tensor]:
+    """The k parts of a picture (1, 3, H, W) that look different, as soft masks (1, 1, H, W) whose sum is 1 everywhere.
+
+    They come in order, the one that lies highest in the picture first. The same seed gives the same parts.
+    Raises ImageError for what is no picture, MaskError where k is not a whole number from 2 to 8.
+
+    >>> sky, ground = find_regions(torch.cat([torch.zeros(1, 3, 32, 64), torch.rand(1, 3, 32, 64)], 2), 2)
+    >>> sky.shape, bool(sky[..., :24, :].mean() > 0.9), bool(torch.allclose(sky + ground, torch.ones(())))
+    (torch.Size([1, 1, 64, 64]), True, True)
+
+    Source: k-means++, Arthur & Vassilvitskii 2007; guided filter, He, Sun & Tang 2010.
+    """
+    return _parts([("content", content)], k, encoder, seed)[0]
+
+
+def match_regions(
+    content: Tensor, style: Tensor, k: int = 3, *, encoder: Encoder | str = "mini", seed: int = 0
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The same k kinds of parts in two pictures, as masks for `stylize(..., masks=..., style_masks=...)`.
+
+    The two are grouped as one, so the n-th mask of either means the same: sky with sky, if both have one. Where a
+    picture has next to nothing of a kind, its mask there is the whole picture: any style is better than none.
+
+    >>> photo = torch.cat([torch.zeros(1, 3, 32, 64), torch.rand(1, 3, 32, 64)], 2)
+    >>> here, there = match_regions(photo, photo.flip(-2), 2)
+    >>> bool(here[0][..., :24, :].mean() > 0.9), bool(there[0][..., -24:, :].mean() > 0.9)
+    (True, True)
+    """
+    here, there = _parts([("content", content), ("style", style)], k, encoder, seed)
+    return here, [mask if mask.mean() > 0.01 else torch.ones_like(mask) for mask in there]
+
+
+def _parts(pictures: Sequence[tuple[str, Tensor]], k: int, encoder: Encoder | str, seed: int) -> list[list[Tensor]]:
+    """The masks of each picture; `pictures` are names for messages and images (1, 3, H, W)."""
+    if isinstance(k, bool) or not isinstance(k, int) or not 2 <= k <= 8:
+        raise MaskError(f"k is {k!r}, expected a whole number of parts from 2 to 8.")
+    for name, picture in pictures:
+        if len(check_image(picture, name=name)) != 1:
+            raise ImageError(f"{name} is a batch of {len(picture)}, expected one picture: take {name}[:1].")
+    encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
+    described = [_described(picture.float().cpu(), encoder, alone=len(pictures) == 1) for _, picture in pictures]
+    groups = kmeans(torch.cat([rows.flatten(2)[0].T for rows in described]), k, seed=seed)
+    heights = torch.cat([torch.arange(d.shape[-2]).repeat_interleave(d.shape[-1]) / d.shape[-2] for d in described])
+    found = [int(group) for group in groups.unique()]
+    order = sorted(found, key=lambda group: heights[groups == group].mean().item())
+    masks, start = [], 0
+    for (_, picture), rows in zip(pictures, described, strict=True):
+        h, w = rows.shape[-2:]
+        mine = groups[start : start + h * w].view(1, 1, h, w)
+        start += h * w
+        masks.append(_along_edges(torch.cat([mine == group for group in order], 1).float(), picture))
+    return masks
+
+
+def _described(picture: Tensor, encoder: Encoder, *, alone: bool) -> Tensor:
+    """What is grouped, (1, D, h, w): features, colour and place, each about as large as its weight says."""
+    small = resize(picture, SHORT_SIDE)
+    size = (small.shape[-2] // CELL, small.shape[-1] // CELL)
+    layers = encoder(small.to(encoder.device, encoder.dtype), LAYERS)
+    parts = []
+    for features in layers.values():
+        maps = _mean(F.interpolate(features.float().cpu(), size=size, mode="bilinear"), 2)
+        parts.append(_standardized(maps / maps.norm(dim=1, keepdim=True).clamp_min(1e-6)))
+    parts.append(COLOR * _standardized(_mean(F.interpolate(to_oklab(small).float(), size=size, mode="area"), 2)))
+    if alone:  # in another picture the same thing lies elsewhere
+        y, x = torch.meshgrid(torch.linspace(-1, 1, size[0]), torch.linspace(-1, 1, size[1]), indexing="ij")
+        parts.append(torch.stack([HEIGHT * y, WIDTH * x])[None])
+    return torch.cat(parts, 1)
+
+
+def _standardized(maps: Tensor) -> Tensor:
+    centred = maps - maps.mean((2, 3), keepdim=True)
+    return centred / centred.square().sum(1).mean().sqrt().clamp_min(0.02)
+
+
+def kmeans(rows: Tensor, k: int, *, seed: int = 0) -> Tensor:
+    """The group, 0 to k - 1, of each of the rows (N, D), by k-means from the best of a few k-means++ starts.
+
+    >>> kmeans(torch.tensor([[0.0], [0.1], [5.0], [5.1]]), 2).unique(return_counts=True)[1].tolist()
+    [2, 2]
+
+    Source: Arthur & Vassilvitskii 2007.
+    """
+    generator, best = torch.Generator().manual_seed(seed), (float("inf"), torch.zeros(len(rows), dtype=torch.long))
+    for _ in range(TRIES):
+        centres = rows[torch.randint(len(rows), (1,), generator=generator)]
+        while len(centres) < k:
+            # A row is the next centre with a chance that grows with its squared distance from those there are.
+            far = torch.cdist(rows, centres).min(1).values.square() + 1e-12
+            centres = torch.cat([centres, rows[torch.multinomial(far, 1, generator=generator)]])
+        for _ in range(ROUNDS):
+            near = torch.cdist(rows, centres).argmin(1)
+            sums = torch.zeros_like(centres).index_add_(0, near, rows)
+            counts = near.bincount(minlength=k)[:, None]
+            moved = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
+            if torch.equal(moved, centres):
+                break
+            centres = moved
+        distances, groups = torch.cdist(rows, centres).min(1)
+        best = min(best, (distances.square().sum().item(), groups), key=lambda found: found[0])
+    return best[1]
+
+
+def _along_edges(groups: Tensor, picture: Tensor) -> list[Tensor]:
+    """Coarse groups (1, k, h, w) of 0 and 1 as soft masks whose borders follow the picture's edges."""
+    size = (picture.shape[-2], picture.shape[-1])
+    coarse = F.interpolate(groups, size=size, mode="bilinear", align_corners=False)
+    guide = picture.float().cpu()
+    radius = max(1, min(size) // 24)
+    soft = torch.cat([guided_filter(guide, mask, radius=radius) for mask in coarse.split(1, 1)], 1)
+    # The filter leaves wide slopes; the third power makes them steeper and leaves a half a half.
+    steep = soft.clamp(1e-4, 1) ** 3
+    return list((steep / steep.sum(1, keepdim=True)).split(1, 1))
+
+
+def guided_filter(guide: Tensor, mask: Tensor, *, radius: int = 8, smoothing: float = 1e-3) -> Tensor:
+    """The mask (1, 1, H, W), smoothed but for where the guide (1, 3, H, W) has an edge: a local linear function of it.
+
+    `radius` in pixels is how far it looks, `smoothing` the variance of colour from which on an edge counts.
+
+    >>> edge = torch.cat([torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)], -1)
+    >>> bool(torch.allclose(guided_filter(edge, edge[:, :1], radius=2), edge[:, :1], atol=0.01))
+    True
+
+    Source: He, Sun & Tang 2010, section 3.4 (colour guide).
+    """
+    mean, cross = _mean(guide, radius), _mean(guide * mask, radius)
+    products = _mean((guide[:, :, None] * guide[:, None]).flatten(1, 2), radius)
+    variance = products.unflatten(1, (3, 3)) - mean[:, :, None] * mean[:, None]
+    variance = variance.permute(0, 3, 4, 1, 2) + smoothing * torch.eye(3)
+    slope = torch.linalg.solve(variance, (cross - mean * _mean(mask, radius)).permute(0, 2, 3, 1))
+    slope = slope.permute(0, 3, 1, 2)
+    start = _mean(mask, radius) - (slope * mean).sum(1, keepdim=True)
+    return (_mean(slope, radius) * guide).sum(1, keepdim=True) + _mean(start, radius)
+
+
+def _mean(maps: Tensor, radius: int) -> Tensor:
+    """The mean over a square around each position, of what lies inside."""
+    return F.avg_pool2d(maps, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)

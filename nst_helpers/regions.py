@@ -1,0 +1,160 @@
+"""Where in the picture a style or the content counts: masks brought to each layer, and the losses that use them.
+
+A mask is (1, 1, H, W) with weights in [0, 1], white for what belongs to a region. Each layer sees it through the same
+poolings as the picture, as averages, so a position of the layer has the share of the region that its pixels have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .encoders import Encoder, Pool
+from .errors import MaskError
+from .losses import (
+    ContentLoss,
+    Convention,
+    Statistic,
+    StyleLoss,
+    at_least_float32,
+    content_loss,
+    gram_matrix,
+    style_loss,
+)
+
+__all__ = ["MappedContentLoss", "RegionStyleLoss", "layer_maps", "layer_masks", "region_shares", "stacked"]
+
+
+def stacked(masks: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """R masks (1, 1, H, W) as one tensor (R, 1, H, W), checked; where their sum is above 1, it is scaled down to 1.
+
+    Where the sum is below 1, the rest belongs to no region: no style pulls there.
+    Raises MaskError for a mask of another height and width than `size`, or one that is empty.
+
+    >>> halves = torch.tensor([[[[1.0, 1.0, 0.0]]]]), torch.tensor([[[[0.0, 1.0, 0.5]]]])
+    >>> stacked(halves, (1, 3)).flatten(1).tolist()
+    [[1.0, 0.5, 0.0], [0.0, 0.5, 0.5]]
+    """
+    for number, mask in enumerate(masks, 1):
+        if mask.shape != (1, 1, *size):
+            raise MaskError(
+                f"Mask {number} is {tuple(mask.shape)}, expected (1, 1, {size[0]}, {size[1]}), the size of its "
+                "picture: load_mask(path, size=...) makes one, or find_regions."
+            )
+        if not mask.any():
+            raise MaskError(f"Mask {number} is black all over: white is what belongs to the region.")
+    masks_ = torch.cat(list(masks))
+    return masks_ / masks_.sum(0, keepdim=True).clamp_min(1)
+
+
+def region_shares(masks: Tensor, mix: Sequence[float] | None = None) -> list[float]:
+    """The share of the image's area that each of the masks (R, 1, H, W) has, times its weight over the largest of them.
+
+    >>> region_shares(torch.tensor([[[[1.0, 0.0, 0.0, 0.0]]], [[[0.0, 1.0, 1.0, 1.0]]]]), [1, 0])
+    [0.25, 0.0]
+    """
+    mix = [1.0] * len(masks) if mix is None else mix
+    return [area * weight / max(mix) for area, weight in zip(masks.mean((1, 2, 3)).tolist(), mix, strict=True)]
+
+
+def layer_masks(encoder: Encoder, masks: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    """The masks (R, 1, H, W) at each layer's height and width, pooled as the encoder pools, by averages.
+
+    Raises MaskError where a mask is empty at a layer: a pooling leaves out an odd last row or column.
+
+    >>> from nst_helpers.encoders import Architecture
+    >>> mask = torch.tensor([[[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]]]])
+    >>> layer_masks(Encoder(Architecture("toy", ((4,), (4,)))), mask, ["relu2_1"])["relu2_1"].tolist()
+    [[[[1.0]]]]
+    """
+    found = layer_maps(encoder, masks, layers)
+    for name, pooled in found.items():
+        for number, region in enumerate(pooled, 1):
+            if not region.any():
+                raise MaskError(
+                    f"Mask {number} is empty at {name}, which has {pooled.shape[-1]} x {pooled.shape[-2]} positions: "
+                    "make the region larger, or leave that layer out."
+                )
+    return found
+
+
+def layer_maps(encoder: Encoder, maps: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    """The same for any map (R, 1, H, W) of weights, empty or not."""
+    missing, found = set(encoder.check_layers(layers)), {}
+    for name, layer in encoder.layers.items():
+        if not missing:
+            break
+        if isinstance(layer, Pool):
+            maps = F.avg_pool2d(maps, 2)
+        if name in missing:
+            found[name] = maps
+            missing.discard(name)
+    return found
+
+
+class MappedContentLoss(ContentLoss):
+    """A `ContentLoss` that counts each position by a map (1, 1, H, W) of weights, at the target's height and width.
+
+    >>> layer = MappedContentLoss(torch.ones(1, 2, 1, 2), map=torch.tensor([[[[2.0, 0.0]]]]))
+    >>> _ = layer(torch.tensor([[[[1.0, 9.0]], [[1.0, 9.0]]]]))
+    >>> layer.loss.item()
+    0.0
+    """
+
+    root: Tensor
+
+    def __init__(self, target: Tensor, *, map: Tensor, weight: float = 1.0, convention: str | Convention = "relative"):
+        # Both sides times the root: then each square has its weight, and so has the norm that `relative` divides by.
+        super().__init__(target * map.sqrt().to(target), weight=weight, convention=convention)
+        self.register_buffer("root", map.sqrt().to(self.target))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Keep the weighted content loss of the features (B, C, H, W) in `loss`, and give them back unchanged."""
+        self.loss = content_loss(at_least_float32(features) * self.root, self.target, convention=self.convention)
+        return features
+
+
+class RegionStyleLoss(StyleLoss):
+    """A `StyleLoss` for each of R regions: what their masks (R, 1, H, W) cut out, against targets (R, C, C).
+
+    The loss is the sum of the regions' losses by their `shares`, the area that each of them has of the image. So each
+    position is pulled as hard as it is without regions, whatever the size of its own.
+
+    >>> left, right = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[0.0, 1.0]]]])
+    >>> layer = RegionStyleLoss(torch.tensor([[[4.0]], [[9.0]]]), masks=torch.cat([left, right]), shares=[0.5, 0.5])
+    >>> _ = layer(torch.tensor([[[[2.0, 3.0]]]]))
+    >>> layer.loss.item()
+    0.0
+
+    Source: Gatys et al. 2017 (arXiv:1611.07865), section 4.
+    """
+
+    masks: Tensor
+    statistic: Statistic = staticmethod(gram_matrix)
+
+    def __init__(
+        self,
+        target: Tensor,
+        *,
+        masks: Tensor,
+        shares: Sequence[float],
+        weight: float = 1.0,
+        convention: str | Convention = "relative",
+    ) -> None:
+        super().__init__(target, weight=weight, convention=convention)
+        self.register_buffer("masks", masks)
+        self.shares = tuple(shares)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Keep the style loss of the features (B, C, H, W) in `loss`, and give them back unchanged."""
+        self.loss = self.compare([self.statistic(features, mask[None]) for mask in self.masks])
+        return features
+
+    def compare(self, found: Iterable[Tensor]) -> Tensor:
+        """The loss of the statistics (B, C, C) that were found in the regions."""
+        regions = zip(self.shares, found, self.target, strict=True)
+        losses = [share * style_loss(gram, target[None], convention=self.convention) for share, gram, target in regions]
+        return torch.stack(losses).sum()

@@ -1,0 +1,150 @@
+"""Masks from files and for pictures, and parts found by features."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from conftest import noise, picture
+from PIL import Image
+
+import nst_helpers as nst
+from nst_helpers.control.find import guided_filter, kmeans
+from nst_helpers.control.masks import check_mask, load_alpha, resize_mask
+from nst_helpers.errors import ImageError, MaskError
+
+
+def png(array, mode):
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(array, dtype=np.uint8), mode).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_white_is_the_region_and_grey_is_partly():
+    mask = nst.load_mask(png([[0, 255], [51, 204]], "L"))
+    torch.testing.assert_close(mask, torch.tensor([[[[0.0, 1.0], [0.2, 0.8]]]]), atol=1e-6, rtol=0)
+
+
+def test_alpha_is_taken_where_there_is_some():
+    """A black cut-out on nothing is the region itself; an all opaque picture counts by its light."""
+    cut = np.zeros((2, 2, 4))
+    cut[0, 0, 3] = 255
+    assert nst.load_mask(png(cut, "RGBA")).flatten().tolist() == [1, 0, 0, 0]
+    opaque = np.full((2, 2, 4), 255)
+    opaque[0, 0, :3] = 0
+    assert nst.load_mask(png(opaque, "RGBA")).flatten().tolist() == [0, 1, 1, 1]
+    assert load_alpha(png(opaque, "RGBA")) is None
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_a_mask_has_the_size_that_its_photo_has(mode):
+    mask = np.zeros((30, 41, 4) if mode == "RGBA" else (30, 41))
+    mask[:10] = 255
+    photo = nst.load_image(png(np.zeros((30, 41, 3)), "RGB"), size=17)
+    found = nst.load_mask(png(mask, mode), size=17)
+    assert found.shape[-2:] == photo.shape[-2:]
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert found.mean().item() == pytest.approx(1 / 3, abs=0.02)
+
+
+def test_a_file_that_is_no_picture_gets_the_sentence_of_pictures():
+    with pytest.raises(ImageError, match="is not a picture"):
+        nst.load_mask(b"nothing")
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (torch.ones(1, 3, 8, 8), r"^mask is \(1, 3, 8, 8\), torch.float32, expected floating point numbers"),
+        (torch.ones(1, 1, 8, 8).bool(), "torch.bool, expected floating"),
+        ([1, 2], "^mask is a list"),
+        (torch.full((1, 1, 8, 8), 1.5), r"^mask ranges from 1.5 to 1.5, expected \[0, 1\]"),
+        (torch.full((1, 1, 8, 8), float("nan")), "^mask ranges from nan"),
+        (torch.zeros(1, 1, 8, 8), "^mask is black all over"),
+        (torch.ones(1, 1, 8, 16), "^mask is 16 x 8 pixels and its picture 8 x 8"),
+    ],
+)
+def test_what_is_no_mask_gets_one_sentence(mask, words):
+    with pytest.raises(MaskError, match=words) as caught:
+        check_mask(mask, like=picture(8, 8))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mask_may_have_any_size_of_the_pictures_proportions():
+    for size in ((60, 80), (30, 40), (15, 20), (31, 41)):
+        check_mask(torch.ones(1, 1, *size), like=picture(30, 40))
+    half = torch.zeros(1, 1, 60, 80)
+    half[..., :40] = 1
+    small = resize_mask(half, like=picture(30, 40))
+    assert small.shape == (1, 1, 30, 40)
+    assert small[..., :18].min() > 0.99
+    assert small[..., 22:].max() < 0.01
+
+
+def scene(height=48, width=64):
+    """Blue above, a fine green texture below: two parts that nobody would cut in another way."""
+    image = torch.zeros(1, 3, height, width)
+    image[:, 2, : height // 2] = 0.8
+    image[:, 1, height // 2 :] = noise(1, height - height // 2, width)[0]
+    return image
+
+
+def test_the_parts_of_a_plain_scene_are_found():
+    sky, ground = nst.find_regions(scene(), 2)
+    assert sky[..., :20, :].mean() > 0.95
+    assert ground[..., 28:, :].mean() > 0.95
+    torch.testing.assert_close(sky + ground, torch.ones_like(sky))
+
+
+def test_parts_sum_up_to_one_come_from_the_top_and_repeat():
+    content = nst.load_sample("temple", size=64)
+    masks = nst.find_regions(content, 3)
+    torch.testing.assert_close(sum(masks), torch.ones(1, 1, *content.shape[-2:]))
+    rows = torch.linspace(0, 1, content.shape[-2]).view(1, 1, -1, 1)
+    heights = [((mask * rows).sum() / mask.sum()).item() for mask in masks]
+    assert heights == sorted(heights)
+    assert all(torch.equal(a, b) for a, b in zip(masks, nst.find_regions(content, 3), strict=True))
+
+
+def test_matched_parts_mean_the_same_in_both_pictures():
+    here, there = nst.match_regions(scene(), scene().flip(-2), 2)
+    assert here[0][..., :20, :].mean() > 0.95
+    assert there[0][..., 28:, :].mean() > 0.95
+
+
+@pytest.mark.parametrize("k", [1, 9, 2.0, True, "3"])
+def test_a_number_of_parts_that_makes_no_sense_gets_one_sentence(k):
+    with pytest.raises(MaskError, match=f"^k is {k!r}, expected a whole number of parts from 2 to 8"):
+        nst.find_regions(scene(), k)
+
+
+def test_a_flat_picture_has_one_part_at_most():
+    masks = nst.find_regions(torch.full((1, 3, 40, 40), 0.5), 2)
+    torch.testing.assert_close(sum(masks), torch.ones(1, 1, 40, 40))
+
+
+def test_k_means_finds_the_best_groups_of_a_few_rows():
+    """Against trying every way to put six rows into three groups."""
+    rows = torch.cat([noise(2, 2, seed=n) * 0.4 + n for n in range(3)])
+
+    def cost(groups):
+        parts = [rows[groups == g] for g in range(3)]
+        return sum(((p - p.mean(0)) ** 2).sum().item() for p in parts if len(p))
+
+    best = min(cost(torch.tensor([n // 3**i % 3 for i in range(6)])) for n in range(3**6))
+    assert cost(kmeans(rows, 3)) == pytest.approx(best, rel=1e-5)
+
+
+def test_the_guided_filter_is_its_own_linear_model():
+    """Whatever is a linear function of the guide comes out as it is; what has nothing to do with it is smoothed."""
+    guide = noise(1, 3, 24, 30)
+    linear = (guide * torch.tensor([0.5, 0.3, 0.1]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    torch.testing.assert_close(guided_filter(guide, linear, radius=3, smoothing=1e-6), linear, atol=1e-3, rtol=0)
+    other = noise(1, 1, 24, 30, seed=9)
+    flat = torch.full((1, 3, 24, 30), 0.5)
+    smoothed = guided_filter(flat, other, radius=3)
+    assert smoothed.std() < other.std() / 3
+    assert smoothed.mean().item() == pytest.approx(other.mean().item(), abs=0.02)
