@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..accel.allocator import give_back
 from ..accel.devices import choose_device, choose_precision, peak_memory, prepare
@@ -33,6 +32,7 @@ from .memory import (
     weights_bytes,
 )
 from .progress import amount_words, time_words
+from .shapes import Image, Images, Shape, shape_of, shapes_of, with_short_side
 
 __all__ = [
     "Estimate",
@@ -45,9 +45,6 @@ __all__ = [
     "run_bytes",
 ]
 
-Shape = tuple[int, int]  # height and width
-Image = Tensor | Shape
-Images = Image | Sequence[Image]
 TILE = 512
 # What is left to the system and to other programs when a size is chosen by the memory there is.
 SHARE = 0.9
@@ -171,19 +168,14 @@ def sizes_of(content: Image, style: Images, settings: Settings) -> list[Shape]:
     >>> sizes_of((30, 40), [(64, 64), (20, 40)], Settings(size=60))
     [(60, 80), (60, 60), (60, 120)]
     """
-    size, *styles = [_shape(content), *_shapes(style)]
+    size, *styles = [shape_of(content), *shapes_of(style)]
     short: int | None = None
     if settings.size is not None:
         short = settings.size if isinstance(settings.size, int) else fit_size(content, style, settings)
-        size, styles = _with_short_side(size, short), [_with_short_side(shape, short) for shape in styles]
+        size, styles = with_short_side(size, short), [with_short_side(shape, short) for shape in styles]
     if settings.style_size is not None:
-        styles = [_with_short_side(shape, settings.style_size * min(size)) for shape in styles]
+        styles = [with_short_side(shape, settings.style_size * min(size)) for shape in styles]
     return [size, *styles]
-
-
-def _with_short_side(shape: Shape, short: float) -> Shape:
-    h, w = shape
-    return max(1, round(h * short / min(h, w))), max(1, round(w * short / min(h, w)))
 
 
 def run_bytes(content: Image, style: Images, settings: Settings, *, encoder: Encoder | None = None) -> int:
@@ -195,12 +187,12 @@ def run_bytes(content: Image, style: Images, settings: Settings, *, encoder: Enc
         unit = 8 if double else dtype.itemsize
     else:
         unit = unit_of(encoder)
-    size = plan(_shape(content), settings)[-1].size
+    size = plan(shape_of(content), settings)[-1].size
     layers = (settings.content_layers, settings.style_layers)
-    shrink = size[0] / _shape(content)[0]
+    shrink = size[0] / shape_of(content)[0]
     # Taking a style's Gram matrices keeps no graph: about half of what evaluating a picture of its size takes.
     pictures = [(size, 1.0)]
-    pictures += [((max(1, round(h * shrink)), max(1, round(w * shrink))), 0.5) for h, w in _shapes(style)]
+    pictures += [((max(1, round(h * shrink)), max(1, round(w * shrink))), 0.5) for h, w in shapes_of(style)]
     if (tile := settings.tile) and settings.in_tiles(size):
         most = max(tiled_bytes(encoder, shape, *layers, unit, tile) * share for shape, share in pictures)
     else:
@@ -231,7 +223,7 @@ def largest_size(
     settings = replace(settings or Settings(), **options)
     settings = replace(settings, scales=None, steps=1, encoder=_encoder(settings))
     available = memory_available(choose_device(settings.device)) if available is None else available
-    shapes = [_shape(content), *_shapes(style)]
+    shapes = [shape_of(content), *shapes_of(style)]
 
     def fits(short: int) -> bool:
         factor = short / min(shapes[0])
@@ -258,7 +250,7 @@ def fit_size(content: Image, style: Images, settings: Settings | None = None, **
     >>> fit_size((64, 80), (64, 64), precision="float32")
     64
     """
-    return min(*_shape(content), largest_size(content, style, settings, **options))
+    return min(*shape_of(content), largest_size(content, style, settings, **options))
 
 
 def check_fits(
@@ -313,13 +305,3 @@ def ran_out(content: Image, style: Images, settings: Settings) -> TooLargeError:
 
 def _encoder(settings: Settings) -> Encoder:
     return load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
-
-
-def _shape(image: Any) -> Shape:
-    height, width = image.shape[-2:] if isinstance(image, Tensor) else image
-    return int(height), int(width)
-
-
-def _shapes(style: Images) -> list[Shape]:
-    one = isinstance(style, Tensor) or (len(style) == 2 and isinstance(style[0], int))
-    return [_shape(style)] if one else [_shape(image) for image in style]

@@ -37,7 +37,8 @@ VALUES = {
     "choice": WORDS,
     "choice or object": WORDS,
 }
-NAMES = [name for name, option in options().items() if option.kind not in ("encoder", "device", "layers", "flag")]
+OTHERS = ("encoder", "device", "layers", "flag", "masks", "map")  # kinds whose values are no numbers and words
+NAMES = [name for name, option in options().items() if option.kind not in OTHERS]
 LIVE = ("content_weight", "style_weight", "tv_weight", "layer_weights", "optimizer", "lr")
 STARTED = (*LIVE, "init", "seed", "convention", "precision")
 RECIPES = [name for name in STARTED if name in START]
