@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, features
 
 from nst_helpers.errors import ImageError
 from nst_helpers.images import load_image, resize
@@ -49,6 +50,7 @@ def test_the_repeated_strip_is_a_sound_jpeg():
 MEASURE = """
 import sys
 from pathlib import Path
+from nst_helpers.accel.allocator import give_back
 from nst_helpers.images import load_image
 
 def memory(name):
@@ -56,6 +58,7 @@ def memory(name):
 
 load_image(sys.argv[1], size=16)  # what the first picture loads stays
 for path in sys.argv[2:]:
+    give_back()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = memory("VmRSS")
     image = load_image(path, size=256)
@@ -78,6 +81,37 @@ def test_a_large_photo_loads_within_300_megabytes(tmp_path):
         assert shape == [round(side * 256 / min(width, height)) for side in (height, width)]
         assert peak < (300 if line == out.splitlines()[-1] else 100)  # a PNG is decoded whole
         assert contrast > 0.05
+
+
+# Megabytes for a megapixel, as docs/images.md has it: what decoders take that can't decode a large picture smaller.
+BESIDES = 40
+PER_MEGAPIXEL = {
+    "plain.jpg": 1, "progressive.jpg": 4, "full colour.jpg": 8,
+    "a.png": 8, "a.tif": 8, "a.bmp": 8, "a.gif": 5, "a.avif": 12, "a.webp": 18,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_what_each_kind_takes_is_what_the_page_says(tmp_path):
+    Image.new("RGB", (40, 30), "gold").save(tmp_path / "small.jpg")
+    large = Image.new("RGB", (4000, 3000), "gold")
+    options = {
+        "progressive.jpg": {"progressive": True},
+        "full colour.jpg": {"progressive": True, "subsampling": 0},
+        "a.png": {"compress_level": 1},
+        "a.webp": {"method": 0},
+        "a.avif": {"speed": 10},
+    }
+    names = [name for name in PER_MEGAPIXEL if not name.endswith(".avif") or features.check("avif")]
+    for name in names:
+        large.save(tmp_path / name, **options.get(name, {}))
+    files = [tmp_path / "small.jpg", *(tmp_path / name for name in names)]
+    out = subprocess.run([sys.executable, "-c", MEASURE, *files], capture_output=True, text=True, check=True).stdout
+    page = (Path(__file__).parents[2] / "docs" / "images.md").read_text()
+    for name, line in zip(names, out.splitlines(), strict=True):
+        assert (float(line.split()[0]) - BESIDES) / 12 < PER_MEGAPIXEL[name], name
+        assert f"| {PER_MEGAPIXEL[name]} MB |" in page
 
 
 def scene(height: int, width: int) -> np.ndarray:
