@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import browser_lab
 import gate  # before torch, whose threads it counts
 import pytest
 import torch
@@ -16,6 +17,7 @@ TOY = Architecture("toy", ((6, 6), (8,), (8,)), final_pool=False)
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(gate.Gate())
+    config.pluginmanager.register(browser_lab)
 
 
 @pytest.fixture(autouse=True)

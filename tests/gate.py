@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ except ImportError:  # Windows has no such locks: what times something is merely
     fcntl = None  # type: ignore[assignment]
 
 QUICK_LESSONS = ("01_images",)
+BROWSER = "tests/browser/"
 
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # This process is one of several: it, and all that it starts, has one thread.
@@ -56,6 +58,17 @@ class Gate:
         for item in items:
             if item.path.suffix == ".ipynb" and item.path.stem not in QUICK_LESSONS:
                 item.add_marker(pytest.mark.slow)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """As loadfile, but all browser tests together, which share one JupyterLab."""
+        from xdist.scheduler import LoadFileScheduling
+
+        class Scheduling(LoadFileScheduling):
+            def _split_scope(self, nodeid: str) -> str:
+                return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
+
+        return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import urllib.error
 import urllib.parse
@@ -19,32 +18,10 @@ sys.path.insert(0, str(ROOT / "tools" / "notebooks"))
 import jupyter_lab  # noqa: E402
 import notebook_setup  # noqa: E402
 
-FIRST = re.search(r"jupyter lab notebooks/(\w+\.ipynb)$", (ROOT / "README.md").read_text(), re.M)[1]
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def lessons(tmp_path_factory) -> Path:
-    """The folder that the server sees, without outputs, which no link is in."""
-    folder = tmp_path_factory.mktemp("lab") / "notebooks"
-    shutil.copytree(ROOT / "notebooks", folder)
-    for path in folder.glob("*.ipynb"):
-        notebook = nbformat.read(path, as_version=4)
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell.outputs = []
-        nbformat.write(notebook, path)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def address(lessons):
-    with jupyter_lab.serve(lessons, opens=FIRST) as address:
-        yield address
 
 
 def relative_links(path: Path) -> set[str]:
@@ -65,16 +42,16 @@ def status(address: str, path: str) -> int:
             return error.code
 
 
-def test_every_relative_link_is_within_what_the_server_shows(lessons, address):
-    links = {(path.name, link) for path in lessons.glob("*.ipynb") for link in relative_links(path)}
-    assert (FIRST, "01_images.ipynb") in links
-    assert {(name, link) for name, link in links if status(address, link) != 200} == set()
-    assert status(address, "../data/README.md") != 200  # what a lesson linked to once
+def test_every_relative_link_is_within_what_the_server_shows(lab):
+    links = {(path.name, link) for path in lab.folder.glob("*.ipynb") for link in relative_links(path)}
+    assert (lab.first, "01_images.ipynb") in links
+    assert {(name, link) for name, link in links if status(lab.address, link) != 200} == set()
+    assert status(lab.address, "../data/README.md") != 200  # what a lesson linked to once
 
 
 @pytest.mark.skipif(jupyter_lab.find_browser() is None, reason="no Chromium is installed")
-def test_a_click_opens_the_lesson(address):
-    with jupyter_lab.browse(address, FIRST) as page:
+def test_a_click_opens_the_lesson(lab):
+    with jupyter_lab.browse(lab.address, lab.first) as page:
         link = page.locator(".jp-RenderedMarkdown a[href*='05_optimizers']").first
         link.scroll_into_view_if_needed()
         link.click()

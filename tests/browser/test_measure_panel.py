@@ -32,11 +32,12 @@ Panel._tick = late
 @pytest.mark.slow
 @pytest.mark.skipif(jupyter_lab.find_browser() is None, reason="no Chromium is installed")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_short_soak_loses_nothing_overlaps_nothing_and_does_not_grow(tmp_path, capsys, monkeypatch):
+def test_a_short_soak_loses_nothing_overlaps_nothing_and_does_not_grow(lab, tmp_path, capsys, monkeypatch):
     """Times are held loosely: other work may keep the machine busy. The first step is late, and no press is lost."""
     monkeypatch.setattr(measure_panel, "CELL", LATE + measure_panel.CELL)
     out = tmp_path / "figures.json"
-    assert measure_panel.main(["--minutes", "0.3", "--moves", "12", "--size", "96", "--json", str(out)]) == 0
+    arguments = ["--minutes", "0.2", "--moves", "12", "--size", "96", "--json", str(out)]
+    assert measure_panel.main(arguments, server=lab) == 0
     figures = json.loads(out.read_text())
     assert figures["slider moves"] >= 8
     assert figures["lost values"] == 0

@@ -42,14 +42,15 @@ nst.panel(session, target={"content": 0.5, "style": 0.001})"""
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("lab")
+def folder(lab) -> Path:
+    (lab.folder / "panel").mkdir()
+    return lab.folder / "panel"
 
 
 @pytest.fixture(scope="module")
-def page(folder) -> Iterator[Any]:
+def page(lab, folder) -> Iterator[Any]:
     jupyter_lab.write_notebook(folder / "live.ipynb", CELL)
-    with jupyter_lab.serve(folder) as address, jupyter_lab.browse(address, "live.ipynb") as page:
+    with jupyter_lab.browse(lab.address, "panel/live.ipynb") as page:
         jupyter_lab.run_all(page)
         page.wait_for_function("() => document.querySelector('.nst-stage img').naturalWidth > 0")
         yield page

@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,14 @@ WATCH = """() => { window.seen = 0;
     {attributes: true, attributeFilter: ['src']}) }"""
 
 
+def temporary_folder(parent: Path | None = None) -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="nst-panel-", dir=parent, ignore_cleanup_errors=True)
+
+
 def kernel_of(folder: Path) -> psutil.Process:
-    """The process of the notebook's kernel."""
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if "ipykernel_launcher" in line and str(folder) in line:
+    """The process of the notebook's kernel, which runs in the notebook's folder."""
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        if "ipykernel_launcher" in " ".join(process.info["cmdline"] or []) and process.info["cwd"] == str(folder):
             return process
     raise RuntimeError("no kernel runs over this folder")
 
@@ -136,7 +140,8 @@ def latencies(pressed: list[float], made: list[tuple[float, float, int]]) -> tup
     return waits, len(pressed) - len(changes)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, server: Sequence[Any] | None = None) -> int:
+    """Measure; `server` is one that runs, as the folder that it shows and its address."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--moves", type=int, default=500)
@@ -146,15 +151,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if find_browser() is None:
         parser.error("no Chromium is installed")
-    with (
-        tempfile.TemporaryDirectory(prefix="nst-panel-", ignore_cleanup_errors=True) as name,
-        contextlib.ExitStack() as on,
-    ):
-        folder = Path(name)
+    env = {"OMP_NUM_THREADS": str(options.threads)} if options.threads else {}
+    with contextlib.ExitStack() as on:
+        root = server[0] if server else Path(on.enter_context(temporary_folder()))
+        address = server[1] if server else on.enter_context(serve(root, **env))
+        folder = Path(on.enter_context(temporary_folder(root))).resolve()
         write_notebook(folder / "live.ipynb", CELL.replace("SIZE", str(options.size)))
-        env = {"OMP_NUM_THREADS": str(options.threads)} if options.threads else {}
-        address = on.enter_context(serve(folder, **env))
-        page = on.enter_context(browse(address, "live.ipynb"))
+        page = on.enter_context(browse(address, f"{folder.name}/live.ipynb"))
         run_all(page)
         figures = soak(page, folder, options.minutes, options.moves)
     for what, value in figures.items():
