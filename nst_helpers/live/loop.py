@@ -26,6 +26,7 @@ __all__ = ["PanelLoop", "reports_errors"]
 
 PATIENCE = 0.4  # seconds that a message waits for work; a knob waits as long, and each message costs time itself
 CHART_EVERY = 0.6  # seconds between two drawings of the chart
+UNDER_WAY = "One step is under way."
 
 P = ParamSpec("P")
 L = TypeVar("L", bound="PanelLoop")
@@ -59,11 +60,12 @@ class PanelLoop(PanelView):
     def __init__(self, session: StyleSession, *, target: Mapping[str, float] | None, chunk: float) -> None:
         self.chunk, self.closed, self.loading = chunk, False, ""
         self._under_target = False
-        self._busy = threading.Lock()
+        self._busy, self._queueing = threading.Lock(), threading.Lock()
         self._painter = ThreadPoolExecutor(1, "nst-panel")
         self._steps: Future[list[Evaluation]] | None = None
         self._loader: Task[None] | None = None
         self._was_running, self._paused_at = False, -1
+        self._later: list[Callable[[], None] | dict[str, Any]] = []  # actions, and changes of settings
         super().__init__(session, target=target)
         clock = self.parts.clock
         clock.observe(self._tick, "value")
@@ -76,12 +78,17 @@ class PanelLoop(PanelView):
             setattr(self.parts.clock, playing_trait(self.parts.clock), False)
 
     def step(self, count: int) -> None:
-        """Make so many steps and show them."""
+        """Make so many steps and show them, at once or when they are done."""
         with self._busy:
-            evaluations = self._painter.submit(self.session.step, count).result()
-        self.show()
-        self.say(f"One step: {summary(self.session.losses)}.")
-        self._comment(evaluations)
+            if self._steps is not None and not self._take_steps():
+                self.say("A step is under way already.")
+                return
+            self._catch_up()
+            self.say(UNDER_WAY)
+            self._steps = self._painter.submit(self.session.step, count)
+            wait([self._steps], PATIENCE)
+            if not self._take_steps() and not self.running:
+                self.ask_for_an_echo()
 
     def load(self, name: str) -> None:
         """Load an encoder while the painting goes on, and change to it when it has come."""
@@ -111,6 +118,7 @@ class PanelLoop(PanelView):
     def _paint(self) -> None:
         self._finish_loading()
         if self._steps is None:
+            self._catch_up()
             self._steps = self._painter.submit(self.session.step, seconds=self.chunk)
         wait([self._steps], max(PATIENCE, self.chunk))
         self._take_steps(chart=time.monotonic() - self._charted > CHART_EVERY)
@@ -129,7 +137,10 @@ class PanelLoop(PanelView):
             raise
         self.pace.done(len(evaluations))
         self.show(chart=chart)
+        if self.status == UNDER_WAY:
+            self.say(f"One step: {summary(self.session.losses)}.")
         self._comment(evaluations)
+        self._catch_up()
         return True
 
     def _comment(self, evaluations: list[Evaluation]) -> None:
@@ -156,7 +167,7 @@ class PanelLoop(PanelView):
             self.entitle()  # the picture comes when the step that is under way is done
         if self.status.startswith(("Press play", "Paused", "Painting", "Interrupted")):
             self.say("Painting: turn any knob." if self.running else f"Paused: {summary(self.session.losses)}.")
-        if not self.running and (self._steps or self._loader or self.estimate is None):
+        if not self.running and (self._steps or self._later or self._loader or self.estimate is None):
             self.ask_for_an_echo()
 
     def _echoed(self, change: Mapping[str, Any]) -> None:
@@ -175,6 +186,9 @@ class PanelLoop(PanelView):
             wait([self._steps], PATIENCE)
             if self._take_steps() and self.status.startswith("Paused"):
                 self.say(f"Paused: {summary(self.session.losses)}.")
+            self.ask_for_an_echo()
+        elif self._later:
+            self._catch_up()
             self.ask_for_an_echo()
         elif self._loader is not None:
             self._loader.wait(PATIENCE)
@@ -197,8 +211,48 @@ class PanelLoop(PanelView):
             loader.result()
             self.set(encoder=name)
 
+    def when_free(self, action: Callable[[], None], what: str) -> None:
+        """Do it now, or where a step takes long, once that is done; `what` begins the sentence that says so."""
+        with self.session.between_steps(patience=0.0 if self._later else PATIENCE) as free:
+            if free:
+                self._catch_up()
+                action()
+                return
+        self._later.append(action)
+        self._say_that_it_waits(what)
+
     def set(self, **changes: Any) -> None:
-        """Change settings or pictures of the session, show what follows, and say so."""
+        """Change settings or pictures of the session, show what follows, and say so; in a long step, after it."""
+        with self.session.between_steps(patience=0.0 if self._later else PATIENCE) as free:
+            if free:
+                self._catch_up()
+                self._set(changes)
+                return
+        with self._queueing:
+            if self._later and isinstance(last := self._later[-1], dict):  # a slider that is being dragged
+                layers = {**last.get("layer_weights", {}), **changes.get("layer_weights", {})}
+                last.update(changes, **({"layer_weights": layers} if layers else {}))
+            else:
+                self._later.append(changes)
+        self._say_that_it_waits(capital(", ".join(name.replace("_", " ") for name in changes)))
+
+    def _say_that_it_waits(self, what: str) -> None:
+        self.say(f"{what}: as soon as the step that is under way is done.")
+        if not self.running:
+            self.ask_for_an_echo()
+
+    def _catch_up(self) -> None:
+        """Do what has waited for a step to end, in the order in which it came."""
+        with self.session.between_steps(patience=PATIENCE) as free:
+            while free and self._later:
+                with self._queueing:
+                    action = self._later.pop(0)
+                if isinstance(action, dict):
+                    self._set(action)
+                else:
+                    action()
+
+    def _set(self, changes: Mapping[str, Any]) -> None:
         words = self.session.set(**changes)
         if not words:
             return

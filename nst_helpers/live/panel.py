@@ -3,8 +3,8 @@
 The loop's clock is in the page: a Play widget sends a number, and its handler answers with the new picture. So every
 answer belongs to a message from the page (Google Colab drops all others), a slider's message comes between two of the
 clock's, and nothing runs on when the page is closed. Steps are made in a thread of the panel's own, for which a handler
-waits a fraction of a second: so a slow network holds up no knob. There is no Output widget and no pyplot. A page out of
-sight slows its clocks down, and the painting with them.
+waits a fraction of a second. So a slow network holds up no knob: what is turned in a long step counts after it. There
+is no Output widget and no pyplot. A page out of sight slows its clocks down, and the painting with them.
 """
 
 from __future__ import annotations
@@ -133,6 +133,9 @@ class Panel(PanelLoop):
 
     @reports_errors
     def _reset(self, _: Any) -> None:
+        self.when_free(self._start_again, "Reset")
+
+    def _start_again(self) -> None:
         words = self.session.reset(self.parts.init.value)
         self.pace.rest()
         self.show()
@@ -140,6 +143,9 @@ class Panel(PanelLoop):
 
     @reports_errors
     def _snapshot(self, _: Any) -> None:
+        self.when_free(self._keep, "Snapshot")
+
+    def _keep(self) -> None:
         snapshot = self.session.snapshot()
         self.fill_gallery()
         self.store_still()
@@ -150,7 +156,7 @@ class Panel(PanelLoop):
         if not self.session.snapshots:
             self.say("There is no snapshot yet to go back to: Snapshot keeps one.")
             return
-        self._go_back(self.session.snapshots[-1])
+        self.when_free(functools.partial(self._go_back, self.session.snapshots[-1]), "Undo")
 
     def connect_card(self, place: int, button: Any) -> None:
         """Have a card's button go back to its snapshot."""
@@ -158,7 +164,7 @@ class Panel(PanelLoop):
 
     @reports_errors
     def _back(self, place: int, _: Any) -> None:
-        self._go_back(self.session.snapshots[place])
+        self.when_free(functools.partial(self._go_back, self.session.snapshots[place]), "Go back")
 
     def _go_back(self, snapshot: Snapshot) -> None:
         words = self.session.restore(snapshot)
@@ -169,12 +175,18 @@ class Panel(PanelLoop):
 
     @reports_errors
     def _save_picture(self, _: Any) -> None:
+        self.when_free(self._write_picture, "Picture")
+
+    @reports_errors
+    def _save_recipe(self, _: Any) -> None:
+        self.when_free(self._write_recipe, "Recipe")
+
+    def _write_picture(self) -> None:
         data, name = png(self.session.image), self._free_name(".png")
         (self.folder / name).write_bytes(data)
         self._saved(name, data_uri(data, "image/png"))
 
-    @reports_errors
-    def _save_recipe(self, _: Any) -> None:
+    def _write_recipe(self) -> None:
         recipe, name = self.session.recipe(), self._free_name(".json")
         save_recipe(recipe, self.folder / name)
         self._saved(name, data_uri(json.dumps(recipe, indent=1).encode(), "application/json"))

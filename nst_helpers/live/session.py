@@ -6,10 +6,11 @@ logs each change beside the step it came after, so that `replay` can repeat what
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -200,6 +201,19 @@ class StyleSession:
                 break
             self._make_way()
         return evaluations
+
+    @contextlib.contextmanager
+    def between_steps(self, *, patience: float) -> Iterator[bool]:
+        """Keep steps from beginning; yields whether, within so many seconds, the one under way has ended."""
+        thread = threading.get_ident()
+        self._waiting.add(thread)
+        free = self._lock.acquire(timeout=patience)
+        self._waiting.discard(thread)
+        try:
+            yield free
+        finally:
+            if free:
+                self._lock.release()
 
     @_between_steps
     def set(self, **changes: Any) -> str:

@@ -171,6 +171,64 @@ def test_a_slow_step_holds_up_neither_a_pause_nor_itself(slow_steps, panel, sess
     assert f">{made + 1}<" in panel.parts.readout.value
 
 
+@pytest.fixture
+def slow_evaluations(session, monkeypatch):
+    """Evaluations that take 1.5 seconds, in which nothing can be changed."""
+    real = StyleSession._evaluate
+    monkeypatch.setattr(StyleSession, "_evaluate", lambda self: time.sleep(1.5) or real(self))
+
+
+def test_no_control_waits_for_a_slow_evaluation(slow_evaluations, panel, session):
+    """A dragged slider, a layer, a snapshot: each is answered at once, and counts when the step is done."""
+    clock, parts = panel.parts.clock, panel.parts
+    setattr(clock, playing_trait(clock), True)
+    clock.value += 1
+    start = time.monotonic()
+    for value in (90.0, 80.0, 70.0, 60.0):
+        parts.weights["style_weight"].number.value = value
+    assert panel.status == "Style weight: as soon as the step that is under way is done."
+    parts.layers["relu1_1"].number.value = 2.0
+    parts.layers["relu2_1"].number.value = 3.0
+    parts.snapshot.click()
+    parts.step.click()
+    assert panel.status == "A step is under way already."
+    assert time.monotonic() - start < 0.9  # all of them
+    assert (session.settings.style_weight, session.snapshots, session.history) == (100, [], [])
+    setattr(clock, playing_trait(clock), False)
+    assert time.monotonic() - start < 1.0
+    end = time.monotonic() + 20
+    while not session.snapshots and time.monotonic() < end:
+        echo(panel)
+    assert session.snapshots[0].step == len(session.history) == 1
+    turned = {"after": 1, "style_weight": 60.0, "layer_weights": {"relu1_1": 2.0, "relu2_1": 3.0}}
+    assert session.recipe()["changes"] == [turned]
+    assert parts.weights["style_weight"].value == 60
+    assert panel.status.startswith("Snapshot 1 kept at step 1")
+
+
+def test_a_single_slow_step_is_shown_when_it_is_done(slow_evaluations, panel, session):
+    start = time.monotonic()
+    panel.parts.step.click()
+    assert time.monotonic() - start < 1.0
+    assert panel.status == "One step is under way."
+    end = time.monotonic() + 20
+    while panel.status == "One step is under way." and time.monotonic() < end:
+        echo(panel)
+    assert panel.status.startswith("One step: step 1, ")
+
+
+def test_what_waited_and_is_refused_is_told(slow_evaluations, panel, session):
+    panel.parts.step.click()
+    panel.parts.weights["style_weight"].number.value = -5.0
+    panel.parts.weights["content_weight"].number.value = 3.0
+    end = time.monotonic() + 20
+    while not session.history and time.monotonic() < end:
+        echo(panel)
+    echo(panel)
+    assert "style_weight is -5" in panel.status
+    assert panel.parts.weights["style_weight"].value == 100
+
+
 def test_a_pause_is_told_and_brings_everything_up_to_date(panel, session):
     setattr(panel.parts.clock, playing_trait(panel.parts.clock), True)
     assert panel.running
