@@ -97,6 +97,29 @@ def test_a_second_one_and_a_third_still_save(tmp_path):
     assert is_whole_or_not_there(tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
+def test_a_run_killed_again_and_again_ends_with_the_same_pixels(tmp_path, monkeypatch, capsys):
+    """Killed while it writes pictures and checkpoints at each step, and resumed each time from what is there."""
+    monkeypatch.chdir(tmp_path)
+    more = ["--save-every", "1", "--resume"]
+    words = command(tmp_path, *more, steps="12")[3:]
+    assert main(words) == 0
+    expected = (tmp_path / "out.png").read_bytes()
+    for path in tmp_path.glob("out*"):
+        path.unlink()
+    chance = random.Random(0)
+    for step in (3, 8):
+        process = start(tmp_path, *more, steps="12")
+        wait_for(tmp_path / f"out_{step:04d}.png", process)
+        time.sleep(chance.uniform(0, 0.02))
+        process.kill()
+        process.communicate(timeout=60)
+    assert main(words) == 0
+    assert (tmp_path / "out.png").read_bytes() == expected
+    capsys.readouterr()
+
+
 def test_resume_goes_on_without_save_every(tmp_path, monkeypatch, capsys):
     """Ctrl-C keeps a checkpoint, and the resumed run ends with the picture of a run that was never stopped."""
     monkeypatch.chdir(tmp_path)

@@ -129,7 +129,7 @@ def _page(frame: Image.Image, height: int, width: int) -> Image.Image:
 def _is_painting(shape: tuple[int, int]) -> np.ndarray:
     """Where the picture stands on the panel, as shares of its width."""
     rows, columns = np.indices(shape) / shape[1]
-    return (columns > 0.02) & (columns < 0.56) & (rows > 0.11) & (rows < 0.48)
+    return (columns > 0.02) & (columns < 0.585) & (rows > 0.115) & (rows < 0.495)
 
 
 def thin(frames: list[tuple[Image.Image, int]], n: int) -> list[tuple[Image.Image, int]]:
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("no Chromium is installed")
     with tempfile.TemporaryDirectory(prefix="nst-panel-") as name:
         write_notebook(Path(name) / "live.ipynb", CELL)
-        with serve(Path(name)) as address, browse(address, "live.ipynb", height=1180) as page:
+        with serve(Path(name)) as address, browse(address, "live.ipynb", height=1300) as page:
             run_all(page)
             page.wait_for_function("() => document.querySelector('.nst-stage img').naturalWidth > 0")
             frames = act(page)
