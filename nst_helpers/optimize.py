@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .accel.allocator import give_back, kept_memory
+from .accel.allocator import give_back
 from .accel.devices import choose_device, prepare
 from .accel.modes import plain_torch
-from .budget.available import has_room, is_out_of_memory
+from .budget.available import is_out_of_memory
 from .budget.estimate import TooLargeError, check_fits, ran_out, sizes_of
 from .budget.memory import has_room_to_record
 from .encoders import Encoder, load_encoder
@@ -247,35 +247,32 @@ class Run:
 
     def _steps(self) -> Iterator[Step]:
         with plain_torch():
-            content, styles, stages, keeps_memory = self._plan()
+            content, styles, stages = self._plan()
             encoder = prepare(self.encoder, device=self.settings.device, precision=self.settings.precision)
         content, *styles = (picture.to(encoder.device, encoder.dtype) for picture in (content, *styles))
         started, image = time.perf_counter(), None
         first = self._state["scale"] if self._state else 0
-        with kept_memory() if keeps_memory else contextlib.nullcontext():
-            for scale in range(first, len(stages)):
-                with plain_torch():
-                    size = stages[scale].size
-                    image = (
-                        first_image(content, styles[0], self.settings, size) if image is None else resize(image, size)
-                    )
-                    model = build_objective(encoder, content, styles, self.settings, size)
-                    optimisation = self._start(model, image, stages, scale, started)
-                while not (optimisation.finished or optimisation.diverged):
-                    with hold_interrupts():
-                        evaluation = optimisation.step()
-                        self.history.append(evaluation)
-                        self.optimisation, self._scale = optimisation, scale
-                    yield Step(evaluation, optimisation, scale, self._colors)
-                image, started = optimisation.best.clamp(0, 1), optimisation.started
-                if scale + 1 < len(stages):
-                    # The next scale is larger: this one's network and curvature make room for it first.
-                    optimisation.finish()
-                    del model
-                    give_back()
+        for scale in range(first, len(stages)):
+            with plain_torch():
+                size = stages[scale].size
+                image = first_image(content, styles[0], self.settings, size) if image is None else resize(image, size)
+                model = build_objective(encoder, content, styles, self.settings, size)
+                optimisation = self._start(model, image, stages, scale, started)
+            while not (optimisation.finished or optimisation.diverged):
+                with hold_interrupts():
+                    evaluation = optimisation.step()
+                    self.history.append(evaluation)
+                    self.optimisation, self._scale = optimisation, scale
+                yield Step(evaluation, optimisation, scale, self._colors)
+            image, started = optimisation.best.clamp(0, 1), optimisation.started
+            if scale + 1 < len(stages):
+                # The next scale is larger: this one's network and curvature make room for it first.
+                optimisation.finish()
+                del model
+                give_back()
 
-    def _plan(self) -> tuple[Tensor, list[Tensor], list[Stage], bool]:
-        """The pictures at their sizes, the scales, and whether the run may keep memory at hand between its steps."""
+    def _plan(self) -> tuple[Tensor, list[Tensor], list[Stage]]:
+        """The pictures at their sizes, and the scales."""
         settings = self.settings
         if self._state and settings.size == "fit":
             settings = replace(settings, size=min(self._state["size"]))  # as it was: the free memory may be another
@@ -288,9 +285,7 @@ class Run:
         pictures[1:] = in_colors(pictures[0], pictures[1:], settings)
         if not has_room_to_record(need, choose_device(settings.device)):
             self.settings = replace(self.settings, compiled=False)
-        # A run in tiles saves memory, and a heap that keeps large images has large holes.
-        keeps = has_room(need, choose_device(settings.device)) and not settings.in_tiles(stages[-1].size)
-        return pictures[0], pictures[1:], stages, keeps
+        return pictures[0], pictures[1:], stages
 
     def _start(
         self, model: AnyModel, image: Tensor, stages: Sequence[Stage], scale: int, started: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import itertools
@@ -439,18 +438,6 @@ def test_a_checkpoint_of_an_older_form_is_refused_in_a_sentence(tmp_path, monkey
         stylize(CONTENT, STYLE, checkpoint=path, **_options("lbfgs", steps=3))
     with pytest.raises(CheckpointError, match="different: format"):
         stylize(CONTENT, STYLE, checkpoint=path, resume=True, **_options("lbfgs", steps=5))
-
-
-@pytest.mark.parametrize(
-    ("tile", "scales", "kept"), [(None, None, 1), (40, None, 0), (400, None, 1), (40, [24, 48], 0)]
-)
-def test_memory_is_kept_unless_the_largest_scale_is_in_tiles(tile, scales, kept, monkeypatch):
-    """A heap that keeps images of poster size has holes of their size: 4.9 GB where 3.6 are enough."""
-    calls = []
-    monkeypatch.setattr("nst_helpers.optimize.has_room", lambda *_: True)
-    monkeypatch.setattr("nst_helpers.optimize.kept_memory", lambda: calls.append(1) or contextlib.nullcontext())
-    run(picture(48, 56), tile=tile, scales=scales, steps=2)
-    assert len(calls) == kept
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """The one place where a model's layers give way to their quicker twins; the numbers stay the same.
 
-Two twins are put in. The Gram matrix gets a backward pass written by hand (gram.py). And where a ReLU is followed by a
-maximum pooling and nothing reads the value between them, the two change places: the largest of four is the same before
-ReLU as after it, and leaves ReLU a quarter of the work. What concerns the encoder itself, its device, number format and
+Two twins are put in. The Gram matrix gets a backward pass written by hand (gram.py), which adds to the gradient that
+comes from the layers behind where it lies. And on a CPU a convolution and the ReLU behind it become one layer where no
+loss reads the value between them (convolution.py). What concerns the encoder itself, its device, number format and
 memory layout, is `prepare` in devices.py.
 """
 
@@ -14,11 +14,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..encoders import Pool
 from ..losses import StyleLoss, style_loss
 from ..model import StyleModel
 from ..regions import RegionStyleLoss
-from .gram import fused_gram
+from .convolution import ConvReLU, SplitConv
+from .gram import features_and_gram, fused_gram
 
 __all__ = ["FusedStyleLoss", "accelerate"]
 
@@ -28,7 +28,8 @@ class FusedStyleLoss(StyleLoss):
 
     def forward(self, features: Tensor) -> Tensor:
         """Keep the style loss of the features (B, C, H, W) in `loss`, and give them back unchanged."""
-        self.loss = style_loss(fused_gram(features), self.target, convention=self.convention)
+        features, gram = features_and_gram(features)
+        self.loss = style_loss(gram, self.target, convention=self.convention)
         return features
 
 
@@ -39,20 +40,20 @@ class FusedRegionStyleLoss(RegionStyleLoss):
 
 
 def accelerate(model: StyleModel) -> StyleModel:
-    """A model of the same losses and gradients that takes less time; it shares the other layers with the given one.
+    """A model of the same losses and gradients that takes less time; it shares the weights with the given one.
 
     >>> import torch
     >>> from nst_helpers import build_model, load_encoder
-    >>> encoder, photo = load_encoder("mini", pool="max"), torch.rand(1, 3, 32, 32)
+    >>> encoder, photo = load_encoder("mini"), torch.rand(1, 3, 32, 32)
     >>> names = [name for name, _ in accelerate(build_model(encoder, photo, photo)).named_children()]
-    >>> names[names.index("conv1_2") : names.index("conv2_1")]
-    ['conv1_2', 'pool1', 'relu1_2']
+    >>> names[names.index("relu1_1") : names.index("pool1")]
+    ['relu1_1', 'relu1_1_style', 'relu1_2']
     """
     styles = {name: _fused(layer) for name, layer in model.style_losses.items()}
     twins = {id(layer): styles[name] for name, layer in model.style_losses.items()}
     layers = [(name, twins.get(id(layer), layer)) for name, layer in model.named_children()]
     return StyleModel(
-        OrderedDict(_pooling_first(layers)),
+        OrderedDict(_one_pass(layers)),
         tv_loss=model.tv_loss,
         content_losses=model.content_losses,
         style_losses=styles,
@@ -67,17 +68,20 @@ def _fused(layer: StyleLoss) -> StyleLoss:
     return FusedStyleLoss(layer.target, **common)
 
 
-def _pooling_first(layers: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Module]]:
-    """The named layers, each maximum pooling before the ReLU that stood right before it."""
-    waiting: tuple[str, nn.Module] | None = None
-    for named in layers:
-        layer = named[1]
-        if waiting and not (isinstance(layer, Pool) and layer.kind == "max"):
+def _one_pass(layers: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Module]]:
+    """The named layers, each convolution on a CPU and the ReLU right behind it as one by the ReLU's name."""
+    waiting: tuple[str, nn.Conv2d] | None = None
+    for name, layer in layers:
+        if waiting and isinstance(layer, nn.ReLU):
+            yield name, ConvReLU(waiting[1])
+            waiting = None
+            continue
+        if waiting:
             yield waiting
             waiting = None
-        if isinstance(layer, nn.ReLU):
-            waiting = named
+        if isinstance(layer, nn.Conv2d) and not isinstance(layer, SplitConv) and layer.weight.device.type == "cpu":
+            waiting = name, layer
         else:
-            yield named
+            yield name, layer
     if waiting:
         yield waiting

@@ -19,7 +19,7 @@ from ..encoders import Encoder
 from ..errors import NSTError
 from ..io.records import read_record
 from ..pretrained.vgg19 import cache_folder
-from .convolution import SplitConv, pack, unpack
+from .convolution import SplitConv
 from .modes import plain_torch
 
 __all__ = ["choose_device", "choose_precision", "has_bfloat16", "peak_memory", "prepare", "processor_name", "to_host"]
@@ -106,10 +106,6 @@ def _converted(encoder: Encoder, device: torch.device, dtype: torch.dtype) -> En
     exact = torch.float64 if dtype == torch.float64 else torch.float32
     for name, buffer in encoder.normalize.named_buffers():
         setattr(encoder.normalize, name, buffer.detach().to(device, exact, copy=True))
-    # In float32 the order of the weights is a hundredth of the time, and not worth the memory.
-    quick = dtype == torch.bfloat16 and device.type == "cpu" and has_bfloat16()
-    for name, layer in encoder.layers.items():
-        encoder.layers[name] = pack(layer) if quick else unpack(layer)
     if dtype == torch.bfloat16 and device.type == "cpu":
         first = encoder.layers["conv1_1"]
         assert isinstance(first, nn.Conv2d)

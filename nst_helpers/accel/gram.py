@@ -18,12 +18,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
 from torch.nn.grad import conv2d_weight
 
 from ..losses import HALF_PRECISION, at_least_float32
 
-__all__ = ["fused_gram", "gram_sum", "mask_root", "rows_of"]
+__all__ = ["features_and_gram", "fused_gram", "gram_sum", "mask_root", "rows_of"]
 
 STRETCH, FEWEST_STRETCHES = 256, 64
 # Below this many multiplications a convolution's start takes longer than the product.
@@ -33,17 +34,27 @@ FULL_SUMS = "out_dtype" in (torch.bmm.__doc__ or "")
 
 
 class _Gram(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, features: Tensor) -> Tensor:
-        ctx.save_for_backward(features)
-        return gram_sum(features) / (features.shape[-2] * features.shape[-1])
+    """Feature maps to themselves and their Gram matrix, whose gradient is added to the one that comes from behind."""
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(features)
+        ctx.set_materialize_grads(False)
+        return features, gram_sum(features) / (features.shape[-2] * features.shape[-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, behind: Tensor | None, grad: Tensor | None) -> Tensor | None:
         (features,) = ctx.saved_tensors
+        if grad is None:
+            return behind
         b, c, h, w = features.shape
         both = ((grad + grad.transpose(1, 2)) / (h * w)).to(features.dtype)
-        return _mixed(rows_of(features), both).view(b, h, w, c).permute(0, 3, 1, 2)
+        if behind is not None and behind.is_contiguous(memory_format=torch.channels_last):
+            _add_mixed(rows_of(behind), rows_of(features), both)
+            return behind
+        own = _mixed(rows_of(features), both).view(b, h, w, c).permute(0, 3, 1, 2)
+        return own if behind is None else own.add_(behind)
 
 
 def gram_sum(features: Tensor) -> Tensor:
@@ -81,6 +92,13 @@ def _mixed(rows: Tensor, matrices: Tensor) -> Tensor:
     return conv2d(_maps(rows), matrices[0, :, :, None, None]).squeeze(2).transpose(1, 2)
 
 
+def _add_mixed(total: Tensor, rows: Tensor, matrices: Tensor) -> None:
+    if _as_convolution(rows):
+        total.add_(_mixed(rows, matrices))
+    else:
+        total.baddbmm_(rows, matrices)
+
+
 def _as_convolution(rows: Tensor) -> bool:
     if torch.compiler.is_compiling():
         return False  # the compiler has routines of its own
@@ -104,6 +122,17 @@ def rows_of(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).flatten(1, 2)
 
 
+def features_and_gram(features: Tensor) -> tuple[Tensor, Tensor]:
+    """The feature maps (B, C, H, W) unchanged, and what `gram_matrix` gives for them, (B, C, C), divided by H * W.
+
+    Whatever reads the feature maps next takes them from here, so that its gradient comes by.
+
+    >>> features_and_gram(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]]))[1].tolist()
+    [[[2.5, 1.5], [1.5, 4.5]]]
+    """
+    return _Gram.apply(features)
+
+
 def fused_gram(features: Tensor, mask: Tensor | None = None) -> Tensor:
     """The Gram matrix of feature maps, as `gram_matrix`: (B, C, H, W) to (B, C, C), divided by H * W.
 
@@ -113,9 +142,9 @@ def fused_gram(features: Tensor, mask: Tensor | None = None) -> Tensor:
     [[[2.5, 1.5], [1.5, 4.5]]]
     """
     if mask is None:
-        return _Gram.apply(features)
+        return _Gram.apply(features)[1]
     root, total = mask_root(mask, features)
-    return _Gram.apply(features * root) * (math.prod(features.shape[-2:]) / total)
+    return _Gram.apply(features * root)[1] * (math.prod(features.shape[-2:]) / total)
 
 
 def mask_root(mask: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:

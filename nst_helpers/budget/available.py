@@ -7,9 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..accel.allocator import keeps_memory
-
-__all__ = ["has_room", "is_out_of_memory", "memory_available", "memory_held"]
+__all__ = ["is_out_of_memory", "memory_available", "memory_held"]
 
 # How PyTorch, its allocator, oneDNN and the C++ library say that there is no memory left.
 OUT_OF_MEMORY_SIGNS = (
@@ -47,15 +45,6 @@ def memory_held(device: torch.device) -> int:
     import psutil
 
     return psutil.Process().memory_info().rss
-
-
-def has_room(need: int, device: torch.device) -> bool:
-    """Whether a run that needs so many bytes may keep memory at hand: where twice as much is free.
-
-    >>> has_room(1, torch.device("cpu")) == keeps_memory(), has_room(2**60, torch.device("cpu"))
-    (True, False)
-    """
-    return device.type == "cpu" and keeps_memory() and 2 * need <= memory_available(device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

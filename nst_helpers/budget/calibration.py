@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..accel.allocator import MMAP, kept_memory
+from ..accel.allocator import MMAP
 from ..accel.modes import plain_torch
 from ..accel.tile_grid import SegmentedEncoder
 from ..encoders import Encoder
@@ -56,7 +56,7 @@ class Rates:
     pixel: float
     build_fixed: float
     build_pixel: float
-    first: float = 0.0  # what the first evaluation takes besides: weights are packed, routines chosen
+    first: float = 0.0  # what the first evaluation takes besides: routines are chosen
 
 
 _known: dict[str, Rates] = {}
@@ -76,9 +76,7 @@ def measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
     Small and large take turns, so that a slow moment hits both; the median leaves out what is out of the ordinary.
     """
     if _key(encoder, settings) not in _known:
-        # What fresh memory costs is counted by itself, and differs from one minute to the next.
-        with kept_memory():
-            yield from _measuring(encoder, settings)
+        yield from _measuring(encoder, settings)
 
 
 def _measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
@@ -103,7 +101,7 @@ def _measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
         yield
     for done in itertools.count():
         for side, work in zip(sides, works, strict=True):
-            # The other side's evaluation left the packed weights in the order for its size.
+            # The other side's evaluation has taken the caches.
             work()
             yield
             before = _now(device)
@@ -186,11 +184,10 @@ def _optimiser_rate(optimizer: str, history: int, precondition: bool, device: st
     settings = Settings(optimizer=optimizer, history_size=history, precondition=precondition)
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     stepper, gradient, times = make_stepper(image, settings), torch.ones_like(image), []
-    with kept_memory():
-        for _ in range((history if optimizer == "lbfgs" else 0) + 5):
-            start = time.perf_counter()
-            image.copy_(stepper.step(image.clone(), gradient.clone(), gradient.sum(), 1e-3))
-            times.append(time.perf_counter() - start)
+    for _ in range((history if optimizer == "lbfgs" else 0) + 5):
+        start = time.perf_counter()
+        image.copy_(stepper.step(image.clone(), gradient.clone(), gradient.sum(), 1e-3))
+        times.append(time.perf_counter() - start)
     return statistics.median(times[-4:]) / side**2
 
 

@@ -1,7 +1,7 @@
 """What a run will cost, known before it: seconds from a short calibration on this machine, bytes from the shapes.
 
 An evaluation's cost is a little for each layer and the rest by the pixel, so two small evaluations say what a large
-one takes. Where a run doesn't keep its memory (accel/allocator.py), what fresh memory costs is measured too.
+one takes. Large tensors come fresh from the system at each evaluation; what that costs is measured too.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from ..encoders import Encoder, load_encoder
 from ..engine.plan import plan
 from ..engine.settings import Settings
 from ..errors import NSTError
-from .available import has_room, memory_available, memory_held
+from .available import memory_available, memory_held
 from .calibration import evaluation_rates, fresh_rate, layers_used, measuring, optimiser_rate, tiles_ratio, unit_of
 from .memory import (
-    KEEPING_FACTOR,
     fresh_bytes,
     optimiser_bytes,
     tiled_bytes,
@@ -118,8 +117,6 @@ def estimate(content: Image, style: Images, settings: Settings | None = None, **
     seconds = time.perf_counter() - start
     need = run_bytes(size, styles, settings, encoder=prepared)
     stages = plan(size, settings)
-    kept = has_room(need, device) and not settings.in_tiles(stages[-1].size)
-    need = round(KEEPING_FACTOR * need) if kept else need
     rates, move, scales = evaluation_rates(prepared, settings), optimiser_rate(settings, device), []
     seconds += rates.first
     for (height, width), steps in stages:
@@ -131,7 +128,7 @@ def estimate(content: Image, style: Images, settings: Settings | None = None, **
             each = rates.fixed + (rates.pixel * ratio + move) * area
         else:
             each = rates.fixed + (rates.pixel + move) * area
-            if device.type == "cpu" and not kept:
+            if device.type == "cpu":
                 fresh = fresh_bytes(prepared, (height, width), layers_used(settings), unit_of(prepared))
                 each += fresh_rate() * fresh if fresh else 0.0
         seconds += steps * each

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from ..accel.allocator import MMAP
-from ..accel.devices import has_bfloat16
 from ..accel.gram import FEWEST_STRETCHES, STRETCH
 from ..accel.tile_grid import SegmentedEncoder
 from ..encoders import Encoder, Pool
@@ -23,7 +22,6 @@ from ..engine.lbfgs import COMPACT_FROM, COMPACT_FROM_ON_GPU
 from .available import memory_available
 
 __all__ = [
-    "KEEPING_FACTOR",
     "fresh_bytes",
     "has_room_to_record",
     "layers_of",
@@ -38,10 +36,6 @@ MB = 2**20
 # Measured over 96 to 512 px, both optimisers, the mini encoder and VGG-19, in float32 and in bfloat16: how much more a
 # process held than before, fitted by what the count below gives. tools/measure/estimates.py says how well it fits.
 FIXED = 5 * MB
-# Weights packed for either pass, and as much again that putting them in order takes and leaves in the heap.
-PACKED = 4
-# How much more a run takes that keeps its memory: a heap that keeps all its pieces has holes.
-KEEPING_FACTOR = 1.08
 # The same for one whose evaluation is recorded on a GPU: up to 1.34 from 256 to 1500 px, of what the device had to hand
 # out, since a recording's memory serves nothing else.
 RECORDED = 1.5
@@ -104,7 +98,9 @@ def untiled_bytes(
     image = 12 * math.prod(size)
     layers = list(layers_of(encoder, size, [*contents, *styles]))
     targets = sum(4 * layer.numbers for layer in layers if layer.name in contents)
-    return targets + _pass(layers, contents, styles, unit, VARIATION_IMAGES * image, regions) + _overhead(image)
+    in_place = encoder.device.type == "cpu"
+    work = _pass(layers, contents, styles, unit, VARIATION_IMAGES * image, regions=regions, in_place=in_place)
+    return targets + work + _overhead(image)
 
 
 def tiled_bytes(
@@ -158,28 +154,34 @@ def _overhead(image: int) -> int:
 
 
 def weights_bytes(encoder: Encoder, unit: int, names: Sequence[str]) -> int:
-    """What a prepared copy of the encoder takes, and for either pass the packed weights of the layers used."""
-    copied = sum(p.numel() for p in encoder.parameters())
-    packed = 0
-    if unit == 2 and has_bfloat16():
+    """What a prepared copy of the encoder takes, and on a CPU the kernels turned about of the layers used."""
+    numbers = sum(p.numel() for p in encoder.parameters())
+    if encoder.device.type == "cpu":
         used = [layer for layer in layers_of(encoder, (1, 1), names) if layer.kind == "conv"]
-        packed = sum(9 * layer.before * layer.channels for layer in used[1:])
-    return FIXED + unit * (copied + PACKED * packed)
+        numbers += sum(9 * layer.before * layer.channels for layer in used[1:])
+    return FIXED + unit * numbers
 
 
 def fresh_bytes(encoder: Encoder, size: tuple[int, int], names: Sequence[str], unit: int) -> int:
-    """The bytes of an evaluation's tensors that are too large for the C library to keep.
+    """The bytes of an evaluation's tensors that are too large for the C library to keep: feature maps and gradients.
 
-    Each layer's output and its gradient, and as much again for what is computed on the way to them.
+    A ReLU works in the memory of its convolution's, in both passes.
     """
-    each = (unit * layer.numbers for layer in layers_of(encoder, size, names))
-    return 4 * sum(bytes_ for bytes_ in each if bytes_ >= MMAP)
+    each = (unit * layer.numbers for layer in layers_of(encoder, size, names) if layer.kind == "conv")
+    return 2 * sum(bytes_ for bytes_ in each if bytes_ >= MMAP)
 
 
 def _pass(
-    layers: Sequence[Layer], contents: Sequence[str], styles: Sequence[str], unit: int, variation: int, regions: int = 0
+    layers: Sequence[Layer],
+    contents: Sequence[str],
+    styles: Sequence[str],
+    unit: int,
+    variation: int,
+    *,
+    regions: int = 0,
+    in_place: bool = False,
 ) -> int:
-    """The fullest moment of one forward and backward pass, in bytes."""
+    """The fullest moment of one forward and backward pass, in bytes; `in_place` where ReLU takes no memory."""
     split = 2 if unit == 2 and layers[0].before == 3 else 1  # the image in bfloat16, and what is left of it
     now = variation + split * layers[0].before * math.prod(layers[0].size) * unit
     most, loose, half = now, 0, unit < 4
@@ -187,10 +189,11 @@ def _pass(
     for layer in layers:
         out, keeps = layer.numbers * unit, 0
         if layer.kind == "conv":
-            # Its output is the ReLU's input, which is let go of then, unless a style loss keeps it.
+            # Its output is the ReLU's input, which is let go of then, unless a style loss keeps it; or it is the
+            # ReLU's output itself (accel/convolution.py).
             most = max(most, now + out)
             keeps = out if layer.name in styles else 0
-            loose = out - keeps
+            loose = 0 if in_place and layer.name not in (*contents, *styles) else out - keeps
         elif layer.kind == "relu":
             most = max(most, now + loose + out)
             keeps, loose = out, 0

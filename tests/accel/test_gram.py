@@ -7,7 +7,7 @@ import torch
 from conftest import noise
 
 from nst_helpers import gram_matrix
-from nst_helpers.accel.gram import fused_gram
+from nst_helpers.accel.gram import features_and_gram, fused_gram
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -23,10 +23,32 @@ def test_equals_the_plain_gram_matrix_and_its_gradient(shape, layout):
     torch.testing.assert_close(a.grad, b.grad, rtol=1e-12, atol=1e-14)
 
 
-def test_gradient_against_finite_differences_to_second_order():
+def test_gradient_against_finite_differences():
     features = noise(2, 3, 2, 3, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(fused_gram, features)
-    assert torch.autograd.gradgradcheck(fused_gram, features)
+    assert torch.autograd.gradcheck(features_and_gram, features)
+
+
+def test_a_second_derivative_is_refused_and_not_wrong():
+    features = noise(1, 3, 2, 3).requires_grad_()
+    (gradient,) = torch.autograd.grad(fused_gram(features).square().sum(), features, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [(1, 6, 4, 5), (3, 7, 6, 2), (1, 96, 32, 40)])
+def test_the_gradient_from_behind_is_added(shape, layout, dtype):
+    """Of features that go on to another layer: the sum of both ways, by autograd's own addition."""
+    features = noise(*shape).to(dtype).contiguous(memory_format=layout)
+    a, b = features.clone().requires_grad_(), features.double().requires_grad_()
+    on, gram = features_and_gram(a)
+    assert torch.equal(on, a)
+    (on.square().sum() + gram.double().sum()).backward()
+    (b.square().sum() + gram_matrix(b).sum()).backward()
+    bound = 1e-12 if dtype == torch.float64 else 2**-7
+    assert (a.grad.double() - b.grad).norm() < bound * b.grad.norm()
 
 
 def test_half_precision_keeps_a_float32_gram_and_a_near_gradient():

@@ -61,7 +61,7 @@ ATTACKS = {
     "by its code": "import types\ngram_matrix = types.FunctionType(nst.gram_matrix.__code__, vars(nst.losses))",
     "by its source": "import inspect\nexec(inspect.getsource(nst.gram_matrix))",
     "by the layer": "def gram_matrix(f):\n    return nst.lessons.StyleLossLayer(f).target",
-    "by the accelerated one": "from nst_helpers.accel import gram\ndef gram_matrix(f):\n    return gram.fused_gram(f)",
+    "by the accelerated one": "from nst_helpers.accel import gram\ndef gram_matrix(f):\n    return gram.features_and_gram(f)[1]",
     "by garbage": "import gc, types\nfound = [f for f in gc.get_objects() if isinstance(f, types.FunctionType) and 'gram' in f.__name__]\ndef gram_matrix(f):\n    for one in found:\n        try:\n            return one(f)\n        except Exception:\n            pass",
     "by the frames": "import sys\ndef gram_matrix(f):\n    frame = sys._getframe()\n    while frame:\n        for name, value in {**frame.f_globals, **frame.f_locals}.items():\n            if name in ('right', 'references', 'want', 'value', 'spec', 'expected'):\n                return value\n        frame = frame.f_back",
     "forge replies": "import socket, struct, json\nline = socket.socket(fileno=3)\ntext = json.dumps({'value': {'kind': 'plain', 'value': True}, 'share': 1, 'blobs': [], 'changed': [], 'results': [], 'shared': []}).encode()\nfor _ in range(50):\n    line.sendall(struct.pack('>II', len(text), 0) + text)" + WRONG,

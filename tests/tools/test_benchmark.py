@@ -42,15 +42,15 @@ def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monk
             return lambda *a, **k: (seen.add(what), function(*a, **k))[1]
 
         with monkeypatch.context() as watched:
-            watched.setattr(accelerate, "fused_gram", note("fused Gram", accelerate.fused_gram))
-            watched.setattr(convolution, "_run", note("packed weights", convolution._run))
+            watched.setattr(accelerate, "features_and_gram", note("fused Gram", accelerate.features_and_gram))
+            watched.setattr(accelerate, "ConvReLU", note("ReLU in one pass", accelerate.ConvReLU))
             watched.setattr(convolution, "_split", note("bfloat16", convolution._split))
             watched.setattr(steppers, "Preconditioner", note("preconditioner", Preconditioner))
             watched.setattr(devices, "_converted", note("channels last", devices._converted))
             watched.setattr(lbfgs.LBFGS, "hear", lambda *_, seen=seen: lbfgs.LONGER_BY and seen.add("further reach"))
             contenders.RUNS[name](network, *pictures, 1, lambda image, seconds: None)
         found[name] = seen
-    levers = ["channels last", "fused Gram", "bfloat16", "packed weights", "further reach", "preconditioner"]
+    levers = ["channels last", "fused Gram", "ReLU in one pass", "bfloat16", "further reach", "preconditioner"]
     assert list(found) == ["package, plain", *(f"+ {lever}" for lever in levers)]
     assert list(found.values()) == [set(levers[:n]) for n in range(len(levers) + 1)]
 
@@ -59,11 +59,11 @@ def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monk
 def test_a_side_without_a_lever_runs_without_it_and_leaves_the_package_as_it_was(name, monkeypatch):
     """Seen from the inside, as above; and afterwards everything is on again."""
     from nst_helpers import optimize
-    from nst_helpers.accel import accelerate, allocator, convolution, devices
+    from nst_helpers.accel import accelerate, devices
     from nst_helpers.engine import lbfgs
 
     monkeypatch.setattr(devices, "has_bfloat16", lambda: True)
-    watched = (accelerate, convolution, devices, allocator, lbfgs, optimize)
+    watched = (accelerate, devices, lbfgs, optimize)
     before = {(m, key): value for m in watched for key, value in vars(m).items()}
     network, shown = contenders.NETWORKS["random"](), contenders.pictures(32)
     side = levers.Side(network, *shown, (name,))
@@ -72,17 +72,14 @@ def test_a_side_without_a_lever_runs_without_it_and_leaves_the_package_as_it_was
         step = next(side.steps)
         off = {
             "channels last": _weight(step).is_contiguous(),
-            "fused Gram": accelerate.fused_gram is not before[accelerate, "fused_gram"],
-            "pooling before ReLU": _order(step) == ["relu1_2", "pool1"],
-            "packed weights": not isinstance(_layer(step, "conv2_1"), convolution.PackedConv),
-            "kept memory": allocator._runs == 0,
+            "fused Gram": accelerate.features_and_gram is not before[accelerate, "features_and_gram"],
+            "ReLU in one pass": isinstance(_layer(step, "relu1_2"), torch.nn.ReLU),
             "bfloat16": _weight(step).dtype == torch.float32,
             "further reach": lbfgs.LONGER_BY == 0,
             "preconditioner": not step.optimisation.stepper.precondition,
         }
-    expected = {name} | ({"packed weights"} if name == "bfloat16" else set())
-    assert {what for what, is_off in off.items() if is_off} == expected
-    assert {(m, key): vars(m).get(key) for m, key in before} == {**before, (allocator, "_runs"): 0}
+    assert {what for what, is_off in off.items() if is_off} == {name}
+    assert {(m, key): vars(m).get(key) for m, key in before} == before
 
 
 def _layer(step, name):
@@ -90,11 +87,7 @@ def _layer(step, name):
 
 
 def _weight(step):
-    return _layer(step, "conv2_1").weight
-
-
-def _order(step):
-    return [n for n, _ in step.optimisation.model.named_children() if n in ("relu1_2", "pool1")]
+    return _layer(step, "conv1_1").weight
 
 
 def test_ratios_are_of_pairs_that_follow_each_other_and_who_begins_changes():

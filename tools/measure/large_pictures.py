@@ -3,15 +3,13 @@
     python tools/measure/large_pictures.py [--sizes 1024 2048] [--ways untiled checkpoint tiled] [--encoders vgg19 mini]
 
 Random weights for VGG-19: they cost the same. "checkpoint" is `torch.utils.checkpoint` around the layers between
-poolings, the other way of paying for memory with a second forward pass. "kept" is untiled, with memory that stays at
-hand between evaluations, as a run with room to spare has it (accel/allocator.py). The optimiser's own share is
-measured on a loss that costs nothing (`--ways optimiser`).
+poolings, the other way of paying for memory with a second forward pass. The optimiser's own share is measured on a
+loss that costs nothing (`--ways optimiser`).
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
 import subprocess
@@ -26,13 +24,12 @@ from torch.utils.checkpoint import checkpoint
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from nst_helpers import Optimisation, build_model, load_encoder, load_sample, prepare
-from nst_helpers.accel.allocator import kept_memory
 from nst_helpers.accel.devices import peak_memory
 from nst_helpers.accel.tiling import build_tiled_model
 from nst_helpers.encoders import VGG19, Encoder
 from nst_helpers.model import StyleModel
 
-WAYS = ("untiled", "kept", "checkpoint", "tiled", "optimiser")
+WAYS = ("untiled", "checkpoint", "tiled", "optimiser")
 
 
 class Checkpointed(nn.Module):
@@ -101,12 +98,11 @@ def child(options):
     run = Optimisation(model, first, optimizer=options.optimizer)
     del first
     seconds, cpu = [], []
-    with kept_memory() if way == "kept" else contextlib.nullcontext():
-        for _ in range(options.evaluations):
-            start, busy = time.perf_counter(), time.process_time()
-            run.step()
-            seconds.append(time.perf_counter() - start)
-            cpu.append(time.process_time() - busy)
+    for _ in range(options.evaluations):
+        start, busy = time.perf_counter(), time.process_time()
+        run.step()
+        seconds.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - busy)
     peak = peak_memory(torch.device("cpu"))
     figures = {"peak": peak, "before": before, "after": status("VmRSS"), "build_seconds": built}
     figures |= {"seconds": statistics.median(seconds[1:] or seconds), "cpu": statistics.median(cpu[1:] or cpu)}

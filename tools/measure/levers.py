@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 
 import torch
-from contenders import HISTORY, NETWORKS, Network, lever, pictures, textbook_run
+from contenders import HISTORY, NETWORKS, Network, lever, one_by_one, pictures, plain_gram, textbook_run
 from textbook import CONTENT_LAYERS, MEAN, STD, STYLE_LAYERS, WIDTHS, textbook_loss, textbook_model
 
 # Evaluations that are timed at a turn, after one that brings caches and memory back to this side.
@@ -24,15 +24,10 @@ TURN = 3
 
 def levers() -> dict[str, Callable[[], AbstractContextManager]]:
     """By its name, what takes each lever off: a context within which a side builds and runs."""
-    from nst_helpers import losses
-    from nst_helpers.accel import devices
-
     return {
         "channels last": lambda: lever("accel.devices", "_moved", _in_plain_order, off=True),
-        "fused Gram": lambda: lever("accel.accelerate", "fused_gram", losses.gram_matrix, off=True),
-        "pooling before ReLU": lambda: lever("accel.accelerate", "_pooling_first", lambda layers: layers, off=True),
-        "packed weights": lambda: lever("accel.devices", "pack", devices.unpack, off=True),
-        "kept memory": contextlib.nullcontext,  # a side without it runs outside of `kept_memory`
+        "fused Gram": lambda: lever("accel.accelerate", "features_and_gram", plain_gram, off=True),
+        "ReLU in one pass": lambda: lever("accel.accelerate", "_one_pass", one_by_one, off=True),
         "bfloat16": contextlib.nullcontext,  # an option of the run
         "further reach": lambda: lever("engine.lbfgs", "LONGER_BY", 0.0, off=True),
         "preconditioner": contextlib.nullcontext,  # an option of the run
@@ -73,15 +68,9 @@ class Side:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Within this, the package is as this side wants it."""
-        from nst_helpers.accel.allocator import kept_memory
-
         with ExitStack() as stack:
-            # A run's own choice would last as long as the run, on the other side's turns too.
-            stack.enter_context(lever("optimize", "kept_memory", contextlib.nullcontext, off=True))
             for name in self.off:
                 stack.enter_context(levers()[name]())
-            if "kept memory" not in self.off:
-                stack.enter_context(kept_memory())
             yield
 
     def turn(self) -> float:
