@@ -32,8 +32,8 @@ OWN: dict[str, tuple[Any, ...]] = {
     "receptive_field": (lessons.receptive_field,),
     "content_loss": (losses.content_loss, losses._relative, losses._squares, losses.ContentLoss.forward),
     "gram_matrix": (
-        losses.gram_matrix, gram.features_and_gram, gram.fused_gram, gram.gram_sum, gram._product, losses.StyleLoss.forward,
-        lessons.StyleLossLayer.forward,
+        losses.gram_matrix, gram.features_and_gram, gram.fused_gram, gram.gram_sum, gram._product,
+        losses.StyleLoss.forward, lessons.StyleLossLayer.forward,
     ),
     "style_loss": (losses.style_loss, losses._relative, losses._squares, losses.StyleLoss.forward),
     "content_loss_layer": (lessons.ContentLossLayer.forward, losses.ContentLoss.forward),

@@ -111,7 +111,7 @@ def test_each_style_comes_nearer_in_its_own_region(options):
 def test_masks_of_the_photos_proportions_are_scaled_with_it():
     big = halves(64, 80)
     small = run(style=[STYLE, OTHER], masks=halves())
-    torch.testing.assert_close(run(style=[STYLE, OTHER], masks=big).image, small.image, atol=0.02, rtol=0)
+    assert (run(style=[STYLE, OTHER], masks=big).image - small.image).abs().mean() < 2e-3
 
 
 @pytest.mark.parametrize(
