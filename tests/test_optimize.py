@@ -441,13 +441,13 @@ def test_a_checkpoint_of_an_older_form_is_refused_in_a_sentence(tmp_path, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scales", [None, [48, 64]])
-def test_forty_runs_in_tiles_leave_nothing_behind(scales):
+@pytest.mark.parametrize(("tile", "scales"), [(32, None), (32, [48, 64]), (None, None)])
+def test_forty_runs_leave_nothing_behind(tile, scales):
     """A cycle through autograd's context, which the collector can't see, kept each tiled model: 5.6 MB a run."""
     models, pictures = [], (picture(64, 96), picture(48, 48, 1))
 
     def once():
-        run(*pictures, tile=32, scales=scales, steps=2, callback=lambda step: models.append(step.optimisation.model))
+        run(*pictures, tile=tile, scales=scales, steps=2, callback=lambda step: models.append(step.optimisation.model))
         models[:] = [weakref.ref(model) if isinstance(model, torch.nn.Module) else model for model in models]
 
     for _ in range(5):

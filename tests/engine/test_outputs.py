@@ -17,7 +17,7 @@ from nst_helpers import CheckpointError, ImageError, Settings, get_convention, s
 from nst_helpers.budget import estimate as estimates
 from nst_helpers.encoders import Encoder
 from nst_helpers.engine import outputs
-from nst_helpers.engine.checkpoints import fingerprint, read_checkpoint
+from nst_helpers.engine.checkpoints import fingerprint, read_checkpoint, write_checkpoint
 
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu3_1"]}
 CONTENT, STYLE = picture(24, 28), picture(20, 36, 1)
@@ -114,6 +114,24 @@ def test_every_flipped_bit_is_noticed(tmp_path):
         (tmp_path / "state").write_bytes(sound[:length])
         with pytest.raises(CheckpointError, match="damaged|not a checkpoint"):
             read_checkpoint(tmp_path / "state")
+
+
+class Trap:
+    """What a pickle with code in it looks like: the code runs when it is loaded without care."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self):
+        return (Path.touch, (self.place,))
+
+
+def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path):
+    """The checksum is right: whoever writes the code can write that, too."""
+    write_checkpoint(tmp_path / "state", {"fingerprint": {}, "history": [], "trap": Trap(tmp_path / "ran")})
+    with pytest.raises(CheckpointError, match="is not a checkpoint of this package"):
+        run(checkpoint=tmp_path / "state", resume=True)
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(

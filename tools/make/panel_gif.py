@@ -152,11 +152,11 @@ def main(arguments: list[str] | None = None) -> int:
             run_all(page)
             page.wait_for_function("() => document.querySelector('.nst-stage img').naturalWidth > 0")
             frames = act(page)
-    for n in range(40, 7, -2):
-        kept = thin(frames, min(n, len(frames)))
+    n, size = min(40, len(frames)), LARGEST + 1
+    while size > LARGEST and n >= 8:
+        kept = thin(frames, n)
         size = write(kept, options.out, width=options.width)
-        if size <= LARGEST:
-            break
+        n = min(n - 1, round(n * LARGEST / size))
     print(f"{options.out.name}: {len(kept)} frames, {options.width} px wide, {size / 1000:.0f} kB")
     return 0
 
