@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 from conftest import TOY, picture
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import nst_helpers as nst
@@ -84,6 +84,7 @@ def session() -> nst.StyleSession:
     return nst.StyleSession(picture(), picture(seed=1), encoder=encoder(), **LAYERS)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_the_command_line_refuses_the_same_in_the_same_words(data):
     name, value, words = wrong(data, NAMES)
@@ -94,6 +95,7 @@ def test_the_command_line_refuses_the_same_in_the_same_words(data):
     assert said.getvalue() == f"nst_helpers: {words.replace(name, flag, 1)}\n"
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_session_refuses_the_same_in_the_same_words_and_stays_as_it_was(data):
     name, value, words = wrong(data, list(STARTED))
@@ -108,6 +110,7 @@ def test_a_session_refuses_the_same_in_the_same_words_and_stays_as_it_was(data):
         assert session().settings == before
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_sweep_tells_the_same_in_its_cell(data):
     name, value, words = wrong(data, NAMES)
@@ -124,6 +127,7 @@ def test_a_sweep_tells_the_same_in_its_cell(data):
     assert (cell.stopped, cell.error) == ("failed", words)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_recipe_refuses_the_same_in_the_same_words(data):
     name, value, words = wrong(data, RECIPES)
