@@ -68,6 +68,7 @@ class Estimate:
 
     @property
     def fits(self) -> bool:
+        """Whether the memory that is free is enough."""
         return self.run_bytes <= self.available_bytes
 
     @property
@@ -77,6 +78,7 @@ class Estimate:
 
     @property
     def evaluations(self) -> int:
+        """Of all scales together."""
         return sum(steps for steps, _ in self.scales)
 
     def after(self, step: int) -> float:

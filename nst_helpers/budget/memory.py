@@ -65,6 +65,7 @@ class Layer:
 
     @property
     def numbers(self) -> int:
+        """How many numbers its feature maps hold."""
         return self.channels * math.prod(self.size)
 
 

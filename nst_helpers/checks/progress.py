@@ -71,6 +71,7 @@ class Progress:
 
     @property
     def done(self) -> int:
+        """How many exercises are done."""
         return sum(state == DONE for states in self.lessons.values() for state in states.values())
 
     def __repr__(self) -> str:

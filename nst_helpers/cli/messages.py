@@ -31,20 +31,24 @@ class SafeOutput(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
+        """Of the stream behind, UTF-8 where there is none."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
+        """Whether the stream behind is a terminal."""
         try:
             return self._stream is not None and self._stream.isatty()
         except ValueError:
             return False
 
     def fileno(self) -> int:
+        """The file behind. Raises OSError where there is none."""
         if self._stream is None:
             raise OSError("there is no file behind this stream")
         return self._stream.fileno()
 
     def write(self, text: str) -> int:
+        """Write what can be written; what can't is dropped."""
         if self._stream is not None:
             try:
                 try:
@@ -56,6 +60,7 @@ class SafeOutput(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
+        """Hand on what was written."""
         try:
             if self._stream is not None:
                 self._stream.flush()
