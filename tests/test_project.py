@@ -147,6 +147,15 @@ def test_environment_yml_is_in_step_with_pyproject():
     assert listed == wanted
 
 
+def test_nbgrader_is_for_teachers_and_the_tests():
+    """Learners who install by pip or conda get none; uv's default has it, since the test command must run its tests."""
+    project = pyproject()
+    nbgrader = project["project"]["optional-dependencies"]["classroom"]
+    assert project["dependency-groups"]["classroom"] == nbgrader
+    assert project["tool"]["uv"]["default-groups"] == ["dev", "classroom"]
+    assert not any("nbgrader" in line for line in project["dependency-groups"]["dev"])
+
+
 UV = "pip install --target .uv uv && .uv/bin/uv run"  # works where Python refuses to be installed into, too
 
 

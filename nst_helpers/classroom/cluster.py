@@ -8,7 +8,9 @@ from typing import Any
 from .questions import ClassroomError
 from .running import run_bundle, stop_judges
 
-__all__ = ["dask_runner"]
+__all__ = ["PATIENCE", "dask_runner"]
+
+PATIENCE = 10.0  # seconds to wait for a scheduler
 
 
 def dask_runner(address: str) -> Callable[[dict[str, dict]], Iterator[tuple[str, dict]]]:
@@ -24,7 +26,7 @@ def dask_runner(address: str) -> Callable[[dict[str, dict]], Iterator[tuple[str,
 
     def run(bundles: dict[str, dict]) -> Iterator[tuple[str, dict]]:
         try:
-            client = Client(address, timeout=10, set_as_default=False)
+            client = Client(address, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ClassroomError(f"No Dask scheduler answers at {address} ({type(error).__name__}).") from None
         with client:

@@ -38,6 +38,11 @@ def main(isolation: str) -> None:
     except ClassroomError as error:
         reply({"failed": str(error)})
         return
+    except OSError as error:  # a full disk, above all
+        reply(
+            {"failed": f"{error.strerror} ({error.filename}): nothing is lost, run the same command when it is mended."}
+        )
+        return
     _warm_up()
     parent = os.getppid()
 

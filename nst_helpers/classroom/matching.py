@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from IPython.core.inputtransformer2 import TransformerManager
@@ -18,6 +19,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 from .questions import Question
 
 __all__ = ["Lesson", "Mended", "lesson_of", "mend"]
+
+_SHELL = re.compile(r"^([ \t]*(?:\w+[ \t]*=[ \t]*)?)[!%](?:.*\\\n)*.*$", re.M)
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def _runs(
     """Fill in the runs; and for each answer the student's own cells that it needs, before and after it."""
     code = [c for c in lesson.released["cells"] if c["cell_type"] == "code"]
     released, given = {_normal(c["source"]) for c in code}, {n for c in code for n in _defines(c["source"])}
-    first = [c["source"] for c in code if c.get("id") in ("prelude", "personal")]
+    first = [c["source"] for c in code if c.get("id", "").startswith(("prelude", "personal", "given"))]
     start = [{"number": i - len(first), "source": source} for i, source in enumerate(first)]
     taken = {at: grade_id for grade_id, at in answers.items() if cells[at]["cell_type"] == "code"}
     spare = [
@@ -217,10 +220,18 @@ def _numbered(cells: Sequence[dict[str, Any]], place: int) -> dict[str, Any]:
     return {"number": place + 1, "source": _without_pip(cells[place]["source"])}
 
 
+@lru_cache(maxsize=4096)
 def _parsed(source: str) -> ast.Module | None:
+    """The syntax of a cell as IPython would run it; None where it has none. Nobody may change it."""
     try:
-        return ast.parse(TransformerManager().transform_cell(source))
-    except Exception:  # whatever a text can do to a parser, from too many brackets to too many lines with !
+        if source.lstrip().startswith("%%"):
+            return ast.parse(TransformerManager().transform_cell(source))
+        try:
+            return ast.parse(source)
+        except SyntaxError:  # IPython takes seconds for a cell of many lines with ! or %, so these go first
+            plain = _SHELL.sub(lambda line: f"{line[1]}{'None' if '=' in line[1] else 'pass'}", source)
+            return ast.parse(TransformerManager().transform_cell(plain))
+    except Exception:  # whatever a text can do to a parser, such as too many brackets
         return None
 
 

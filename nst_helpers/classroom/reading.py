@@ -49,6 +49,8 @@ def read_notebook(content: bytes) -> tuple[dict[str, Any], str]:
     Raises ValueError with what is wrong with the file.
     """
     text, note = _decoded(slim(content))
+    if len(first := _encodings(content)) == 1:  # which is UTF-8 by now
+        note = _told(first[0])
     try:
         notebook = json.loads(text) if text is not None else None
     except (ValueError, RecursionError, MemoryError):
@@ -91,24 +93,27 @@ def _dictionary(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _encodings(content: bytes) -> list[str]:
+    """What the text may be stored as, by its first bytes."""
+    if content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return ["utf-32"]
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return ["utf-16"]
+    if b"\0" in content[:4]:
+        return ["utf-16-le" if content[1:2] == b"\0" else "utf-16-be"]
+    return ["utf-8-sig", "cp1252", "latin-1"]
+
+
 def _decoded(content: bytes) -> tuple[str | None, str]:
     """The text, and what to say of its encoding; None where it is no text."""
-    if content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
-        order = ["utf-32"]
-    elif content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        order = ["utf-16"]
-    elif b"\0" in content[:4]:
-        order = ["utf-16-le" if content[1:2] == b"\0" else "utf-16-be"]
-    else:
-        order = ["utf-8-sig", "cp1252", "latin-1"]
-    for encoding in order:
+    for encoding in _encodings(content):
         try:
-            text = content.decode(encoding)
+            return content.decode(encoding), "" if encoding == "utf-8-sig" else _told(encoding)
         except UnicodeDecodeError:
             continue
-        name = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}.get(encoding, encoding.upper().removesuffix("-SIG"))
-        return (
-            text,
-            "" if encoding == "utf-8-sig" else f"its text is stored as {name}, not as UTF-8, and was read as such",
-        )
     return None, ""
+
+
+def _told(encoding: str) -> str:
+    name = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}.get(encoding, encoding.upper())
+    return f"its text is stored as {name}, not as UTF-8, and was read as such"

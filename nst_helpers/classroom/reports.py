@@ -137,9 +137,10 @@ def _help(questions: Sequence[Question], results: Sequence[dict[str, Any]]) -> s
             rows = [row for row in result["rows"] if row["question"] in names]
             points, most, _ = totals(rows)
             if most and points < most / 2:
-                undone = sum(row["mistake"] in ("to-do", "missing", "not-handed-in") for row in rows)
+                kinds = {row["mistake"] for row in rows}
                 wrong = [row["question"] for row in rows if row["points"] == 0]
-                what = "nothing handed in" if undone == len(rows) else ", ".join(wrong)
+                undone = "nothing written" if kinds <= {"to-do", "missing"} else ", ".join(wrong)
+                what = "nothing that could be marked" if kinds == {"not-handed-in"} else undone
                 weak.append(f"<b>{lesson}</b> {html.escape(what)}")
         if weak:
             name = html.escape(result["student"])

@@ -35,7 +35,10 @@ def make_result(
     if raw["accident"]:
         accidents.append(_WHOLE[raw["accident"]])
     for lesson, errors in raw["errors"].items():
-        accidents += [f"{lesson}, cell {number}: {text}" for number, text in sorted(errors.items(), key=_by_number)]
+        for number, text in sorted(errors.items(), key=_by_number):
+            if text in accidents:  # the same, told with its place
+                accidents.remove(text)
+            accidents.append(f"{lesson}, cell {number}: {text}")
     return {
         "student": student,
         "known_as": raw["known_as"],
@@ -87,7 +90,7 @@ def _row(
         return row | {"points": 0.0, "reason": _WHOLE["time"], "mistake": "time"}
     points, reason, mistake = question.points * verdict["share"], verdict["sentence"], verdict["mistake"]
     if verdict["accident"]:
-        accidents.append(f"{question.name}: {reason}")
+        accidents.append(reason if reason.startswith((question.symbol, "Cell ")) else f"{question.name}: {reason}")
     state = mended["tests"][question.test_id]
     if state != "kept":
         told = f"The test cell of {question.symbol} was {state}"

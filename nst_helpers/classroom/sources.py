@@ -12,6 +12,7 @@ from .. import __version__
 from . import personal
 from .questions import LESSONS, ClassroomError, Question, find_notebooks, read_lesson, select, with_points
 from .solutions import solved
+from .texts import checkpoint_cell, given_cell, lesson_link, standalone
 from .written import WRITTEN
 
 __all__ = ["ASSIGNMENT", "Course", "build", "for_student", "make_notebook", "nbgrader_api", "need_nbgrader"]
@@ -122,7 +123,10 @@ def make_notebook(cells: Sequence[dict], questions: Sequence[Question], *, own: 
         at = by_id[question.answer_id]
         start = max(i for i in range(at) if f"{question.title.partition(' · ')[0]} ·" in cells[i]["source"])
         text = "\n\n".join(c["source"] for c in cells[start:at] if c["cell_type"] == "markdown")
-        made.append(_markdown(_only_exercise(text, question), f"text-{question.answer_id}"))
+        told = standalone(question, _only_exercise(text, question))
+        made.append(_markdown(f"{told}\n\n{lesson_link(question, setup)}", f"text-{question.answer_id}"))
+        if given := given_cell(question, (c["source"] for c in cells[:at] if c["cell_type"] == "code")):
+            made.append(_code(given, f"given-{question.answer_id}"))
         answer = solved(question.name, cells[at]["source"])
         made.append(_code(answer, cells[at]["id"], _grading(question.answer_id, solution=True)))
         test = cells[by_id[question.test_id]]
@@ -130,11 +134,15 @@ def make_notebook(cells: Sequence[dict], questions: Sequence[Question], *, own: 
         grading["tags"] = ["raises-exception"]  # so that "Run All Cells" goes on after a test that fails
         made.append(_code(_test(question, test["source"]), test["id"], grading))
     written, last = WRITTEN[lesson], questions[-1]
-    made.append(
-        _markdown("### Your own numbers\n\nRun the next cell: the question below is about them.", "numbers-text")
-    )
+    numbers = "### Your own numbers\n\nRun the next cell: the question below is about them."
+    if checkpoint := checkpoint_cell(questions, written.cell):
+        numbers = numbers.replace("the next cell", "the next two cells")
+        numbers += " An answer of yours that is not right yet is replaced by the package's own, for these numbers only."
+    made.append(_markdown(numbers, "numbers-text"))
+    if checkpoint:
+        made.append(_code(checkpoint, "checkpoint-numbers"))
     made.append(_code(written.cell, "numbers"))
-    asked = f"### {last.title} · {last.points:g} points\n\n{written.question} About eight lines."
+    asked = f"### {last.title} · {_points(last.points)}\n\n{written.question} About eight lines."
     made.append(_markdown(asked, "written-text", _grading(f"{last.name}-text", locked=True)))
     model = f"{BEGIN_WRITTEN}\n{written.answer}\n\n{written.marking(last.points)}\n{END_WRITTEN}"
     made.append(_markdown(model, "written", _grading(last.name, grade=True, solution=True, points=last.points)))
@@ -175,7 +183,7 @@ def _title(cells: Sequence[dict], questions: Sequence[Question]) -> str:
     heading = next(line for c in cells for line in c["source"].splitlines() if line.startswith("# "))
     total = sum(q.points for q in questions)
     return (
-        f"{heading}\n\nThe graded exercises of lesson {questions[0].lesson}, {total:g} points in all. Write "
+        f"{heading}\n\nThe graded exercises of lesson {questions[0].lesson}, {_points(total)} in all. Write "
         "your answers where it says `YOUR CODE HERE` or `YOUR ANSWER HERE`, run all cells from top to bottom, save, "
         "and hand in this file. Add cells where you like; leave the cells with the tests as they are. The tests tell "
         "you what is wrong; when your work is marked, a few more are run."
@@ -187,7 +195,11 @@ def _only_exercise(text: str, question: Question) -> str:
     at = text.rindex("### Exercise " + question.title.split()[1] + " ·")
     head, _, rest = text[at:].partition("\n")
     head = " · ".join(part for part in head.split(" · ") if "point" not in part)
-    return f"{head} · {question.points:g} points\n{rest}".rstrip()
+    return f"{head} · {_points(question.points)}\n{rest}".rstrip()
+
+
+def _points(number: float) -> str:
+    return f"{number:g} point{'' if number == 1 else 's'}"
 
 
 def _test(question: Question, check: str) -> str:

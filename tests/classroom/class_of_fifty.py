@@ -1,4 +1,4 @@
-"""Fifty synthetic students: what each hands in, and the marks that each has to get."""
+"""Fifty synthetic students and one more: what each hands in, and the marks that each has to get."""
 
 # ruff: noqa: E501 - the hand-ins are code of others
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Writer:
 
 def as_bytes(book: dict | bytes) -> bytes:
     """A notebook as it is handed in."""
-    return book if isinstance(book, bytes) else json.dumps(book, ensure_ascii=False).encode()
+    return book if isinstance(book, bytes) else json.dumps(book).encode()
 
 
 def code(source: str, cell_id: str = "new") -> dict:
@@ -201,6 +201,15 @@ def total_variation(image):
     },
 }  # fmt: skip
 
+# Cells that nothing needs, and that bring a parser to its knees.
+PARSERS_FOES = {
+    "an elif chain": "choice = 7\nif choice == 0:\n    x = 0\n"
+    + "".join(f"elif choice == {n}:\n    x = {n}\n" for n in range(1, 300)),
+    "a long sum": "total = " + " + ".join(map(str, range(1200))),
+    "shell lines": "\n".join("!true" if n % 2 else "%pwd" for n in range(600)),
+    "half a character": "text = '\ud83d'",
+}
+
 # Wrong: (question, pattern in the reason, code). Hard-coded, copied, delegated, swallowed.
 SLY = {
     "hard-coded example": (
@@ -326,7 +335,7 @@ SLY = {
     "exit() in the cell": ("total_loss", "ends Python", "exit()"),
     "sys.exit": ("to_tensor", "ends Python", "import sys\ndef to_tensor(array):\n    sys.exit(0)"),
     "os._exit": ("make_closure", "ends Python", "import os\ndef make_closure(o, i, f):\n    os._exit(0)"),
-    "crash": ("total_variation", "crash", "import ctypes\ndef total_variation(image):\n    ctypes.string_at(0)"),
+    "crash": ("denormalize", "crash", "import ctypes\ndef denormalize(z):\n    ctypes.string_at(0)"),
     "kills its parent": (
         "content_loss_layer", "ends Python|super|not an nn.Module|raises|doesn't",
         "import os, signal\nclass ContentLossLayer(nn.Module):\n    def __init__(self, target):\n        os.kill(os.getpid(), signal.SIGKILL)",
@@ -352,8 +361,15 @@ def sly(writer: Writer, *names: str) -> tuple[dict[str, dict], SHARE, dict[str, 
     return writer.write(answers), {SLY[n][0]: PARTIAL.get(n, 0.0) for n in names}, {SLY[n][0]: SLY[n][1] for n in names}
 
 
+# One for each kind of thing that can happen to a hand-in.
+GATE = (
+    "right-all-unusual", "blank", "delegator", "returner", "looper", "hoarder", "quitter", "crasher", "test-changed",
+    "test-deleted", "file-broken", "colab", "Zoë <b>O'Hara</b>", "odd-texts",
+)  # fmt: skip
+
+
 def make_class(writer: Writer) -> list[Student]:
-    """The fifty."""
+    """All of them; `GATE` names those who stand for the rest where time is short."""
     students = [
         Student(f"right-{i:02}-{n.replace(' ', '-')}", writer.write(UNUSUAL[n])) for i, n in enumerate(UNUSUAL, 1)
     ]
@@ -435,10 +451,12 @@ def _handled(writer: Writer) -> list[Student]:
     )
 
     books = writer.write()
-    del books["04_model"]
+    last = max(books)
+    del books[last]
     books["essay.pdf"] = b"%PDF-1.4 not really"
-    gone = [q.name for q in writer.questions.values() if q.lesson == "04"]
-    one("file-missing", books, dict.fromkeys(gone, 0), {gone[0]: "No notebook of lesson 04"}, named="not a notebook")
+    gone = [q.name for q in writer.questions.values() if q.notebook == last]
+    told = {gone[0]: f"No notebook of lesson {last[:2]}"}
+    one("file-missing", books, dict.fromkeys(gone, 0), told, named="not a notebook")
     one("colab", {f"Copy of {k}": colab(v) for k, v in writer.write().items()}, how="files", named="found by content")
 
     books = writer.write(blank=("gram_matrix",))
@@ -479,6 +497,13 @@ def _handled(writer: Writer) -> list[Student]:
     books = writer.write()
     books["03_gram (1)"] = writer.write(blank=("gram_matrix", "style_loss"))["03_gram"]
     one("two-versions", books, {"gram_matrix": 0, "style_loss": 0}, named="newer file of the same lesson")
+
+    books = writer.write({"gram_matrix": f"# \udcff\n{UNUSUAL['loops']['gram_matrix']}\n# \ud800"})
+    for text in PARSERS_FOES.values():
+        writer.insert_before(books, "gram_matrix", text)
+    books["03_gram"]["metadata"]["kernelspec"] = "python3"
+    books["01_images.ipynb.txt"] = json.dumps(books.pop("01_images"), ensure_ascii=False).encode("utf-16")
+    one("odd-texts", books, named="stored as UTF-16")
     return made
 
 

@@ -7,6 +7,7 @@ Each is tried in namespaces; docs/teaching.md lists what would still work, and w
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import time
@@ -19,15 +20,13 @@ pytest.importorskip("nbgrader")
 if not hasattr(os, "fork"):
     pytest.skip("marking needs fork", allow_module_level=True)
 
+from nst_helpers import losses
 from nst_helpers.classroom.box.server import Limits
 from nst_helpers.classroom.boxes import BoxServer
 from nst_helpers.classroom.judging import judge_question
 from nst_helpers.classroom.questions import Question
 
-LATER = "marking from outside is new: set NST_CLASSROOM=1 to run its long tests until they are in the gate"
-pytestmark = pytest.mark.skipif(not os.environ.get("NST_CLASSROOM"), reason=LATER)
-
-LIMITS = Limits(seconds=1.5, memory=1.0, files=64)
+LIMITS = Limits(seconds=1, memory=1.0, files=64)
 GRAM = Question("gram_matrix", "03", "03_gram", "3.1 · gram_matrix", 3.0, "ex-3-1", "check-3-1", "gram_matrix")
 STYLE_LAYER = Question(
     "style_loss_layer", "04", "04_model", "4.2 · StyleLossLayer", 3.0, "ex-4-2", "check-4-2", "StyleLossLayer"
@@ -52,10 +51,10 @@ ATTACKS = {
     "kill whoever can be seen": "import os, signal\nfor pid in range(2, 40000):\n    try:\n        os.kill(pid, signal.SIGKILL)\n    except OSError:\n        pass" + WRONG,
     "kill the judge by its number": "import os, signal\nos.kill(JUDGE, signal.SIGKILL)" + WRONG,
     "rewrite the marks of a classmate": "import json\nopen(MARKS, 'w').write(json.dumps({'share': 0}))" + WRONG,
-    "look for the marks everywhere": "import pathlib\nfor path in pathlib.Path('/').rglob('*marks*.json'):\n    path.write_text('{}')" + WRONG,
+    "look for the marks everywhere": "import glob, os, pathlib\nfor place in [*glob.glob('/proc/*/root' + MARKS), *glob.glob('/proc/*/cwd/*marks*'), *glob.glob('/proc/*/fd/*'), *glob.glob(os.path.dirname(MARKS) + '/*'), *pathlib.Path('/tmp').rglob('*marks*.json')]:\n    try:\n        pathlib.Path(place).write_text('{}')\n    except OSError:\n        pass" + WRONG,
     "delete the data": "import shutil, os\nfor place in (os.path.dirname(os.path.dirname(nst.__file__)), nst.samples._data_root()):\n    shutil.rmtree(place)" + WRONG,
     "rewrite the package for the next one": "open(nst.losses.__file__, 'a').write('raise SystemExit')" + WRONG,
-    "read the course from the disk": "import runpy, glob\nplaces = [COURSE + '/losses.py', *glob.glob('/**/nst_helpers/losses.py', recursive=True)]\nfor place in places:\n    try:\n        gram_matrix = runpy.run_path(place)['gram_matrix']\n    except Exception:\n        pass",
+    "read the course from the disk": "import glob, os, runpy, sys\nplaces = [COURSE + '/losses.py', *(p + '/nst_helpers/losses.py' for p in sys.path), *glob.glob('/proc/*/root' + COURSE + '/losses.py'), *glob.glob('/proc/*/cwd/nst_helpers/losses.py'), *glob.glob('/*/nst_helpers/losses.py'), *glob.glob('/*/*/nst_helpers/losses.py'), *glob.glob('/*/*/*/nst_helpers/losses.py')]\nfor place in places:\n    try:\n        gram_matrix = runpy.run_path(place)['gram_matrix']\n    except Exception:\n        pass",
     "import it anew": "import importlib, sys\nfor name in [n for n in sys.modules if n.startswith('nst_helpers')]:\n    if '.box' not in name:\n        del sys.modules[name]\nsys.path.insert(0, COURSE.rpartition('/')[0])\nimport nst_helpers\ngram_matrix = importlib.import_module('nst_helpers.losses').gram_matrix",
     "through the checks": "from nst_helpers.checks.mistakes.losses import gram as gram_matrix",
     "by its code": "import types\ngram_matrix = types.FunctionType(nst.gram_matrix.__code__, vars(nst.losses))",
@@ -99,9 +98,13 @@ SAYS = {
 }
 
 
-def judge(server: BoxServer, text: str, question: Question = GRAM) -> dict:
+# Sleeping costs no processor time, and by the clock there is three times the limit and more.
+SHORT = Limits(seconds=0.4, memory=1.0, files=64)
+
+
+def judge(server: BoxServer, text: str, question: Question = GRAM, limits: Limits = LIMITS) -> dict:
     cells = [{"number": 0, "source": PRELUDE}, {"number": 1, "source": text}]
-    return judge_question(server, question, {"cells": cells, "answer": 1, "all": cells}, LIMITS, 5, {})
+    return judge_question(server, question, {"cells": cells, "answer": 1, "all": cells}, limits, 5, {})
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +138,7 @@ def test_an_attack_earns_nothing_and_reaches_nobody(boxes, tmp_path, what):
         }  # fmt: skip
         text = re.sub("|".join(names), lambda found: names[found[0]], ATTACKS[what])
         started = time.monotonic()
-        verdict = judge(boxes, text)
+        verdict = judge(boxes, text, limits=SHORT if "sleep(60)" in text and "fork" not in text else LIMITS)
         assert time.monotonic() - started < 60
         with pytest.raises(TimeoutError):
             listening.accept()
@@ -175,6 +178,25 @@ def test_nothing_is_left_for_a_later_question(boxes):
     assert (verdict["share"], verdict["mistake"]) == (0, "not-defined")
 
 
+# What docs/teaching.md says would still work: the public solution, and hiding an answer's changes of its arguments.
+PUBLIC = inspect.getsource(losses.gram_matrix)
+HIDING = (
+    "import gc\nfor o in gc.get_objects():\n    if type(o).__name__ == 'Harness':\n"
+    "        type(o)._tell_changes = lambda s, reply, *_: reply.update(changed=[], results=[], shared=[])\n"
+)
+IN_PLACE = "def to_array(x):\n    return x.detach()[0].clamp_(0, 1).mul_(255).round_().byte().permute(1, 2, 0).numpy()"
+TO_ARRAY = Question("to_array", "01", "01_images", "1.2 · to_array", 3.0, "ex-1-2", "check-1-2", "to_array")
+
+
+@pytest.mark.slow
+def test_what_the_guide_says_would_still_work_does(boxes):
+    """Else it would have to be an attack above, and the guide would say too little of what the marking holds."""
+    assert judge(boxes, PUBLIC)["share"] == 1
+    assert judge(boxes, IN_PLACE, TO_ARRAY)["share"] == 0.75
+    assert judge(boxes, HIDING + IN_PLACE, TO_ARRAY)["share"] == 1
+    assert judge(boxes, HIDING + IN_PLACE.replace("255", "256"), TO_ARRAY)["share"] == 0
+
+
 @pytest.mark.slow
 def test_without_namespaces_accidents_still_cost_their_own_box_only(tmp_path):
     """What remains there: limits, a process group, and an end for everything that was started."""
@@ -184,3 +206,6 @@ def test_without_namespaces_accidents_still_cost_their_own_box_only(tmp_path):
             assert judge(server, ATTACKS[what])["share"] == 0, what
             assert judge(server, RIGHT)["share"] == 1, what
             assert psutil.Process(server._process.pid).children(recursive=True) == []
+        package = str(Path(__file__).parents[2] / "nst_helpers")
+        reading = ATTACKS["read the course from the disk"].replace("COURSE", repr(package))
+        assert judge(server, reading)["share"] == 1  # as docs/teaching.md says

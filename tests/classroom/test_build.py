@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
 pytest.importorskip("nbgrader")
 
@@ -105,6 +107,84 @@ def test_a_solution_follows_the_package():
     assert [line.strip() for line in lines[1:]] == ["### BEGIN SOLUTION", own, "### END SOLUTION"]
     with pytest.raises(ClassroomError, match="no line"):
         solved("total_loss", "def total_loss(a, b, c, d):\n    pass")
+
+
+def tops(sources) -> set[str]:
+    """The names that cells set at their top level."""
+    nodes = [node for source in sources for node in ast.parse(source).body]
+    made = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    targets = [t for node in nodes if isinstance(node, ast.Assign) for target in node.targets for t in ast.walk(target)]
+    return made | {t.id for t in targets if isinstance(t, ast.Name)}
+
+
+@pytest.mark.parametrize("name", LESSONS.values())
+def test_the_release_leans_on_nothing_that_stayed_in_the_lesson(course, name):
+    lesson, release = (
+        [(c.cell_type, c.source) for c in cells(folder / f"{name}.ipynb")] for folder in (NOTEBOOKS, course.release)
+    )
+    lesson_code = [s for kind, s in lesson if kind == "code" and not s.lstrip().startswith(("%", "!"))]
+    code = [s for kind, s in release if kind == "code"]
+    arguments = {
+        a.arg for s in code for node in ast.walk(ast.parse(s)) if isinstance(node, ast.arguments) for a in node.args
+    }
+    gone = tops(lesson_code) - tops(code) - arguments
+    told = [source for kind, source in release if kind == "markdown"]
+    told += [doc for s in code for doc in re.findall(r'"""(.*?)"""', s, re.S)]
+    assert gone
+    assert len(told) > 6
+    for text in told:
+        assert not re.search(r"\btraps?\b|[Ss]ection \d|of the table|things above|such a closure|have been using", text)
+        called = {n for n in re.findall(r"\b(\w+)\(|`(\w+)`", text) for n in n if n}
+        given = {n for group in re.findall(r"\b\w+\(([\w, ]+)\)", text) for n in re.split(r"\W+", group)}
+        assert not gone & (called | given) - {"image", "loss_function"}, text  # as the examples call what comes
+
+
+def test_each_exercise_names_its_lesson_and_links_it_once_that_is_published(course):
+    for path in course.release.glob("*.ipynb"):
+        texts = [c.source for c in cells(path) if c.id.startswith("text-")]
+        assert texts
+        assert all(text.endswith(f"`notebooks/{path.name}` of the course, leads up to this.") for text in texts)
+    lesson, questions = read_lesson(NOTEBOOKS, "03")
+    for cell in lesson:
+        cell["source"] = cell["source"].replace("YOUR_ACCOUNT", "ann")
+    texts = [c["source"] for c in make_notebook(lesson, questions)["cells"] if c["id"].startswith("text-")]
+    address = "https://github.com/ann/nst-notebooks/blob/v"
+    assert all(f"[Lesson 03]({address}" in text and "/notebooks/03_gram.ipynb)" in text for text in texts)
+
+
+def test_an_exercise_whose_text_has_changed_stops_the_build():
+    lesson, questions = read_lesson(NOTEBOOKS, "01")
+    for cell in lesson:
+        cell["source"] = cell["source"].replace("Avoid both traps.", "Avoid the traps.")
+    with pytest.raises(ClassroomError, match="no longer says 'Avoid both traps.' in the exercise to_array"):
+        make_notebook(lesson, questions)
+    lesson, questions = read_lesson(NOTEBOOKS, "02")
+    for cell in lesson:
+        cell["source"] = cell["source"].replace("P_tiny = ", "Q_tiny = ")
+    with pytest.raises(ClassroomError, match="no longer defines P_tiny"):
+        make_notebook(lesson, questions)
+
+
+@pytest.mark.parametrize("name", LESSONS.values())
+@pytest.mark.parametrize("wrong", ["not written", "wrong"])
+def test_an_answer_that_is_not_right_costs_the_written_question_nothing(course, name, wrong, capsys):
+    """Run all, as JupyterLab does: a test that fails is passed over, and the numbers come out right."""
+    space: dict = {"get_ipython": None}
+    asked = {q.answer_id: q.symbol for q in course.questions}
+    student = course.root / "personal" / "ann" / "nst" / f"{name}.ipynb"
+    for cell in (c for c in cells(student) if c.cell_type == "code"):
+        grading = cell.metadata.get("nbgrader", {})
+        if grading.get("solution") and wrong == "wrong":
+            space[asked[grading.grade_id]] = lambda *arguments: torch.zeros(())
+            continue
+        capsys.readouterr()
+        try:
+            exec(cell.source, space)
+        except AssertionError:
+            assert "raises-exception" in cell.metadata.tags
+    told = capsys.readouterr().out.strip()
+    assert cell.id == "numbers"
+    assert told == WRITTEN[name[:2]].expected(*personal.values("ann"))
 
 
 def test_the_release_gives_nothing_away(course):

@@ -1,4 +1,7 @@
-"""The whole way: fifty hand-ins with all their accidents through the command line, the judge and the reports."""
+"""The whole way: a class with all its accidents through the command line, the judge and the reports.
+
+`tools/measure/marking.py` takes all fifty this way, with all lessons, and says how long it took.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,10 @@ import errno
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,36 +26,37 @@ pytest.importorskip("nbgrader")
 if not hasattr(os, "fork"):
     pytest.skip("marking needs fork", allow_module_level=True)
 
-from nst_helpers.classroom import marking
+from nst_helpers.classroom import cluster, marking, running
 from nst_helpers.classroom.__main__ import main
 from nst_helpers.classroom.box.server import Limits
 from nst_helpers.classroom.gradebook import by_hand
 from nst_helpers.classroom.pages import slug_of
 from nst_helpers.classroom.questions import ClassroomError
-from nst_helpers.classroom.sources import ASSIGNMENT, Course, build
+from nst_helpers.classroom.running import stop_judges
+from nst_helpers.classroom.sources import ASSIGNMENT, Course
 
-LATER = "marking from outside is new: set NST_CLASSROOM=1 to run its long tests until they are in the gate"
-pytestmark = pytest.mark.skipif(not os.environ.get("NST_CLASSROOM"), reason=LATER)
-
-OPTIONS = ["--seconds", "3", "--memory", "2"]
+OPTIONS = ["--seconds", "1.5", "--memory", "2"]
 ROOT = Path(__file__).parents[2]
 
 
 class Class:
     """A built course, its students, and their hand-ins."""
 
-    jobs = "2"
-
     def __init__(self, root: Path, built: Path) -> None:
         self.root, self.place = root / "course", root / "hand-ins"
         shutil.copytree(built, self.root)
         self.course = Course(self.root)
         writer = fifty.Writer(self.course.release, self.course.source, self.course.questions)
-        self.students = fifty.make_class(writer)
+        self.students = [s for s in fifty.make_class(writer) if s.name in fifty.GATE]
         self.by_name = {s.name: s for s in self.students}
 
     def mark(self, *more: str) -> int:
-        return main(["mark", str(self.root), str(self.place), "--jobs", self.jobs, *OPTIONS, *more])
+        return main(["mark", str(self.root), str(self.place), "--jobs", "1", *OPTIONS, *more])
+
+    def proven_by(self, other: Class) -> None:
+        """Take over the proof of the environment, which goes by the course's content."""
+        (self.root / "marked").mkdir()
+        shutil.copy(other.root / "marked" / "_proof.json", self.root / "marked")
 
     def files(self) -> dict[str, bytes]:
         """Everything that marking has written for people."""
@@ -66,17 +68,26 @@ class Class:
         return {p: p.stat().st_mtime_ns for p in (self.root / "marked").glob("[!_]*.json")}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_judge():
+    """All tests here share a judge's process, whose start takes seconds; it ends with them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(marking, "stop_judges", lambda: None)
+        yield
+    stop_judges()
+    assert psutil.Process().children(recursive=True) == []
+
+
 @pytest.fixture(scope="module")
-def marked(built, tmp_path_factory):
+def marked(small, tmp_path_factory, one_judge):
     """The class, marked in two goes: the first one is killed in the middle."""
-    made = Class(tmp_path_factory.mktemp("class"), built)
+    made = Class(tmp_path_factory.mktemp("class"), small)
     fifty.hand_in(made.students, made.place)
     (made.place / "03_gram.ipynb").write_text("whose?")
-    start, clock = processor_seconds(), time.perf_counter()
-    command = [sys.executable, "-m", "nst_helpers.classroom", "mark", str(made.root), str(made.place), "--jobs", "2"]
+    command = [sys.executable, "-m", "nst_helpers.classroom", "mark", str(made.root), str(made.place), "--jobs", "1"]
     run = subprocess.Popen([*command, *OPTIONS], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     for line in run.stdout:
-        if line.startswith("8 of 50"):
+        if line.startswith(f"3 of {len(made.students)}"):
             break
     made.judges = psutil.Process(run.pid).children(recursive=True)
     run.send_signal(signal.SIGKILL)
@@ -84,32 +95,23 @@ def marked(built, tmp_path_factory):
     run.stdout.close()
     made.first = made.kept()
     made.code = made.mark()
-    made.seconds, made.by_the_clock = processor_seconds() - start, time.perf_counter() - clock
     made.results = marking.results_of(made.course)
     return made
 
 
-def processor_seconds() -> float:
-    """Of this process and of all that it has waited for: unlike the clock, no matter what else the machine does."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-
-
 @pytest.mark.slow
-def test_fifty_hand_ins_get_the_right_marks_in_under_eight_minutes_of_two_cores(marked):
+def test_every_hand_in_gets_the_right_marks_whatever_is_in_it(marked):
     assert marked.code == 0
-    assert len(marked.students) == len(marked.results) == 50
+    assert len(marked.students) == len(marked.results) == len(fifty.GATE)
     assert fifty.mistakes(marked.students, marked.results, marked.course.questions, re.search) == []
-    assert 10 < marked.seconds < 2 * 480
-    print(f"50 hand-ins: {marked.seconds:.0f} processor seconds, {marked.by_the_clock:.0f} by the clock")
 
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_leaves_nothing_behind_and_goes_on_where_it_stopped(marked):
-    assert marked.judges
+    assert len(marked.judges) >= 2
     _, alive = psutil.wait_procs(marked.judges, timeout=20)
     assert alive == []
-    assert psutil.Process().children(recursive=True) == []
-    assert 8 <= len(marked.first) < 50
+    assert 3 <= len(marked.first) < len(fifty.GATE)
     assert marked.first.items() <= marked.kept().items()
 
 
@@ -120,7 +122,7 @@ def test_the_table_holds_a_line_for_each_question_of_each_student(marked):
     assert list(rows[0]) == ["student", "question", "points", "maximum", "reason"]
     totals = {row["student"]: float(row["points"]) for row in rows if row["question"] == "total"}
     rows = [row for row in rows if row["question"] != "total"]
-    assert len(rows) == 50 * len(marked.course.questions)
+    assert len(rows) == len(fifty.GATE) * len(marked.course.questions)
     sums = defaultdict(float)
     for row in rows:
         sums[row["student"]] += float(row["points"] or 0)
@@ -132,24 +134,27 @@ def test_the_table_holds_a_line_for_each_question_of_each_student(marked):
     assert totals == sums
 
 
+PAIRED = ("main", "section", "table", "p", "ul", "svg", "details", "b", "pre", "h1", "h2", "h3")
+
+
 class Reader(HTMLParser):
     """Checks that what was opened is closed, and keeps the words."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.open, self.words, self.tags = [], "", set()
+        self.open, self.words, self.tags = [], "", set()  # without the student's own code
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
-        if tag in ("main", "section", "table", "p", "ul", "svg", "details", "b", "h1", "h2", "h3"):
+        if tag in PAIRED:
             self.open.append(tag)
 
     def handle_endtag(self, tag):
-        if tag in ("main", "section", "table", "p", "ul", "svg", "details", "b", "h1", "h2", "h3"):
+        if tag in PAIRED:
             assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words += data
+        self.words += "" if self.open[-1:] == ["pre"] else data
 
 
 def read(path: Path) -> Reader:
@@ -234,24 +239,8 @@ def test_marks_are_in_nbgraders_gradebook_and_what_is_given_by_hand_comes_back(m
     assert any("course's own" in text for text in said)
 
 
-@pytest.mark.slow
-def test_a_dask_cluster_of_two_workers_gives_the_same_results(marked, built, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    few = Class(tmp_path, built)
-    names = ("delegator", "test-changed")
-    fifty.hand_in([few.by_name[name] for name in names], few.place)
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
-    with distributed.LocalCluster(**options) as cluster:
-        assert few.mark("--dask", cluster.scheduler_address) == 0
-    theirs = {r["student"]: r for r in marking.results_of(few.course)}
-    assert set(theirs) == set(names)
-    for result in marked.results:
-        if result["student"] in names:
-            for part in ("rows", "notes", "accidents"):
-                assert theirs[result["student"]][part] == result[part]
-
-
 def test_a_dask_that_is_not_there_is_one_sentence(few, capsys, monkeypatch):
+    monkeypatch.setattr(cluster, "PATIENCE", 0.3)
     assert few.mark("--dask", "tcp://127.0.0.1:1") == 2
     assert "No Dask scheduler answers at tcp://127.0.0.1:1" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "distributed", None)
@@ -259,23 +248,13 @@ def test_a_dask_that_is_not_there_is_one_sentence(few, capsys, monkeypatch):
     assert 'pip install "nst-helpers[dask]"' in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    root = tmp_path_factory.mktemp("small") / "course"
-    build(root, lessons="03")
-    return root
-
-
 @pytest.fixture
-def few(built, small, tmp_path):
-    """Some of the fifty, with lesson 03 alone."""
-    made = Class(tmp_path, built)
-    shutil.rmtree(made.root)
-    shutil.copytree(small, made.root)
-    made.course, made.jobs = Course(made.root), "1"
+def few(small, tmp_path):
+    """Some of the class, with lesson 03 alone."""
+    made = Class(tmp_path, small)
     for student in made.students:
         student.notebooks = {name: book for name, book in student.notebooks.items() if name == "03_gram"}
-    fifty.hand_in([made.by_name[n] for n in ("blank", "half-done", "helper-cell")], made.place)
+    fifty.hand_in([made.by_name[n] for n in ("blank", "right-all-unusual")], made.place)
     return made
 
 
@@ -301,6 +280,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_half_written(few, capsys, mo
 def test_a_temporary_folder_that_is_not_there_is_one_sentence(few, capsys, monkeypatch):
     import tempfile
 
+    monkeypatch.setattr(running, "_idle", {})  # so that a judge has to be started
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
     assert few.mark() == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -314,23 +294,42 @@ def test_a_spoilt_environment_stops_before_the_first_hand_in(few):
     path.write_text(good.replace("/ flat.shape[-1]", "* 1"))
     with pytest.raises(ClassroomError, match=r"the reference got 0 instead of 3 points for gram_matrix.*H \* W times"):
         marking.mark(few.root, few.place, jobs=1, limits=Limits(seconds=3))
-    path.write_text(good)
-    blank = few.course.release / "03_gram.ipynb"
-    notebook = json.loads(blank.read_text())
-    for cell in notebook["cells"]:
-        if fifty.grade_id(cell) == "ex-3-2":
-            cell["source"] = fifty.UNUSUAL["lambda"]["style_loss"]
-    blank.write_text(json.dumps(notebook))
-    with pytest.raises(ClassroomError, match="the blank got 2 instead of 0 points for style_loss"):
-        marking.mark(few.root, few.place, jobs=1, limits=Limits(seconds=3))
+    assert marking.results_of(few.course) == []
+
+
+def test_a_blank_that_gets_points_stops_the_marking_too(few, monkeypatch):
+    """As it would where the checks let everything pass."""
+    plenty = {q.name: {"share": 1.0, "sentence": ""} for q in few.course.questions}
+    monkeypatch.setattr(marking, "_here", lambda jobs: lambda bundles: ((who, {"verdicts": plenty}) for who in bundles))
+    with pytest.raises(ClassroomError, match=r"the blank got 2 instead of 0 points for to_tensor"):
+        marking.mark(few.root, few.place, jobs=1)
     assert marking.results_of(few.course) == []
 
 
 @pytest.mark.slow
-def test_lenient_marking_puts_tests_back_and_judges_the_answer(few, tmp_path):
+def test_lenient_marking_puts_tests_back_and_judges_the_answer(marked, few, tmp_path):
     few.place = tmp_path / "one"
+    few.proven_by(marked)
     fifty.hand_in([few.by_name["test-deleted"]], few.place)
     assert few.mark("--lenient") == 0
     (result,) = marking.results_of(few.course)
-    assert [row["points"] for row in result["rows"]] == [3, 2, 0]
+    assert [row["points"] for row in result["rows"] if row["question"] in ("gram_matrix", "style_loss")] == [3, 2]
     assert result["accidents"] == ["gram_matrix: test cell of gram_matrix was deleted."]
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_gives_the_same_results(marked, small, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    few = Class(tmp_path, small)
+    names = ("delegator", "test-changed")
+    fifty.hand_in([few.by_name[name] for name in names], few.place)
+    # Workers as threads of this process, so that they have its judge; the bundles go through sockets all the same.
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "processes": False}
+    with distributed.LocalCluster(protocol="tcp://", **options) as cluster:
+        assert few.mark("--dask", cluster.scheduler_address) == 0
+    theirs = {r["student"]: r for r in marking.results_of(few.course)}
+    assert set(theirs) == set(names)
+    for result in marked.results:
+        if result["student"] in names:
+            for part in ("rows", "notes", "accidents"):
+                assert theirs[result["student"]][part] == result[part]

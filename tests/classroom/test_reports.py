@@ -6,8 +6,6 @@ import csv
 import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -19,9 +17,10 @@ from nst_helpers.classroom import personal
 from nst_helpers.classroom.__main__ import _parser
 from nst_helpers.classroom.collecting import read_roster
 from nst_helpers.classroom.gradebook import ByHand
+from nst_helpers.classroom.judging import SHARES
 from nst_helpers.classroom.pages import histogram, slug_of
 from nst_helpers.classroom.questions import LESSONS, read_lesson
-from nst_helpers.classroom.reports import write_reports
+from nst_helpers.classroom.reports import _isolation, write_reports
 from nst_helpers.classroom.written import WRITTEN, numbers_in
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +101,8 @@ def test_the_report_says_who_needs_help_and_what_surrounded_the_code(tmp_path):
     assert "ann" in needs
     assert "<b>03</b> gram_matrix" in needs
     assert "bob" not in needs
+    for mistake, told in (("to-do", "nothing written"), ("not-handed-in", "nothing that could be marked")):
+        assert f"<b>03</b> {told}" in reports(tmp_path, [result("ann", row(0.0, "x", mistake))])[1]
     assert "in namespaces of its own" in report
     results[0]["isolation"] = "limits"
     assert "only limits on time, memory" in reports(tmp_path, results)[1]
@@ -227,16 +228,26 @@ def _options(parser) -> list[str]:
     return [s for p in commands.choices.values() for a in p._actions for s in a.option_strings]
 
 
-def test_the_guides_program_for_gradescope_works(tmp_path):
-    program = re.search(r"with `to_gradescope\.py`:\n\n```python\n(.*?)```", GUIDE, re.S)[1]
-    reports(tmp_path, [result("student", row(2.25, "not view", "fragile"), row(None, question="written-03"))])
-    (tmp_path / "to_gradescope.py").write_text(program)
-    subprocess.run([sys.executable, "to_gradescope.py", "marks.csv", "out.json"], cwd=tmp_path, check=True)
-    (test,) = json.loads((tmp_path / "out.json").read_text())["tests"]
-    assert test == {"name": "gram_matrix", "score": 2.25, "max_score": 3.0, "output": "not view"}
+def test_the_guide_says_what_is_deducted_and_what_surrounds_the_code():
+    names = {0.75: "3/4", 0.5: "1/2"}
+    rows = dict(re.findall(r"^\| `([\w-]+)`: [^|]+ \| (\S+) \|$", GUIDE, re.M))
+    assert rows == {fault: names[share] for fault, share in SHARES.items()}
+    heads = re.findall(r"^\| `(\w+)` \([^|]+\| [^|]+ \| ([^|]+) \|$", GUIDE, re.M)
+    assert [kind for kind, _ in heads] == ["namespaces", "limits"]
+    for kind, told in heads:
+        assert told in _isolation([{"isolation": kind}])
 
 
 def test_the_guide_says_what_marking_does_not_protect_against():
+    """The attacks that it counts, and those that it calls possible, are in test_attacks.py."""
     text = GUIDE.split("### What this does not protect against")[1].split("## Ways")[0]
-    for word in ("runs **as you**", "docker run", "--network none", "useradd", "network", "copies"):
+    for word in (
+        "public solution",
+        "rewritten harness",
+        "Without namespaces",
+        "kernel",
+        "docker run",
+        "--network none",
+    ):
         assert word in text
+    assert "not offered" in GUIDE.split("**Gradescope and otter-grader**")[1].split("\n")[0]

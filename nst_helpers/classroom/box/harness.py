@@ -53,6 +53,14 @@ def _allow(functions: list[str], codes: list[bytes]) -> None:
         owner.__code__ = marshal.loads(code)
 
 
+def _usual_state() -> None:
+    """What a cell has set for all of torch costs no other answer anything."""
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    if torch.get_default_device().type != "cpu":
+        torch.set_default_device("cpu")
+
+
 class Harness:
     """Everything that the judge may refer to by a number: its own above 0, ours below, and the answer itself, 0."""
 
@@ -70,6 +78,8 @@ class Harness:
         for cell in cells:
             self.channel.send({"cell": cell["number"]})
             error = run_cell(shell, cell["source"])
+            with contextlib.suppress(Exception):  # torch may be anything by now
+                _usual_state()
             if error is not None:
                 self.channel.send({"cell": cell["number"], "stopped": describe(error)})
         found = symbol in shell.user_ns
