@@ -102,6 +102,11 @@ SAYS = {
 SHORT = Limits(seconds=0.4, memory=1.0, files=64)
 
 
+# A classmate's answer, which is judged quickly.
+TOTAL = Question("total_loss", "04", "04_model", "4.3 · total_loss", 2.0, "ex-4-3", "check-4-3", "total_loss")
+NEXT = "def total_loss(content, styles, a, b):\n    return a * content + b * sum(styles) / len(styles)"
+
+
 def judge(server: BoxServer, text: str, question: Question = GRAM, limits: Limits = LIMITS) -> dict:
     cells = [{"number": 0, "source": PRELUDE}, {"number": 1, "source": text}]
     return judge_question(server, question, {"cells": cells, "answer": 1, "all": cells}, limits, 5, {})
@@ -152,7 +157,7 @@ def test_an_attack_earns_nothing_and_reaches_nobody(boxes, tmp_path, what):
     assert not list(Path("/usr").glob("owned"))
     left = [p for p in psutil.Process(boxes._process.pid).children(recursive=True) if p.status() != "zombie"]
     assert left == []
-    assert judge(boxes, RIGHT)["share"] == 1
+    assert judge(boxes, NEXT, TOTAL)["share"] == 1
 
 
 @pytest.mark.slow
@@ -179,7 +184,9 @@ def test_nothing_is_left_for_a_later_question(boxes):
 
 
 # What docs/teaching.md says would still work: the public solution, and hiding an answer's changes of its arguments.
-PUBLIC = inspect.getsource(losses.gram_matrix)
+PUBLIC = "from torch import Tensor\nfrom nst_helpers.losses import at_least_float32\n" + inspect.getsource(
+    losses.gram_matrix
+)
 HIDING = (
     "import gc\nfor o in gc.get_objects():\n    if type(o).__name__ == 'Harness':\n"
     "        type(o)._tell_changes = lambda s, reply, *_: reply.update(changed=[], results=[], shared=[])\n"
