@@ -1,7 +1,7 @@
 """Mark a class of fifty with all its accidents, as a teacher does: `python tools/measure/marking.py [--jobs 2]`.
 
-The hand-ins are those of `tests/classroom/class_of_fifty.py`, in all five graded lessons. The class is marked twice, and
-the first run is killed in between; then every mark and sentence is compared with what it has to be. Exit code 1 means
+The hand-ins are those of `tests/classroom/class_of_fifty.py`, in all five graded lessons. The class is marked twice, the
+first run is killed in between, and then every mark and sentence is compared with what it has to be. Exit code 1 means
 that something is wrong. It prints the seconds by the clock, and those of the second proof of the environment.
 """
 
@@ -18,11 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "classroom")]
 
-import class_of_fifty as fifty
+import class_of_fifty as fifty  # noqa: E402
 
-from nst_helpers.classroom.marking import results_of
-from nst_helpers.classroom.questions import LESSONS
-from nst_helpers.classroom.sources import Course, build
+from nst_helpers.classroom.marking import results_of  # noqa: E402
+from nst_helpers.classroom.questions import LESSONS  # noqa: E402
+from nst_helpers.classroom.sources import Course, build  # noqa: E402
 
 
 def main() -> int:
