@@ -18,14 +18,17 @@ from ..errors import ImageError, MaskError
 from ..images import check_image, resize
 from .color import to_oklab
 
-__all__ = ["find_regions", "guided_filter", "kmeans", "match_regions"]
+__all__ = ["find_regions", "guided_filter", "kmeans", "match_regions", "merged"]
 
 SHORT_SIDE = 192  # pixels: at this size the features are taken
 CELL = 4  # pixels of it to a side of what is grouped
 # Middle layers tell textures apart; deeper ones see more around a place and know less well where it ends.
-LAYERS = ("relu3_1", "relu4_1")
-COLOR, HEIGHT, WIDTH = 1.0, 0.75, 0.25  # against features whose mean square is 1 for each layer
-TRIES, ROUNDS = 4, 30
+LAYERS = {"relu2_2": 0.7, "relu3_3": 0.7, "relu4_3": 0.5}
+COLOR, HEIGHT, WIDTH = 1.5, 1.0, 0.4  # against features whose mean square is 1 before their layer's weight
+AROUND, AROUND_COLOR = 3, 1  # how many cells to each side a texture, and a colour, is averaged over
+# More groups first, of which the most alike are put together: k groups at once like to be the band along an edge.
+FIRST_GROUPS = 12
+TRIES, ROUNDS = 3, 30
 
 
 def find_regions(content: Tensor, k: int = 3, *, encoder: Encoder | str = "mini", seed: int = 0) -> list[Tensor]:
@@ -38,7 +41,7 @@ def find_regions(content: Tensor, k: int = 3, *, encoder: Encoder | str = "mini"
     >>> sky.shape, bool(sky[..., :24, :].mean() > 0.9), bool(torch.allclose(sky + ground, torch.ones(())))
     (torch.Size([1, 1, 64, 64]), True, True)
 
-    Source: k-means++, Arthur & Vassilvitskii 2007; guided filter, He, Sun & Tang 2010.
+    Source: k-means++, Arthur & Vassilvitskii 2007; Ward 1963; guided filter, He, Sun & Tang 2010.
     """
     return _parts([("content", content)], k, encoder, seed)[0]
 
@@ -69,13 +72,16 @@ def _parts(pictures: Sequence[tuple[str, Tensor]], k: int, encoder: Encoder | st
             raise ImageError(f"{name} is a batch of {len(picture)}, expected one picture: take {name}[:1].")
     encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
     described = [_described(picture.float().cpu(), encoder, alone=len(pictures) == 1) for _, picture in pictures]
-    groups = kmeans(torch.cat([rows.flatten(2)[0].T for rows in described]), k, seed=seed)
-    heights = torch.cat([torch.arange(d.shape[-2]).repeat_interleave(d.shape[-1]) / d.shape[-2] for d in described])
-    found = [int(group) for group in groups.unique()]
-    order = sorted(found, key=lambda group: heights[groups == group].mean().item())
+    rows = torch.cat([maps.flatten(2)[0].T for maps in described])
+    groups = merged(rows, kmeans(rows, FIRST_GROUPS, seed=seed), k)
+    h, w = described[0].shape[-2:]
+    first, heights = groups[: h * w], torch.arange(h).repeat_interleave(w).float()
+    # By where they lie in the first picture; a part that only the second one has comes last.
+    places = {int(g): heights[first == g].mean().item() if (first == g).any() else float(h) for g in groups.unique()}
+    order = sorted(places, key=lambda group: places[group])
     masks, start = [], 0
-    for (_, picture), rows in zip(pictures, described, strict=True):
-        h, w = rows.shape[-2:]
+    for (_, picture), maps in zip(pictures, described, strict=True):
+        h, w = maps.shape[-2:]
         mine = groups[start : start + h * w].view(1, 1, h, w)
         start += h * w
         masks.append(_along_edges(torch.cat([mine == group for group in order], 1).float(), picture))
@@ -88,10 +94,12 @@ def _described(picture: Tensor, encoder: Encoder, *, alone: bool) -> Tensor:
     size = (small.shape[-2] // CELL, small.shape[-1] // CELL)
     layers = encoder(small.to(encoder.device, encoder.dtype), LAYERS)
     parts = []
-    for features in layers.values():
-        maps = _mean(F.interpolate(features.float().cpu(), size=size, mode="bilinear"), 2)
-        parts.append(_standardized(maps / maps.norm(dim=1, keepdim=True).clamp_min(1e-6)))
-    parts.append(COLOR * _standardized(_mean(F.interpolate(to_oklab(small).float(), size=size, mode="area"), 2)))
+    for name, features in layers.items():
+        mode = "area" if features.shape[-1] > size[1] else "bilinear"
+        maps = _mean(F.interpolate(features.float().cpu(), size=size, mode=mode), AROUND)
+        parts.append(LAYERS[name] * _standardized(maps / maps.norm(dim=1, keepdim=True).clamp_min(1e-6)))
+    colors = F.interpolate(to_oklab(small).float(), size=size, mode="area")
+    parts.append(COLOR * _standardized(_mean(colors, AROUND_COLOR)))
     if alone:  # in another picture the same thing lies elsewhere
         y, x = torch.meshgrid(torch.linspace(-1, 1, size[0]), torch.linspace(-1, 1, size[1]), indexing="ij")
         parts.append(torch.stack([HEIGHT * y, WIDTH * x])[None])
@@ -129,6 +137,26 @@ def kmeans(rows: Tensor, k: int, *, seed: int = 0) -> Tensor:
         distances, groups = torch.cdist(rows, centres).min(1)
         best = min(best, (distances.square().sum().item(), groups), key=lambda found: found[0])
     return best[1]
+
+
+def merged(rows: Tensor, groups: Tensor, k: int) -> Tensor:
+    """Of the groups of rows (N, D) the two whose union costs least are put together, until k are left.
+
+    The cost is what the squared distances to the centres grow by, so a small group joins another before two large ones.
+
+    >>> merged(torch.tensor([[0.0], [0.1], [5.0], [5.1]]), torch.tensor([0, 1, 2, 3]), 2).tolist()
+    [0, 0, 2, 2]
+
+    Source: Ward 1963.
+    """
+    groups = groups.clone()
+    while len(left := groups.unique()) > k:
+        sizes = torch.stack([(groups == group).sum() for group in left]).float()
+        centres = torch.stack([rows[groups == group].mean(0) for group in left])
+        costs = torch.cdist(centres, centres).square() * sizes * sizes[:, None] / (sizes + sizes[:, None])
+        kept, gone = divmod(int(costs.fill_diagonal_(float("inf")).argmin()), len(left))
+        groups[groups == left[gone]] = left[kept]
+    return groups
 
 
 def _along_edges(groups: Tensor, picture: Tensor) -> list[Tensor]:

@@ -11,7 +11,7 @@ from conftest import noise, picture
 from PIL import Image
 
 import nst_helpers as nst
-from nst_helpers.control.find import guided_filter, kmeans
+from nst_helpers.control.find import guided_filter, kmeans, merged
 from nst_helpers.control.masks import check_mask, load_alpha, resize_mask
 from nst_helpers.errors import ImageError, MaskError
 
@@ -136,6 +136,20 @@ def test_k_means_finds_the_best_groups_of_a_few_rows():
 
     best = min(cost(torch.tensor([n // 3**i % 3 for i in range(6)])) for n in range(3**6))
     assert cost(kmeans(rows, 3)) == pytest.approx(best, rel=1e-5)
+
+
+def test_groups_are_merged_where_that_costs_least():
+    """Against the cost of each pair, by its definition."""
+    rows, groups = noise(30, 3), torch.arange(30) % 5
+
+    def cost(labels):
+        parts = [rows[labels == g] for g in labels.unique()]
+        return sum(((p - p.mean(0)) ** 2).sum().item() for p in parts)
+
+    pairs = [torch.where(groups == b, a, groups) for a in range(5) for b in range(a)]
+    found = merged(rows, groups, 4)
+    assert len(found.unique()) == 4
+    assert cost(found) == pytest.approx(min(map(cost, pairs)), rel=1e-5)
 
 
 def test_the_guided_filter_is_its_own_linear_model():
