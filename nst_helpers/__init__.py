@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .checks.progress import progress
     from .control.color import keep_color, match_color
     from .control.find import find_regions, match_regions
+    from .control.maps import detail_map
     from .control.masks import load_mask
     from .conventions import convert_style_weight
     from .encoders import Encoder, Normalization, load_encoder
@@ -92,6 +93,7 @@ __all__ = [
     "content_loss",
     "conventions",
     "convert_style_weight",
+    "detail_map",
     "estimate",
     "figures",
     "find_regions",
@@ -140,6 +142,7 @@ _HOMES = {
     "match_color": "control.color",
     "find_regions": "control.find",
     "match_regions": "control.find",
+    "detail_map": "control.maps",
     "load_mask": "control.masks",
     "convert_style_weight": "conventions",
     "Encoder": "encoders",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +16,7 @@ from .errors import ImageError, LayerError, MaskError
 from .losses import ContentLoss, Convention, StyleLoss, TVLoss, get_convention, gram_matrix
 from .regions import MappedContentLoss, RegionStyleLoss, layer_maps, layer_masks, region_shares, stacked
 
-__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "Objective", "StyleModel", "Weights", "build_model"]
+__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "Objective", "Pulls", "StyleModel", "Weights", "build_model"]
 __all__ += ["check_regions", "content_maps", "region_guides", "region_targets", "style_targets"]
 
 # After the ReLU, as in the code and the pictures of Gatys et al.; the mini encoder is also cut to match there.
@@ -37,6 +37,15 @@ class Weights:
     tv: float = 50.0
 
 
+@dataclass(frozen=True)
+class Pulls:
+    """What losses are multiplied by before their weights, by layer for content and style; 1 where nothing is said."""
+
+    content: Mapping[str, float] = field(default_factory=dict)
+    style: Mapping[str, float] = field(default_factory=dict)
+    tv: float = 1.0
+
+
 class LossTerm(Protocol):
     """What the total loss needs of a loss layer: its weight, and its loss for the image of the last call."""
 
@@ -51,14 +60,15 @@ class Objective:
     content_losses: Mapping[str, LossTerm]
     style_losses: Mapping[str, LossTerm]
     convention: Convention
+    pulls = Pulls()
 
     def content_loss(self) -> Tensor:
         """The content layers' losses as one scalar, by their weights and the convention."""
-        return self._combine(self.content_losses.values())
+        return self._combine(self.content_losses, self.pulls.content)
 
     def style_loss(self) -> Tensor:
         """The style layers' losses as one scalar, by their weights and the convention."""
-        return self._combine(self.style_losses.values())
+        return self._combine(self.style_losses, self.pulls.style)
 
     def total_loss(
         self,
@@ -74,13 +84,14 @@ class Objective:
         Source: Gatys et al. 2016, eq. 7, and a total variation term.
         """
         total = content_weight * self.content_loss() + style_weight * self.style_loss()
-        return total + tv_weight * _loss_of(self.tv_loss) if tv_weight else total
+        return total + tv_weight * self.pulls.tv * _loss_of(self.tv_loss) if tv_weight else total
 
-    def _combine(self, layers: Iterable[LossTerm]) -> Tensor:
-        used = [layer for layer in layers if layer.weight]
+    def _combine(self, layers: Mapping[str, LossTerm], pulls: Mapping[str, float]) -> Tensor:
+        used = {name: layer for name, layer in layers.items() if layer.weight}
         if not used:
             return torch.zeros_like(_loss_of(self.tv_loss))
-        return self.convention.combine([_loss_of(layer) for layer in used], [layer.weight for layer in used])
+        losses = [pulls.get(name, 1.0) * _loss_of(layer) for name, layer in used.items()]
+        return self.convention.combine(losses, [layer.weight for layer in used.values()])
 
 
 def _loss_of(layer: LossTerm | TVLoss) -> Tensor:

@@ -55,13 +55,14 @@ def stylize(
     tv_kind: str = "l2",
     content_layers: Sequence[str] = CONTENT_LAYERS,
     style_layers: Sequence[str] = STYLE_LAYERS,
-    layer_weights: Mapping[str, float] | None = None,
+    layer_weights: Mapping[str, float] | str | None = None,
     style_mix: Sequence[float] | None = None,
     masks: Sequence[Tensor] | None = None,
     style_masks: Sequence[Tensor | None] | None = None,
     style_size: float | None = None,
     color: str = "style",
     content_map: Tensor | None = None,
+    balance: str = "weights",
     convention: str | Convention = "relative",
     init: str | Tensor = "content",
     seed: int = 0,
@@ -101,6 +102,8 @@ def stylize(
     - `color`: "style"; "content", where the style is matched to the photo's colours before; or "luminance", where each
       picture handed out has the painting's light and the photo's colours.
     - `content_map` (1, 1, H, W): how much the content counts at each position, as `detail_map` gives it.
+    - `layer_weights`: a weight for single layers, or "fine" or "coarse": strokes from the first or the last layers.
+    - `balance`: with "gradients" the weights are in units of what each term's gradient is for this pair and convention.
 
     `callback` gets each `Step`. With `save_every=N`, every N steps the picture goes to `save_to` with the step in its
     name, and the state to `checkpoint`; `resume=True` goes on from that file if it is there. The result's image is the
@@ -128,7 +131,7 @@ def stylize(
         content_weight=content_weight, style_weight=style_weight, tv_weight=tv_weight, tv_kind=tv_kind,
         content_layers=content_layers, style_layers=style_layers, layer_weights=layer_weights, style_mix=style_mix,
         masks=masks, style_masks=style_masks, style_size=style_size, color=color, content_map=content_map,
-        convention=convention, init=init, seed=seed, scales=scales, device=device, precision=precision,
+        balance=balance, convention=convention, init=init, seed=seed, scales=scales, device=device, precision=precision,
         compiled=compiled, precondition=precondition, history_size=history_size, tile=tile, size=size,
     )  # fmt: skip
     outputs = Outputs(

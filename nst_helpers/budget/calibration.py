@@ -29,6 +29,7 @@ from ..engine.steppers import make_stepper
 
 __all__ = [
     "Rates",
+    "balancing",
     "evaluation_rates",
     "fresh_rate",
     "is_overlapping",
@@ -121,12 +122,17 @@ def _measured(settings: Settings, *, tile: int | None) -> Settings:
     """The settings as they are timed: with one style picture, or one for each region, whatever mix and weights."""
     masks = None if settings.masks is None else [torch.ones(1, 1, 1, 1)] * regions_of(settings)
     plain: dict[str, Any] = {"layer_weights": None, "style_mix": None, "style_masks": None, "content_map": None}
-    return replace(settings, tile=tile, masks=masks, convention="relative", **plain)
+    return replace(settings, tile=tile, masks=masks, balance="weights", convention="relative", **plain)
 
 
 def regions_of(settings: Settings) -> int:
     """How many regions an evaluation tells apart; 1 where there are no masks."""
     return len(settings.masks or [None])
+
+
+def balancing(settings: Settings) -> int:
+    """How many evaluations a model's building takes where its terms are balanced: one for each loss, and each term."""
+    return len(layers_used(settings)) + 3 if settings.balance == "gradients" else 0
 
 
 def is_overlapping(device: torch.device) -> bool:

@@ -22,7 +22,16 @@ from ..engine.plan import plan
 from ..engine.settings import Settings
 from ..errors import NSTError
 from .available import memory_available, memory_held
-from .calibration import evaluation_rates, fresh_rate, layers_used, measuring, optimiser_rate, tiles_ratio, unit_of
+from .calibration import (
+    balancing,
+    evaluation_rates,
+    fresh_rate,
+    layers_used,
+    measuring,
+    optimiser_rate,
+    tiles_ratio,
+    unit_of,
+)
 from .memory import (
     fresh_bytes,
     optimiser_bytes,
@@ -133,7 +142,7 @@ def estimate(content: Image, style: Images, settings: Settings | None = None, **
             if device.type == "cpu":
                 fresh = fresh_bytes(prepared, (height, width), layers_used(settings), unit_of(prepared))
                 each += fresh_rate() * fresh if fresh else 0.0
-        seconds += steps * each
+        seconds += (steps + balancing(settings)) * each
         scales.append((steps, each))
     return Estimate(
         seconds=seconds,

@@ -23,12 +23,14 @@ __all__ = ["find_regions", "guided_filter", "kmeans", "match_regions", "merged"]
 SHORT_SIDE = 192  # pixels: at this size the features are taken
 CELL = 4  # pixels of it to a side of what is grouped
 # Middle layers tell textures apart; deeper ones see more around a place and know less well where it ends.
-LAYERS = {"relu2_2": 0.7, "relu3_3": 0.7, "relu4_3": 0.5}
-COLOR, HEIGHT, WIDTH = 1.5, 1.0, 0.4  # against features whose mean square is 1 before their layer's weight
-AROUND, AROUND_COLOR = 3, 1  # how many cells to each side a texture, and a colour, is averaged over
-# More groups first, of which the most alike are put together: k groups at once like to be the band along an edge.
-FIRST_GROUPS = 12
-TRIES, ROUNDS = 3, 30
+LAYERS = {"relu3_1": 0.8, "relu4_1": 0.8}
+COLOR, HEIGHT, WIDTH = 1.2, 0.9, 0.35  # against features whose mean square is 1 before their layer's weight
+AROUND, AROUND_COLOR = 2, 1  # how many cells to each side a texture, and a colour, is averaged over
+# Along an edge everything is a mixture, and the mixtures would be a group of their own: this share of the cells, where
+# least changes, makes the groups, and the others join one of them.
+CALM = 0.6
+FIRST_GROUPS = 12  # of which the most alike are put together: more stable than k at once
+TRIES, ROUNDS = 4, 30
 
 
 def find_regions(content: Tensor, k: int = 3, *, encoder: Encoder | str = "mini", seed: int = 0) -> list[Tensor]:
@@ -73,11 +75,14 @@ def _parts(pictures: Sequence[tuple[str, Tensor]], k: int, encoder: Encoder | st
     encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
     described = [_described(picture.float().cpu(), encoder, alone=len(pictures) == 1) for _, picture in pictures]
     rows = torch.cat([maps.flatten(2)[0].T for maps in described])
-    groups = merged(rows, kmeans(rows, FIRST_GROUPS, seed=seed), k)
+    calm = torch.cat([_is_calm(maps) for maps in described])
+    first = merged(rows[calm], kmeans(rows[calm], FIRST_GROUPS, seed=seed), k)
+    centres = torch.stack([rows[calm][first == group].mean(0) for group in first.unique()])
+    groups = torch.cdist(rows, centres).argmin(1)
     h, w = described[0].shape[-2:]
-    first, heights = groups[: h * w], torch.arange(h).repeat_interleave(w).float()
+    here, heights = groups[: h * w], torch.arange(h).repeat_interleave(w).float()
     # By where they lie in the first picture; a part that only the second one has comes last.
-    places = {int(g): heights[first == g].mean().item() if (first == g).any() else float(h) for g in groups.unique()}
+    places = {int(g): heights[here == g].mean().item() if (here == g).any() else float(h) for g in groups.unique()}
     order = sorted(places, key=lambda group: places[group])
     masks, start = [], 0
     for (_, picture), maps in zip(pictures, described, strict=True):
@@ -104,6 +109,12 @@ def _described(picture: Tensor, encoder: Encoder, *, alone: bool) -> Tensor:
         y, x = torch.meshgrid(torch.linspace(-1, 1, size[0]), torch.linspace(-1, 1, size[1]), indexing="ij")
         parts.append(torch.stack([HEIGHT * y, WIDTH * x])[None])
     return torch.cat(parts, 1)
+
+
+def _is_calm(maps: Tensor) -> Tensor:
+    """Which cells of (1, D, h, w) look like those around them, as (h * w,) truth values."""
+    change = (_mean(maps.square(), AROUND) - _mean(maps, AROUND).square()).sum(1).flatten()
+    return change <= change.quantile(CALM)
 
 
 def _standardized(maps: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from ..accel.accelerate import accelerate
 from ..accel.graphs import CapturedModel
 from ..accel.modes import plain_torch
 from ..accel.tiling import TiledModel, build_tiled_model
+from ..control.balance import gradient_pulls, style_laid_over
 from ..control.masks import resize_mask
 from ..encoders import Encoder
 from ..images import resize
@@ -54,7 +55,7 @@ def build_objective(
     losses: dict[str, Any] = {
         "content_layers": settings.content_layers,
         "style_layers": settings.style_layers,
-        "layer_weights": settings.layer_weights,
+        "layer_weights": settings.weights_of_layers,
         "style_mix": settings.style_mix,
         "masks": None if masks is None else [resize_mask(mask, like=content) for mask in masks],
         "content_map": None if settings.content_map is None else resize_mask(settings.content_map, like=content),
@@ -62,10 +63,16 @@ def build_objective(
         "convention": settings.convention,
         "tv_kind": settings.tv_kind,
     }
+    model: AnyModel
     if settings.tile and settings.in_tiles((content.shape[-2], content.shape[-1])):
-        return build_tiled_model(encoder, content, list(styles), tile=settings.tile, **losses)
-    model = accelerate(build_model(encoder, content, list(styles), **losses))
-    return CapturedModel(model) if settings.compiled and encoder.device.type == "cuda" else model
+        model = build_tiled_model(encoder, content, list(styles), tile=settings.tile, **losses)
+    else:
+        model = accelerate(build_model(encoder, content, list(styles), **losses))
+        model = CapturedModel(model) if settings.compiled and encoder.device.type == "cuda" else model
+    if settings.balance == "gradients":
+        start = style_laid_over(content, styles, losses["masks"], settings.style_mix)
+        model.pulls = gradient_pulls(model, start)
+    return model
 
 
 def _fitted(mask: Tensor | None, style: Tensor) -> Tensor | None:

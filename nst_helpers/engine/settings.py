@@ -20,13 +20,26 @@ if TYPE_CHECKING:
     from ..losses import Convention
     from ..model import Weights
 
-__all__ = ["COLORS", "INITS", "LEARNING_RATES", "OPTIMIZERS", "SCHEDULES", "Option", "Settings", "options"]
+__all__ = [
+    "BALANCES",
+    "COLORS",
+    "INITS",
+    "LEARNING_RATES",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "STROKES",
+    "Option",
+    "Settings",
+    "options",
+]
 
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
 OPTIMIZERS = tuple(LEARNING_RATES)
 SCHEDULES = ("constant", "step", "cosine")
 INITS = ("content", "style", "noise")
 COLORS = ("style", "content", "luminance")
+BALANCES = ("weights", "gradients")
+STROKES = {"fine": 0.25, "coarse": 4.0}  # a style layer's weight in that of the one before
 # What the modules named here define, for those who can't wait for PyTorch; a test holds them equal.
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")  # accel.devices
 CONVENTIONS = ("relative", "gatys", "pytorch")  # losses
@@ -99,9 +112,9 @@ class Settings:
     style_layers: Sequence[str] = field(
         default=STYLE_LAYERS, metadata=_rule("layers", "layers whose Gram matrices hold the style")
     )
-    layer_weights: Mapping[str, float] | None = field(
+    layer_weights: Mapping[str, float] | str | None = field(
         default=None,
-        metadata=_rule("layer weights", "weights of single layers among their kind, 1 where none is given"),
+        metadata=_rule("layer weights", "weights of layers among their kind, 1 where none is given; or fine or coarse"),
     )
     style_mix: Sequence[float] | None = field(
         default=None, metadata=_rule("weights", "one weight for each style picture; equal where it is left out")
@@ -119,6 +132,10 @@ class Settings:
     color: str = field(default="style", metadata=_rule("choice", "whose colours, or the style's light alone", COLORS))
     content_map: Tensor | None = field(
         default=None, metadata=_rule("map", "how much the content counts at each position: a map of the photo's size")
+    )
+    balance: str = field(
+        default="weights",
+        metadata=_rule("choice", "weights as they are, or in units of each term's gradient for this pair", BALANCES),
     )
     convention: str | Convention = field(
         default="relative", metadata=_rule("choice or object", "which constants the losses are divided by", CONVENTIONS)
@@ -163,7 +180,19 @@ class Settings:
 
     def _counts(self, layers: Sequence[str], weight: float) -> bool:
         """Whether a part of the loss can be more than 0."""
-        return weight > 0 and any((self.layer_weights or {}).get(layer, 1.0) > 0 for layer in layers)
+        return weight > 0 and any((self.weights_of_layers or {}).get(layer, 1.0) > 0 for layer in layers)
+
+    @property
+    def weights_of_layers(self) -> Mapping[str, float] | None:
+        """`layer_weights` in numbers: "fine" strokes come from the first style layers, "coarse" ones from the last.
+
+        >>> Settings(layer_weights="coarse", style_layers=["relu1_1", "relu2_1", "relu3_1"]).weights_of_layers
+        {'relu1_1': 0.25, 'relu2_1': 1.0, 'relu3_1': 4.0}
+        """
+        if not isinstance(self.layer_weights, str):
+            return self.layer_weights
+        ratio, middle = STROKES[self.layer_weights], (len(self.style_layers) - 1) / 2
+        return {layer: ratio ** (n - middle) for n, layer in enumerate(sorted(self.style_layers, key=_depth))}
 
     @property
     def weights(self) -> Weights:
@@ -184,6 +213,10 @@ class Settings:
         [True, False, False, False]
         """
         return self.tile is not None and max(size) > self.tile
+
+
+def _depth(layer: str) -> str:
+    return layer.lstrip("abcdefghijklmnopqrstuvwxyz")  # "relu4_2" and "conv4_2" to "4_2"
 
 
 def options() -> dict[str, Option]:

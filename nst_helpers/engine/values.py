@@ -16,6 +16,7 @@ __all__ = ["KINDS", "MOST", "check_value", "count", "number", "whole"]
 
 MOST = 10**7  # evaluations, pixels on a side or pairs kept; more is a slip of the keyboard
 SMALLEST_TILE = 32
+STROKES = ("fine", "coarse")  # words for weights of style layers
 
 
 def check_value(kind: str, name: str, value: Any, choices: Sequence[str] = ()) -> Any:
@@ -126,11 +127,11 @@ def _weights(name: str, value: Any) -> tuple[float, ...] | None:
     return found
 
 
-def _layer_weights(name: str, value: Any) -> dict[str, float] | None:
-    if value is None:
-        return None
+def _layer_weights(name: str, value: Any) -> dict[str, float] | str | None:
+    if value is None or (isinstance(value, str) and value in STROKES):
+        return value
     if not isinstance(value, Mapping) or not all(isinstance(layer, str) for layer in value):
-        raise ValueError(f"{name} is {_shown(value)}, expected a mapping of layers to weights, as {{'relu1_1': 2}}.")
+        raise ValueError(f"{name} is {_shown(value)}, expected {{'relu1_1': 2}}, fine or coarse.")
     return {layer: number(f"{name}[{layer!r}]", weight) for layer, weight in value.items()}
 
 

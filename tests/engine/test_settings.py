@@ -51,7 +51,7 @@ def test_each_option_of_stylize_arrives_in_the_settings(monkeypatch):
         "style_layers": ("b", "c"), "layer_weights": {"b": 2.0}, "style_mix": (1.0, 2.0), "convention": "gatys",
         "init": "noise", "seed": 5, "scales": (8, 16), "device": "cpu", "precision": "float32", "compiled": True,
         "precondition": False, "history_size": 6, "tile": 48, "size": 64, "masks": (MASK,), "style_masks": (None,),
-        "style_size": 0.5, "color": "content", "content_map": MASK,
+        "style_size": 0.5, "color": "content", "content_map": MASK, "balance": "gradients",
     }  # fmt: skip
     assert given.keys() == options().keys()
     with pytest.raises(Stop):
