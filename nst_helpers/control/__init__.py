@@ -1,1 +1,1 @@
-"""Control over the result: whose colours it has, which style goes where, and parts of a picture that are found."""
+"""Control over the result: whose colours it has, which style goes where, what of the photo counts, and how much."""
