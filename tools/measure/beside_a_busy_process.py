@@ -1,6 +1,7 @@
-"""How long a picture takes beside 0, 1 and 2 busy processes: with threads that sleep while they wait, and that spin.
+"""How long a picture takes beside 0, 1 and 2 busy processes and beside itself: with threads that sleep, and that spin.
 
     python tools/measure/beside_a_busy_process.py --steps 150
+    python tools/measure/beside_a_busy_process.py --steps 150 --runs 2 4     two and four runs at once, as in a class
 
 Each row is the command line's own run, whole, from start to saved picture. Run it on a machine that is otherwise idle.
 """
@@ -33,15 +34,19 @@ def busy(count: int) -> Iterator[None]:
             loop.wait()
 
 
-def seconds(steps: int, size: int, policy: str | None) -> float:
-    """The command line's run; `policy` is OpenMP's, None what the package chooses by itself."""
+def seconds(steps: int, size: int, policy: str | None, runs: int = 1) -> float:
+    """Until the last of so many of the command line's runs, begun together; `policy` None is the package's own."""
     environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS")}
     environment |= {"OMP_WAIT_POLICY": policy} if policy else {}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "nst_helpers", "temple", "night_swirls", "--quiet"]
-        command += ["--size", str(size), "--steps", str(steps), "-o", str(Path(folder) / "out.png")]
-        start = time.perf_counter()
-        subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        command += ["--size", str(size), "--steps", str(steps)]
+        start, begun = time.perf_counter(), []
+        for number in range(runs):
+            out = ["-o", str(Path(folder) / f"{number}.png")]
+            begun.append(subprocess.Popen([*command, *out], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL))
+        if any([run.wait() for run in begun]):
+            raise RuntimeError("a run failed")
         return time.perf_counter() - start
 
 
@@ -50,7 +55,14 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=1, help="the shortest of so many is taken")
+    parser.add_argument("--runs", type=int, nargs="+", help="time so many runs at once, and nothing else")
     options = parser.parse_args()
+    if options.runs:
+        print(f"{'runs at once':>14} {'sleeping (ours)':>16} {'spinning':>10}   in seconds a run")
+        for runs in options.runs:
+            each = [seconds(options.steps, options.size, policy, runs) / runs for policy in (None, "ACTIVE")]
+            print(f"{runs:14} {each[0]:16.1f} {each[1]:10.1f}", flush=True)
+        return 0
     found: dict[int, float] = {}
     print(f"{'busy processes':>14} {'sleeping (ours)':>16} {'times idle':>11} {'spinning':>9}")
     for count in (0, 1, 2):

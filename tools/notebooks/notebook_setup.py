@@ -25,12 +25,13 @@ REPOSITORY = "YOUR_ACCOUNT/nst-notebooks"
 TAG = "v0.1.0"
 
 SETUP = f"""\
-# @title Setup: installs the helper package on Google Colab; elsewhere it does nothing.
+# @title Setup: installs the helper package on Google Colab; run it first everywhere.
 import importlib.util
 import os
 import subprocess
 import sys
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait don't spin
 if "google.colab" in sys.modules and importlib.util.find_spec("nst_helpers") is None:
     url = os.environ.get("NST_REPO", "https://github.com/{REPOSITORY}")
     git = "git -c advice.detachedHead=false clone --quiet --depth 1 --branch {TAG}"
