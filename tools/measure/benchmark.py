@@ -222,11 +222,20 @@ def main():
     parser.add_argument("--leave-one-out", action="store_true", help="what each lever is worth, by pairs, and no more")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="for --leave-one-out")
     parser.add_argument("--levers", nargs="+", choices=list(levers.levers()), default=list(levers.levers()))
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: the process's own work on one thread, which others on the machine disturb least",
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figures", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(2)
+    if options.clock == "cpu":
+        torch.set_num_threads(1)
+        time.perf_counter = time.process_time
     report = {"torch": torch.__version__, "threads": torch.get_num_threads(), "size": options.size}
 
     if options.leave_one_out:
