@@ -192,6 +192,20 @@ def keeps_only_metadata_with_a_meaning(nb, name):
 
 
 @rule
+def gives_no_answer_away_while_folded(nb, name):
+    """Of a folded output, JupyterLab shows the first line of its first text."""
+    wrong = []
+    for cell in code_cells(nb):
+        if run_notebooks.folding(cell) == run_notebooks.FOLDED_OUTPUT:
+            first = next(output_texts(cell), "").split("\n")[0]
+            if not first.startswith("<") and re.search(
+                r"\d|✓|✗|True|False", re.sub(r"\b(?:conv|relu)\d_\d", "", first)
+            ):
+                wrong.append(f"{name_of(cell)} shows {first!r}")
+    return wrong
+
+
+@rule
 def writes_nothing_to_stderr(nb, name):
     return [f"{name_of(c)}: {o.text}" for c in code_cells(nb) for o in c.outputs if o.get("name") == "stderr"]
 
@@ -264,18 +278,24 @@ def is_of_its_file(text: str, path: Path) -> bool:
 
 
 @rule
-def embeds_its_header_picture_and_no_other(nb, name):
-    """Colab shows a notebook without the files beside it, so the first cell holds its picture; text holds no other."""
+def embeds_its_pictures(nb, name):
+    """Colab shows a notebook without the files beside it, so text holds its pictures: the header, and one more."""
     wrong = []
-    found = [(i, uri) for i, cell in enumerate(nb.cells) for uri in re.findall(r"data:[\w/+.-]+;base64,", cell.source)]
-    if found != [(0, "data:image/jpeg;base64,")]:
-        wrong.append(f"data URIs in cells {[i for i, _ in found]}, expected one JPEG, in the first")
-    elif not (header := notebook_setup.HEADER.search(nb.cells[0].source)) or not header[4]:
-        wrong.append("the header picture has no title that names its file")
-    elif (size := len(base64.b64decode(header[3]))) > notebook_setup.HEADER_BYTES:
-        wrong.append(f"the header picture has {size // 1000} kB, more than {notebook_setup.HEADER_BYTES // 1000}")
-    elif not is_of_its_file(nb.cells[0].source, NOTEBOOKS / "images" / header[4]):
-        wrong.append(f"the picture is not that of {header[4]}: run `python tools/notebooks/run_notebooks.py --setup`")
+    found = [(i, cell.source) for i, cell in enumerate(nb.cells) if re.search(r"data:[\w/+.-]+;base64,", cell.source)]
+    if not found or found[0][0] != 0 or len(found) > 2:
+        wrong.append(f"data URIs in cells {[i for i, _ in found]}, expected the first and one more at most")
+    for i, source in found:
+        embedded = list(notebook_setup.HEADER.finditer(source))
+        if len(re.findall(r"data:[\w/+.-]+;base64,", source)) != 1 or len(embedded) != 1 or not embedded[0][4]:
+            wrong.append(f"cell {i} needs one JPEG with a title that names its file")
+        elif (size := len(base64.b64decode(embedded[0][3]))) > notebook_setup.HEADER_BYTES:
+            wrong.append(
+                f"the picture of cell {i} has {size // 1000} kB, more than {notebook_setup.HEADER_BYTES // 1000}"
+            )
+        elif not is_of_its_file(source, NOTEBOOKS / "images" / embedded[0][4]):
+            wrong.append(
+                f"cell {i} isn't that of {embedded[0][4]}: run `python tools/notebooks/run_notebooks.py --setup`"
+            )
     beside = re.findall(r"!\[[^]]*\]\((?!https?:|data:)([^)\s]+)", markdown(nb))
     return wrong + [f"Colab would not show {target}" for target in beside]
 
@@ -520,7 +540,7 @@ def good_lesson() -> NotebookNode:
         code(notebook_setup.SETUP, "setup"),
         code('SEED = 0\nDEVICE = "cpu"\nSIZE = 96\nSTEPS = 5\nENCODER = "mini"', "config"),
         md("**Predict 3.1** Is it\n\n- A: more\n- B: less", "predict-1"),
-        code("print(12.5)", "reveal-1", printed("12.5\n")),
+        code("print('It is')\nprint(12.5)", "reveal-1", printed("It is\n12.5\n")),
         md("<details><summary>Answer 3.1</summary>\n\nA.\n\n</details>", "answer-1"),
         md("**Predict 3.2** Is it\n\n- A: red\n- B: blue", "predict-2"),
         code("show(figure)", "reveal-2", drawn(), printed("A blue square.\n")),
@@ -656,6 +676,8 @@ SPOILERS: dict[tuple[str, str], Callable[[NotebookNode], None]] = {
     ("keeps_only_metadata_with_a_meaning", "a cell's"): lambda nb: nb.cells[0].metadata.update(collapsed=True),
     ("keeps_only_metadata_with_a_meaning", "an answer laid open"): lambda nb: cell(nb, "reveal-1").metadata.clear(),
     ("keeps_only_metadata_with_a_meaning", "an open setup cell"): lambda nb: cell(nb, "setup").metadata.pop("jupyter"),
+    ("gives_no_answer_away_while_folded", "a number"): put("reveal-1", printed("12.5\n")),
+    ("gives_no_answer_away_while_folded", "a claim"): put("reveal-2", printed("✓ it is blue [1 > 0]\n"), drawn()),
     ("writes_nothing_to_stderr", "a warning"): put("reveal-1", printed("UserWarning: old", "stderr")),
     ("has_short_cells", "26 lines"): put("reveal-1", source=LONG),
     ("has_short_cells", "two of nine over 15"): lambda nb: [
@@ -669,16 +691,15 @@ SPOILERS: dict[tuple[str, str], Callable[[NotebookNode], None]] = {
     ("links_to_what_exists", "a way out of the folder"): edit("now", "04_model.ipynb", "../notebooks"),
     ("links_to_what_exists", "a page that Colab can't open"): edit("now", "04_model.ipynb", "images"),
     ("links_to_what_exists", "a lost picture"): edit("title", '"it.jpg"', '"lost.jpg"'),
-    ("embeds_its_header_picture_and_no_other", "a linked one"): lambda nb: nb.cells[0].update(
-        source=good_lesson().cells[0].source
-    ),
-    ("embeds_its_header_picture_and_no_other", "a second"): edit("now", "do it", "![x](data:image/png;base64,AAAA)"),
-    ("embeds_its_header_picture_and_no_other", "one beside it"): edit("now", "do it", "![x](images/it.jpg)"),
-    ("embeds_its_header_picture_and_no_other", "no title"): edit("title", ' "it.jpg"', ""),
-    ("embeds_its_header_picture_and_no_other", "an old one"): lambda nb: picture(
-        NOTEBOOKS / "images" / "it.jpg", grey=91
-    ),
-    ("embeds_its_header_picture_and_no_other", "51 kB"): large,
+    ("embeds_its_pictures", "a linked one"): lambda nb: nb.cells[0].update(source=good_lesson().cells[0].source),
+    ("embeds_its_pictures", "a second of another kind"): edit("now", "do it", "![x](data:image/png;base64,AAAA)"),
+    ("embeds_its_pictures", "two more"): lambda nb: [
+        cell(nb, name).update(source=cell(nb, name).source + "\n\n" + nb.cells[0].source) for name in ("now", "read")
+    ],
+    ("embeds_its_pictures", "one beside it"): edit("now", "do it", "![x](images/it.jpg)"),
+    ("embeds_its_pictures", "no title"): edit("title", ' "it.jpg"', ""),
+    ("embeds_its_pictures", "an old one"): lambda nb: picture(NOTEBOOKS / "images" / "it.jpg", grey=91),
+    ("embeds_its_pictures", "51 kB"): large,
     ("shows_no_picture_from_the_web", "hot link"): edit("now", "do it", "![it](https://example.org/it.jpg)"),
     ("says_what_a_picture_shows", "a figure alone"): put("reveal-2", drawn()),
     ("says_what_a_picture_shows", "two figures, one line"): put("reveal-2", drawn(), drawn(), printed("A square.")),

@@ -113,17 +113,6 @@ PHOTOS = {
         origin="NASA Great Images, https://flic.kr/p/r9qvLn",
         alt="The astronaut Eileen Collins smiles in an orange flight suit, with a flag and a model shuttle behind her.",
     ),
-    "galaxies": Photo(
-        package=SKIMAGE,
-        member="skimage/data/hubble_deep_field.jpg",
-        title="Hubble eXtreme Deep Field",
-        author="NASA, Hubble Space Telescope",
-        year=2012,
-        licence="public domain",
-        origin="http://hubblesite.org/newscenter/archive/releases/2012/37/image/a/",
-        alt="Hundreds of galaxies, blue, white and orange, are scattered like sparks on a black sky.",
-        change="reduced and saved again as JPEG",
-    ),
     "portrait": Photo(
         package=GRAMPS,
         member="usr/share/doc/gramps/example/gramps/O3.jpg",

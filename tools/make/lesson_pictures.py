@@ -1,16 +1,17 @@
-"""The pictures at the heads of the lessons, in notebooks/images/.
+"""The pictures at the heads of the lessons, and larger ones beside what they paint, in notebooks/images/.
 
     python tools/make/lesson_pictures.py          all of them
     python tools/make/lesson_pictures.py 01 02    those of some lessons
 
-The recipe of each picture is the function that makes it. They use the full-width network, `hed` (the README says how to
-get it), and more pixels and steps than the lessons themselves, which takes minutes on a CPU.
+The recipe of each picture is the function that makes it. All but the textures of lesson 03 use the full-width network,
+`hed` (the README says how to get it), and more pixels and steps than the lessons, which takes minutes on a CPU.
 Afterwards `python tools/notebooks/run_notebooks.py --setup` puts the pictures into the lessons.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -73,6 +74,39 @@ def descend(
     return image.detach()
 
 
+def below(images: Sequence[Tensor]) -> Tensor:
+    """Images (1, 3, H, W) of one width below each other on white."""
+    white = torch.ones(1, 3, GAP, images[0].shape[-1])
+    return torch.cat([part for image in images for part in (white, image)][1:], dim=-2)
+
+
+@functools.cache
+def painted(
+    content: str, style: str, side: int = 341, *, style_size: int = 448, weight: float = 20.0, crop: bool = False
+) -> Tensor:
+    """A photo in a style, by `hed` from coarse to fine; a short side of 341 px is a long one of 512."""
+    photo = nst.load_sample(content, size=side, crop=crop)
+    options = {"scales": [176, side], "steps": [70, 40], "style_weight": weight, "tv_weight": min(20.0, weight)}
+    brush = nst.load_sample(style, size=style_size)
+    return nst.stylize(photo, brush, encoder="hed", precision="float32", device="cpu", **options).image
+
+
+def window() -> Tensor:
+    """Lesson 00's own pair at 341 x 511 px."""
+    return painted("temple", "stained_glass", style_size=512, weight=40.0)
+
+
+@picture("00_quickstart.jpg")
+def lesson_00() -> Tensor:
+    """The photo, the middle of the window in the photo's shape, and the result."""
+    content, style = nst.load_sample("temple", size=214), nst.load_sample("stained_glass", size=512)
+    size = content.shape[-2:]
+    return strip([content, nst.resize(style, size, crop=True), nst.resize(window(), size)])
+
+
+picture("00_window.jpg")(window)
+
+
 @picture("01_noise_to_photo.jpg")
 def lesson_01() -> Tensor:
     """Noise that becomes a photo by the mean squared error of its pixels, and the photo painted under another loss."""
@@ -104,6 +138,26 @@ def lesson_02() -> Tensor:
     return strip(row)
 
 
+@picture("03_texture.jpg")
+def lesson_03() -> Tensor:
+    """The middles of two style pictures, coarse noise, and textures with one, two and five layers, by `mini`."""
+    return below([textures("mosaic", 400), textures("night_swirls", 256)])
+
+
+def textures(name: str, size: int) -> Tensor:
+    """A row of lesson 03's picture."""
+    side = 160
+    edge = (size - side) // 2
+    style = nst.load_sample(name, size=size, crop=True)[..., edge : edge + side, edge : edge + side]
+    noise = torch.rand(1, 3, side // 4, side // 4, generator=torch.Generator().manual_seed(0))
+    start = nst.resize(noise, (side, side))
+    row = [style, start]
+    for count in (1, 2, 5):
+        options = {"content_layers": [], "style_layers": nst.STYLE_LAYERS[:count], "tv_weight": 0.0}
+        row.append(nst.stylize(start, style, init=start, steps=120, precision="float32", device="cpu", **options).image)
+    return strip(row)
+
+
 @picture("04_weights.jpg")
 def lesson_04() -> Tensor:
     """A photo, a painting, and what rising style weights make of them; grain is held down in proportion."""
@@ -126,8 +180,28 @@ def lesson_05() -> Tensor:
     for optimizer, rate in (("lbfgs", 1.0), ("adam", 0.03)):
         steps = nst.iterate(photo, style, optimizer=optimizer, lr=rate, **settings)
         rows.append(strip([step.image for step in steps if step.evaluation.step in (5, 20, 80)]))
-    white = torch.ones(1, 3, GAP, rows[0].shape[-1])
-    return torch.cat([rows[0], white, rows[1]], dim=-2)
+    return below(rows)
+
+
+@picture("06_weights.jpg")
+def lesson_06() -> Tensor:
+    """The otter in marbled ink with four style weights; total variation is half the style weight, as in the lesson."""
+    content, style = nst.load_sample("otter", size=176), nst.load_sample("marbling", size=176)
+    row = []
+    for weight in (1.0, 5.0, 25.0, 125.0):
+        options = {"style_weight": weight, "tv_weight": weight / 2, "steps": 60, "precision": "float32"}
+        row.append(nst.stylize(content, style, encoder="hed", device="cpu", **options).image)
+    return strip(row)
+
+
+@picture("06_wall.jpg")
+def wall() -> Tensor:
+    """Two pictures of 341 px above, three squares below."""
+    above = strip([painted("coffee", "linocut"), painted("bridge", "discs", weight=30.0)])
+    side = (above.shape[-1] - 2 * GAP) // 3
+    pairs = (("astronaut", "pointillism"), ("dune", "cutouts"), ("portrait", "crayon"))
+    squares = strip([painted(*pair, side, weight=10.0, crop=True) for pair in pairs])
+    return below([above, nst.resize(squares, (side, above.shape[-1]))])
 
 
 def main() -> None:

@@ -117,9 +117,12 @@ def embed_header(text: str, images: Path = IMAGES) -> str:
 
 
 def write_setup(notebook: NotebookNode, name: str, *, images: Path = IMAGES) -> NotebookNode:
-    """Put first line and picture into the first cell and the setup cell after it; all replace what was there."""
+    """Put the first line and the pictures into the text, and the setup cell after it; all replace what was there."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = embed_header(cell.source, images)
     first = notebook.cells[0]
-    first.source = colab_line(name) + "\n" + COLAB_LINE.sub("", embed_header(first.source, images)).lstrip("\n")
+    first.source = colab_line(name) + "\n" + COLAB_LINE.sub("", first.source).lstrip("\n")
     cells = [c for c in notebook.cells if c.cell_type == "code" and is_setup(c.source)]
     if cells:
         cells[0].source = SETUP

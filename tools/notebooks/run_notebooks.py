@@ -17,6 +17,7 @@ import base64
 import contextlib
 import io
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -81,12 +82,7 @@ def clean(notebook: NotebookNode) -> NotebookNode:
     Raises:
         NotebookError: a cell wrote to stderr, or a picture is too large.
     """
-    notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        }
-    )
+    notebook.metadata = notebook_metadata()
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for number, cell in enumerate(notebook.cells):
         cell.metadata = metadata_of(cell)
@@ -98,6 +94,21 @@ def clean(notebook: NotebookNode) -> NotebookNode:
                 _clean_display(output, where)
             _cut_paths(output)
     return notebook
+
+
+def notebook_metadata() -> NotebookNode:
+    """What JupyterLab itself writes when it opens a lesson with this Python, so that it finds nothing to change."""
+    language = {
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+        "version": platform.python_version(),
+    }
+    spec = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    return nbformat.from_dict({"kernelspec": spec, "language_info": language})
 
 
 def metadata_of(cell: NotebookNode) -> NotebookNode:
@@ -259,6 +270,7 @@ def main(arguments: list[str] | None = None) -> int:
             old = nbformat.writes(notebook)
             for cell in write_setup(notebook, path.stem, images=NOTEBOOKS / "images").cells:
                 cell.metadata = metadata_of(cell)
+            notebook.metadata = notebook_metadata()
             if changed := nbformat.writes(notebook) != old:
                 store(notebook, path)
             print(

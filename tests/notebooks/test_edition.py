@@ -1,0 +1,113 @@
+"""The suite as a whole: short enough to finish, predictions that can't be guessed by their letter, terms before use."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+
+from nst_helpers import list_samples
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+sys.path.insert(0, str(ROOT / "tools" / "notebooks"))
+
+from reading_time import all_lessons, words_of  # noqa: E402
+
+LESSONS = {path.stem: nbformat.read(path, as_version=4) for path in sorted(NOTEBOOKS.glob("0[0-6]_*.ipynb"))}
+TIMES = {name: time for name, time in all_lessons().items() if name in LESSONS}
+MOST_WORDS, MOST_CELLS, MOST_MINUTES = 17_000, 480, 280
+SHORTEST_SIDE = 160
+# Each is explained, in bold, in the cell of its first use or in one before it.
+TERMS = (
+    "tensor", "channel", "batch", "layer", "feature map", "encoder", "convolution", "ReLU", "pooling",
+    "receptive field", "content loss", "Gram matrix", "style loss", "style weight", "total variation", "loss layer",
+    "closure", "evaluation", "learning rate", "L-BFGS", "Adam", "session", "snapshot", "recipe",
+)  # fmt: skip
+
+
+def prose(name: str) -> list[str]:
+    """A lesson's Markdown cells after its title, without links' addresses, folds' marks and code."""
+    cells = [cell.source for cell in LESSONS[name].cells[1:] if cell.cell_type == "markdown"]
+    return [re.sub(r"\]\([^)]*\)|<[^>]+>|`[^`\n]*`|\$\$.+?\$\$|\$[^$\n]+\$", " ", text, flags=re.S) for text in cells]
+
+
+def test_the_seven_lessons_can_be_finished():
+    assert sum(time.words for time in TIMES.values()) <= MOST_WORDS
+    assert sum(time.cells for time in TIMES.values()) <= MOST_CELLS
+    assert sum(time.minutes for time in TIMES.values()) <= MOST_MINUTES
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_and_the_readme_say_how_long_it_takes(name):
+    minutes = TIMES[name].minutes
+    assert re.search(rf"^Time: about {minutes} min\b", LESSONS[name].cells[0].source, re.M)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (row,) = [line for line in readme.splitlines() if line.startswith("|") and f"notebooks/{name}.ipynb)" in line]
+    assert f"| {minutes} |" in row
+
+
+def right_letters() -> list[str]:
+    return [m for name in LESSONS for text in prose(name) for m in re.findall(r"^\*\*([A-D])\.\*\*", text, re.M)]
+
+
+def test_no_letter_is_a_good_guess():
+    counts = Counter(right_letters())
+    assert sum(counts.values()) >= 14
+    assert set("ABC") <= set(counts)
+    assert max(counts.values()) <= 0.42 * sum(counts.values())
+    assert min(counts[letter] for letter in "ABC") >= 0.22 * sum(counts.values())
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_is_explained_where_it_first_appears(term):
+    words = re.compile(rf"(?<![\w-]){re.escape(term)}(?:s|es)?(?![\w-])", 0 if term[0].isupper() else re.I)
+    for name in LESSONS:
+        for text in prose(name):
+            if words.search(text):
+                assert re.search(rf"\*\*{words.pattern}\*\*", text, words.flags), f"{name}: {text[:80]!r}"
+                return
+    raise AssertionError(f"{term} appears in no lesson")
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_nothing_is_shown_too_small(name):
+    """Pictures of pictures: every photo-like output, stored as a JPEG, has room for its panels."""
+    small = []
+    for cell in LESSONS[name].cells:
+        for output in cell.get("outputs", []):
+            if data := output.get("data", {}).get("image/jpeg"):
+                size = Image.open(io.BytesIO(base64.b64decode(data))).size
+                small += [(cell.id, size)] if min(size) < SHORTEST_SIDE else []
+    assert small == []
+
+
+def test_stored_pictures_are_light():
+    heavy = {p.name: p.stat().st_size for p in (NOTEBOOKS / "images").glob("0*.jpg") if p.stat().st_size > 150_000}
+    assert heavy == {}
+
+
+def test_claims_show_their_numbers():
+    claims = [
+        line for nb in LESSONS.values() for c in nb.cells for line in c.source.splitlines() if "nst.claim(" in line
+    ]
+    assert len(claims) >= 30
+
+
+@pytest.mark.parametrize("kind", ["content", "style"])
+def test_every_picture_of_the_course_appears(kind):
+    code = "\n".join(c.source for nb in LESSONS.values() for c in nb.cells)
+    missing = [name for name in list_samples(kind) if not re.search(rf"\b{name}\b", code)]
+    assert missing == []
+
+
+def test_the_counter_counts():
+    """The oracle: a text whose words were counted by hand."""
+    assert words_of("Seven short words are in this line.") == 7
