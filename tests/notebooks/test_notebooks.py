@@ -280,7 +280,7 @@ def is_of_its_file(text: str, path: Path) -> bool:
 @rule
 def embeds_its_pictures(nb, name):
     """Colab shows a notebook without the files beside it, so text holds its pictures: the header, and one more."""
-    wrong = []
+    wrong, limits = [], (notebook_setup.HEADER_BYTES, notebook_setup.LATER_BYTES)
     found = [(i, cell.source) for i, cell in enumerate(nb.cells) if re.search(r"data:[\w/+.-]+;base64,", cell.source)]
     if not found or found[0][0] != 0 or len(found) > 2:
         wrong.append(f"data URIs in cells {[i for i, _ in found]}, expected the first and one more at most")
@@ -288,10 +288,8 @@ def embeds_its_pictures(nb, name):
         embedded = list(notebook_setup.HEADER.finditer(source))
         if len(re.findall(r"data:[\w/+.-]+;base64,", source)) != 1 or len(embedded) != 1 or not embedded[0][4]:
             wrong.append(f"cell {i} needs one JPEG with a title that names its file")
-        elif (size := len(base64.b64decode(embedded[0][3]))) > notebook_setup.HEADER_BYTES:
-            wrong.append(
-                f"the picture of cell {i} has {size // 1000} kB, more than {notebook_setup.HEADER_BYTES // 1000}"
-            )
+        elif (size := len(base64.b64decode(embedded[0][3]))) > (limit := limits[bool(i)]):
+            wrong.append(f"the picture of cell {i} has {size // 1000} kB, more than {limit // 1000}")
         elif not is_of_its_file(source, NOTEBOOKS / "images" / embedded[0][4]):
             wrong.append(
                 f"cell {i} isn't that of {embedded[0][4]}: run `python tools/notebooks/run_notebooks.py --setup`"

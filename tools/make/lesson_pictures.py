@@ -199,8 +199,8 @@ def wall() -> Tensor:
     """Two pictures of 341 px above, three squares below."""
     above = strip([painted("coffee", "linocut"), painted("bridge", "discs", weight=30.0)])
     side = (above.shape[-1] - 2 * GAP) // 3
-    pairs = (("astronaut", "pointillism"), ("dune", "cutouts"), ("portrait", "crayon"))
-    squares = strip([painted(*pair, side, weight=10.0, crop=True) for pair in pairs])
+    weights = {("colosseum", "pointillism"): 10.0, ("dune", "cutouts"): 10.0, ("portrait", "crayon"): 1.5}
+    squares = strip([painted(*pair, side, weight=weight, crop=True) for pair, weight in weights.items()])
     return below([above, nst.resize(squares, (side, above.shape[-1]))])
 
 

@@ -49,7 +49,8 @@ COLAB_LINE = re.compile(r"^(?:\[!?\[?Open [^\n]*Colab[^\n]*|Google Colab: a link
 COLAB_LINK = re.compile(re.escape(COLAB) + r"/[^\s)]*?/notebooks/(\w+)\.ipynb")
 LESSON_ROW = re.compile(r"^(\|.*\]\(notebooks/(\w+)\.ipynb\).*\| )[^|\n]*( \|)$", re.M)
 
-HEADER_BYTES, HEADER_WIDTHS, HEADER_QUALITIES = 50_000, (720, 640, 560), (88, 82, 76, 70, 64)
+HEADER_BYTES, LATER_BYTES = 50_000, 100_000  # of the picture in the first cell, and of one further down
+HEADER_WIDTHS, HEADER_QUALITIES = (720, 640, 560), (88, 82, 76, 70, 64)
 DATA_URI = re.compile(r"data:image/jpeg;base64,([A-Za-z0-9+/]+=*)")
 HEADER = re.compile(rf"!\[([^\]]+)\]\((?:images/([\w.-]+)|{DATA_URI.pattern} \"([\w.-]+)\")\)")
 
@@ -84,8 +85,8 @@ def is_setup(source: str) -> bool:
     )
 
 
-def embed(path: Path, old: bytes | None = None) -> bytes:
-    """A picture file as a JPEG of at most 50 kB, with the file's hash as its comment; `old` if that is of this file.
+def embed(path: Path, old: bytes | None = None, *, limit: int = HEADER_BYTES) -> bytes:
+    """A picture file as a JPEG of at most `limit` bytes, with the file's hash as its comment; `old` if it is of it.
 
     The hash, and not the bytes, says whether it is: another version of Pillow may write other bytes.
 
@@ -100,17 +101,17 @@ def embed(path: Path, old: bytes | None = None) -> bytes:
         scale = min(1, width / picture.width)
         small = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
         small.save(file := io.BytesIO(), "JPEG", quality=quality, optimize=True, progressive=True, comment=mark)
-        if file.tell() <= HEADER_BYTES:
+        if file.tell() <= limit:
             return file.getvalue()
-    raise ValueError(f"{path.name} does not fit into {HEADER_BYTES // 1000} kB: make it smaller.")
+    raise ValueError(f"{path.name} does not fit into {limit // 1000} kB: make it smaller.")
 
 
-def embed_header(text: str, images: Path = IMAGES) -> str:
+def embed_header(text: str, images: Path = IMAGES, *, limit: int = HEADER_BYTES) -> str:
     """The text with its first picture from `images` inside it as a data URI, whose title keeps the file's name."""
 
     def inside(found: re.Match[str]) -> str:
         alt, linked, data, title = found.groups()
-        jpeg = embed(images / (name := linked or title), base64.b64decode(data) if data else None)
+        jpeg = embed(images / (name := linked or title), base64.b64decode(data) if data else None, limit=limit)
         return f'![{alt}](data:image/jpeg;base64,{base64.b64encode(jpeg).decode()} "{name}")'
 
     return HEADER.sub(inside, text, count=1)
@@ -118,9 +119,9 @@ def embed_header(text: str, images: Path = IMAGES) -> str:
 
 def write_setup(notebook: NotebookNode, name: str, *, images: Path = IMAGES) -> NotebookNode:
     """Put the first line and the pictures into the text, and the setup cell after it; all replace what was there."""
-    for cell in notebook.cells:
+    for i, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
-            cell.source = embed_header(cell.source, images)
+            cell.source = embed_header(cell.source, images, limit=LATER_BYTES if i else HEADER_BYTES)
     first = notebook.cells[0]
     first.source = colab_line(name) + "\n" + COLAB_LINE.sub("", first.source).lstrip("\n")
     cells = [c for c in notebook.cells if c.cell_type == "code" and is_setup(c.source)]
