@@ -50,7 +50,11 @@ def _body(function: Callable, stub: ast.FunctionDef) -> list[str]:
     node = _plain(function)
     body = [n for n in node.body if "super().__init__()" not in ast.unparse(n)]
     ours, theirs = [a.arg for a in node.args.args], [a.arg for a in stub.args.args]
-    lead = [f"{', '.join(ours)} = {', '.join(theirs)}"] if ours != theirs else []
+    # What the package's function may be given beyond what the exercise has keeps its default.
+    more = list(zip(reversed(ours), reversed(node.args.defaults), strict=False))[: max(0, len(ours) - len(theirs))]
+    asked = ours[: len(ours) - len(more)]
+    lead = [f"{', '.join(asked)} = {', '.join(theirs)}"] if asked != theirs else []
+    lead += [f"{name} = {ast.unparse(value)}" for name, value in reversed(more)]
     lead += [
         f"{arg.arg} = {ast.unparse(value)}"
         for arg, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)

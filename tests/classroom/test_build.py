@@ -187,6 +187,15 @@ def test_an_answer_that_is_not_right_costs_the_written_question_nothing(course, 
     assert told == WRITTEN[name[:2]].expected(*personal.values("ann"))
 
 
+def test_a_solution_keeps_the_defaults_of_what_the_exercise_does_not_have():
+    text = "def gram_matrix(maps):\n    raise NotImplementedError"
+    lines = [line.strip() for line in solved("gram_matrix", text).splitlines()]
+    assert lines[3:5] == ["features = maps", "mask = None"]
+    space = {"torch": torch}
+    exec("\n".join(solved("gram_matrix", text).splitlines()), space)
+    assert CHECKS["gram_matrix"][0](space["gram_matrix"])
+
+
 def test_the_release_gives_nothing_away(course):
     for path in course.release.glob("*.ipynb"):
         text = path.read_text()
