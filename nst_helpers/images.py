@@ -23,6 +23,7 @@ from .io.sources import Source, open_source, shown
 
 __all__ = ["check_image", "check_output", "load_image", "resize", "save_image"]
 
+TRANSPARENT = (".png", ".webp")  # the formats that hold transparency
 _TOLERANCE = 1e-6  # what float arithmetic may add to a value that is meant to lie in [0, 1]
 _SAVE_AS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
@@ -157,14 +158,23 @@ def check_image(image: object, *, name: str = "image") -> Tensor:
     return image
 
 
-def save_image(image: Tensor, path: str | os.PathLike[str], *, quality: int = 92, parents: bool = False) -> Path:
+def save_image(
+    image: Tensor,
+    path: str | os.PathLike[str],
+    *,
+    quality: int = 92,
+    parents: bool = False,
+    alpha: Tensor | None = None,
+) -> Path:
     """Save an image (1, 3, H, W) in [0, 1] as PNG, JPEG or WebP, by the extension; returns the path.
 
     Values are rounded to the nearest of 256. The file appears, or is replaced, as a whole or not at all.
-    `quality` (1 to 100) is that of JPEG and WebP; `parents=True` makes missing folders.
+    `quality` (1 to 100) is that of JPEG and WebP; `parents=True` makes missing folders. `alpha` (1, 1, H, W) in [0, 1]
+    is how opaque each pixel is, in a PNG or WebP.
 
     Raises:
-        ImageError: not an image, several, an unknown extension, a missing folder, or a failed write.
+        ImageError: not an image, several, an unknown extension, a missing folder, a failed write, or transparency of
+            another size or for a JPEG.
 
     Example:
         >>> import tempfile
@@ -179,6 +189,12 @@ def save_image(image: Tensor, path: str | os.PathLike[str], *, quality: int = 92
         raise ImageError(f"quality is {quality!r}, expected a whole number from 1 to 100.")
     path = _file_in_a_folder(path) if not parents else _named(path)
     kind = _SAVE_AS[path.suffix.lower()]
+    if alpha is not None:
+        if kind == "JPEG":
+            raise ImageError(f"{shown(path)} is to be a JPEG, which has no transparency: choose .png or .webp.")
+        if alpha.shape != (1, 1, *image.shape[-2:]):
+            raise ImageError(f"alpha has shape {tuple(alpha.shape)}, expected (1, 1, H, W) of the image's size.")
+        image = torch.cat([image, alpha.to(image)], 1)
     pixels = image[0].detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).cpu()
     encoded = io.BytesIO()
     try:

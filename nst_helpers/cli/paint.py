@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
+from torch import Tensor
 from tqdm import tqdm
 
 from ..budget.estimate import estimate
-from ..control.masks import load_mask
+from ..control.masks import load_alpha, load_mask, resize_mask
 from ..encoders import load_encoder
 from ..engine.checkpoints import write_checkpoint
 from ..engine.outputs import Outputs as OnTheWay
 from ..engine.outputs import save_or_rescue
 from ..engine.settings import Settings
-from ..images import save_image
+from ..errors import ImageError
+from ..images import TRANSPARENT, save_image
 from ..optimize import Result, Run, Step
 from .interrupts import EXIT_CODE, Interrupts
 from .messages import SafeOutput, closing, countdown
@@ -46,6 +49,7 @@ def paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput, 
 def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput) -> int:
     sources = [options.content, *options.style]
     outputs = Outputs.check(options.output, options.history, sources=sources)
+    alpha = _alpha(options, outputs)
     size = options.scales[-1] if options.scales else options.size
     pictures = []
     for source in sources:
@@ -54,7 +58,9 @@ def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput)
         if said:
             out.say(said)
     content, *styles = pictures
-    chosen = run_options(options) | _masks(options) | {"encoder": load_encoder(options.encoder)}
+    chosen = run_options(options) | _masks(options) | {"encoder": load_encoder(options.encoder, pool=options.pool)}
+    if isinstance(options.init, Path):
+        chosen["init"], _ = load_source(str(options.init), None)
     left = None
     if not options.quiet:
         ahead = estimate(content, styles, **chosen)
@@ -73,7 +79,18 @@ def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput)
         if run.optimisation is None:
             raise KeyboardInterrupt  # there is nothing to save
         save_or_rescue(lambda path: write_checkpoint(path, run.state()), outputs.checkpoint)
-    return _finish(result, outputs, pixels_of(options.content), out)
+    return _finish(result, outputs, pixels_of(options.content), out, alpha)
+
+
+def _alpha(options: argparse.Namespace, outputs: Outputs) -> Tensor | None:
+    """The photo's transparency, if it has any and it is to be kept. Raises ImageError where OUT can't hold it."""
+    if not options.keep_alpha:
+        return None
+    if outputs.picture.suffix.lower() not in TRANSPARENT:
+        raise ImageError(
+            f"--keep-alpha needs an OUT that ends in {' or '.join(TRANSPARENT)}: a JPEG has no transparency."
+        )
+    return load_alpha(options.content) if Path(options.content).is_file() else None
 
 
 def _masks(options: argparse.Namespace) -> dict[str, Any]:
@@ -106,10 +123,13 @@ def _following(
     return show
 
 
-def _finish(result: Result, outputs: Outputs, photo: tuple[int, int] | None, out: SafeOutput) -> int:
+def _finish(
+    result: Result, outputs: Outputs, photo: tuple[int, int] | None, out: SafeOutput, alpha: Tensor | None
+) -> int:
     """Save picture and history, or else save them where it is possible; returns the exit code."""
     code = EXIT_CODE if result.stopped == "interrupted" else 0
-    place = save_or_rescue(lambda path: save_image(result.image, path), outputs.picture)
+    kept = None if alpha is None else resize_mask(alpha, like=result.image)
+    place = save_or_rescue(lambda path: save_image(result.image, path, alpha=kept), outputs.picture)
     if outputs.history:
         history = save_or_rescue(result.save_history, outputs.history)
         code = code or (SAVED_ELSEWHERE if history != outputs.history else 0)

@@ -6,10 +6,11 @@ import argparse
 import difflib
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ..engine.settings import Option, Settings, options
-from ..engine.values import count
+from ..engine.values import check_value, count
 
 __all__ = ["build_parser", "parse", "run_options"]
 
@@ -23,6 +24,7 @@ EPILOG = (
 SIZE = 256
 NUMBER_LISTS = ("counts", "scales", "weights")
 FILES = ("masks", "map")  # kinds whose values are read from picture files
+WORDS = ("encoder", "device", "choice", "choice or object", "layer weights")  # kinds that stay text
 METAVARS = {
     "counts": "N[,N...]",
     "scales": "N[,N...]",
@@ -30,7 +32,8 @@ METAVARS = {
     "weight": "W",
     "rate": "RATE",
     "layers": "LAYER[,LAYER...]",
-    "layer weights": "LAYER=W[,...]",
+    "layer weights": "LAYER=W[,...]|fine|coarse",
+    "factor": "FACTOR",
     "encoder": "NAME",
     "device": "DEVICE",
 }
@@ -61,6 +64,8 @@ def build_parser() -> Parser:
     add("-o", "--output", metavar="OUT", help="where the result goes: .png, .jpg or .webp")
     for option in options().values():
         _add(parser, option)
+    add("--pool", type=_pool, metavar="{max,avg}", help="how the encoder pools; its own way where it is left out")
+    add("--keep-alpha", action="store_true", help="the photo's transparency stays: for OUT as .png or .webp")
     add("--save-every", type=_count, metavar="N", help="also save the picture and a checkpoint every N steps")
     add("--history", metavar="FILE.json", help="write one record per closure evaluation")
     add("--resume", action="store_true", help="go on from OUT's checkpoint, if there is one")
@@ -85,6 +90,7 @@ def _add(parser: Parser, option: Option) -> None:
     shown = ",".join(default) if isinstance(default, tuple) else f"{default:g}" if _is_number(default) else default
     told = "" if default is None else f" (default: {shown})"
     metavar = f"{{{','.join(option.choices)}}}" if option.choices else METAVARS.get(option.kind, "N")
+    metavar += "|FILE" if option.name == "init" else ""
     parser.add_argument(name, type=_reader(option), default=default, metavar=metavar, help=option.help + told)
 
 
@@ -100,6 +106,8 @@ def _reader(option: Option) -> Callable[[str], Any]:
     """What turns the words of an option into its value, by the rule that Python's callers are held to."""
 
     def read(text: str) -> Any:
+        if option.name == "init" and text not in option.choices and (Path(text).suffix or Path(text).exists()):
+            return Path(text)
         try:
             return option.check(_value(option.kind, text), _flag(option.name))
         except ValueError as error:
@@ -118,9 +126,9 @@ def _value(kind: str, text: str) -> Any:
         return [_number(word) for word in text.split(",")]
     if kind == "layers":
         return text.split(",")
-    if kind == "layer weights":
+    if kind == "layer weights" and "=" in text:
         return {layer: _number(weight) for layer, _, weight in (part.partition("=") for part in text.split(","))}
-    return text if kind in ("encoder", "device", "choice", "choice or object") else _number(text)
+    return text if kind in WORDS else _number(text)
 
 
 def _number(text: str) -> int | float | str:
@@ -130,6 +138,13 @@ def _number(text: str) -> int | float | str:
         except ValueError:
             continue
     return text
+
+
+def _pool(text: str) -> str:
+    try:
+        return str(check_value("choice", "--pool", text, ("max", "avg")))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:
