@@ -238,7 +238,7 @@ def test_uploads_a_rotated_photo_with_alpha_and_a_text_called_jpg(page, folder):
     upload(page, "letter.jpg", b"Dear Sir or Madam")
     page.wait_for_function("() => document.querySelector('.nst-alert').innerText.includes(\"'letter.jpg'\")")
     button(page, "Step")
-    wait_status(page, "One step")
+    wait_status(page, "One step: ")
     assert step(page) == 1
     assert page.locator(".nst-alert").is_visible()  # until it is dismissed
     button(page, "Dismiss")
