@@ -74,6 +74,16 @@ def test_a_lesson_runs_elsewhere_and_is_stored_clean(tmp_path):
     assert str(tmp_path) not in path.read_text()
 
 
+def test_a_picture_within_html_is_stored_to_the_byte():
+    picture = "data:image/jpeg;base64,/9j/4AAQ+/ab/cd/ef==+/gh/ij"
+    nb = notebook("show()")
+    shown = {"text/html": f'<img src="{picture}" alt="from /home/me/it.jpg">', "text/plain": "x"}
+    nb.cells[1].outputs = [nbformat.v4.new_output("display_data", shown)]
+    html = tool.clean(nb).cells[1].outputs[0].data["text/html"]
+    assert picture in html
+    assert "/home" not in html
+
+
 @pytest.mark.parametrize("source", ["raise ValueError('so')", "import sys; print('hot', file=sys.stderr)"])
 def test_a_lesson_that_fails_is_not_stored(tmp_path, monkeypatch, capsys, source):
     monkeypatch.setattr(tool, "NOTEBOOKS", tmp_path)

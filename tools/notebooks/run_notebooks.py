@@ -45,6 +45,7 @@ FOLDED_SOURCE = {"cellView": "form", "jupyter": {"source_hidden": True}}
 FOLDED_OUTPUT = {"collapsed": True, "jupyter": {"outputs_hidden": True}}
 PATH = re.compile(r"(?<![\w.:/~-])/(?:[\w.+@~-]+/)+[\w.+@~-]*")
 PATH_IN_TRACEBACK = re.compile(r"~?/(?:[\w.+@-]+/)+(?=[\w.+@-]+/[\w.+@-]+\.py)")
+EMBEDDED = re.compile(r"(data:image/\w+;base64,[\w+/=]+)")
 COLOUR = re.compile(r"(\x1b\[[\d;]*m)")
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -190,7 +191,8 @@ def _cut_paths(output: NotebookNode) -> None:
         output.traceback = ["".join(PATH.sub("PATH", part) for part in COLOUR.split(line)) for line in lines]
     for kind, value in output.get("data", {}).items():
         if kind.startswith("text/"):
-            output.data[kind] = PATH.sub("PATH", value)
+            parts = EMBEDDED.split(value)  # a picture's bytes in base64 hold slashes, too
+            output.data[kind] = "".join(part if i % 2 else PATH.sub("PATH", part) for i, part in enumerate(parts))
 
 
 def store(notebook: NotebookNode, path: Path) -> None:
