@@ -168,7 +168,7 @@ def has_the_first_line_and_the_setup_cell(nb, name):
 def names_no_absolute_path(nb, name):
     wrong = []
     for cell in nb.cells:
-        texts = [words(cell.source), *(output_texts(cell) if cell.cell_type == "code" else [])]
+        texts = map(words, [cell.source, *(output_texts(cell) if cell.cell_type == "code" else [])])
         wrong += [f"{name_of(cell)}: {m[0]}" for text in texts for m in ABSOLUTE_PATH.finditer(COLOUR.sub(" ", text))]
     return wrong
 
