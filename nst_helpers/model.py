@@ -12,12 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from .encoders import Encoder
-from .errors import ImageError, LayerError, MaskError
+from .errors import ImageError, LayerError
 from .losses import ContentLoss, Convention, StyleLoss, TVLoss, get_convention, gram_matrix
-from .regions import MappedContentLoss, RegionStyleLoss, layer_maps, layer_masks, region_shares, stacked
+from .regions import (
+    MappedContentLoss,
+    RegionStyleLoss,
+    check_regions,
+    content_maps,
+    layer_masks,
+    mix_weights,
+    region_guides,
+    stacked,
+)
 
 __all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "Objective", "Pulls", "StyleModel", "Weights", "build_model"]
-__all__ += ["check_regions", "content_maps", "region_guides", "region_targets", "style_targets"]
+__all__ += ["region_targets", "style_targets"]
 
 # After the ReLU, as in the code and the pictures of Gatys et al.; the mini encoder is also cut to match there.
 CONTENT_LAYERS = ("relu4_2",)
@@ -140,12 +149,7 @@ def style_targets(
     torch.Size([1, 4, 4])
     """
     styles = [styles] if isinstance(styles, Tensor) else list(styles)
-    weights = [1.0] * len(styles) if mix is None else [float(w) for w in mix]
-    if len(weights) != len(styles) or not styles or min(weights) < 0 or sum(weights) <= 0:
-        raise ValueError(
-            f"{len(styles)} style pictures and the mix {mix} came: give each picture one weight of 0 or more, "
-            "not all of them 0."
-        )
+    weights = mix_weights(len(styles), mix)
     targets: dict[str, Tensor] = {}
     with torch.no_grad():
         for style, weight in zip(styles, weights, strict=True):
@@ -180,52 +184,6 @@ def region_targets(
             for name, features in encoder(style, layers).items():
                 found[name].append(gram_matrix(features, guides.get(name)))
     return {name: torch.cat(grams) for name, grams in found.items()}
-
-
-def check_regions(
-    styles: int, masks: Sequence[Tensor] | None, style_masks: Sequence[Tensor | None] | None = None
-) -> None:
-    """Raise MaskError unless there is one mask for each style picture, where there are masks.
-
-    >>> check_regions(2, [torch.ones(1, 1, 4, 4)])
-    Traceback (most recent call last):
-    nst_helpers.errors.MaskError: There are 2 style pictures and 1 masks: give one mask for each style picture.
-    """
-    if style_masks is not None and masks is None:
-        raise MaskError("There are style_masks and no masks: say with masks= where each of the styles goes.")
-    for name, given in (("masks", masks), ("style_masks", style_masks)):
-        if given is not None and len(given) != styles:
-            raise MaskError(
-                f"There are {styles} style pictures and {len(given)} {name}: give one mask for each style picture."
-            )
-
-
-def region_guides(
-    encoder: Encoder,
-    masks: Sequence[Tensor],
-    size: tuple[int, int] | None,
-    layers: Sequence[str],
-    *,
-    mix: Sequence[float] | None = None,
-) -> dict[str, dict[str, Any]]:
-    """What each layer's `RegionStyleLoss` needs of the masks (1, 1, H, W): `masks` at its size, and the `shares`."""
-    regions = stacked(masks, size or (masks[0].shape[-2], masks[0].shape[-1]))
-    shares = region_shares(regions, mix)
-    return {name: {"masks": found, "shares": shares} for name, found in layer_masks(encoder, regions, layers).items()}
-
-
-def content_maps(
-    encoder: Encoder, content_map: Tensor | None, content: Tensor | None, layers: Sequence[str]
-) -> dict[str, Tensor]:
-    """The content map at each of the content layers, with a mean of 1; {} where there is none."""
-    if content_map is None or content is None:
-        return {}
-    if content_map.shape != (1, 1, *content.shape[-2:]) or not content_map.sum() > 0:
-        raise MaskError(
-            f"content_map is {tuple(content_map.shape)}, expected (1, 1, {content.shape[-2]}, {content.shape[-1]}) "
-            "with weights above 0: detail_map(content) gives one."
-        )
-    return {name: map / map.mean() for name, map in layer_maps(encoder, content_map, layers).items()}
 
 
 def build_model(

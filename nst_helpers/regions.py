@@ -7,6 +7,7 @@ poolings as the picture, as averages, so a position of the layer has the share o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,8 @@ from .losses import (
     style_loss,
 )
 
-__all__ = ["MappedContentLoss", "RegionStyleLoss", "layer_maps", "layer_masks", "region_shares", "stacked"]
+__all__ = ["MappedContentLoss", "RegionStyleLoss", "check_regions", "content_maps", "layer_maps", "layer_masks"]
+__all__ += ["mix_weights", "region_guides", "region_shares", "stacked"]
 
 
 def stacked(masks: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
@@ -93,6 +95,63 @@ def layer_maps(encoder: Encoder, maps: Tensor, layers: Iterable[str]) -> dict[st
             found[name] = maps
             missing.discard(name)
     return found
+
+
+def mix_weights(styles: int, mix: Sequence[float] | None) -> list[float]:
+    """The weight of each of so many style pictures, 1 where there is no mix; ValueError for a mix that doesn't fit."""
+    weights = [1.0] * styles if mix is None else [float(w) for w in mix]
+    if len(weights) != styles or not styles or min(weights) < 0 or sum(weights) <= 0:
+        raise ValueError(
+            f"{styles} style pictures and the mix {mix} came: give each picture one weight of 0 or more, "
+            "not all of them 0."
+        )
+    return weights
+
+
+def check_regions(
+    styles: int, masks: Sequence[Tensor] | None, style_masks: Sequence[Tensor | None] | None = None
+) -> None:
+    """Raise MaskError unless there is one mask for each style picture, where there are masks.
+
+    >>> check_regions(2, [torch.ones(1, 1, 4, 4)])
+    Traceback (most recent call last):
+    nst_helpers.errors.MaskError: There are 2 style pictures and 1 masks: give one mask for each style picture.
+    """
+    if style_masks is not None and masks is None:
+        raise MaskError("There are style_masks and no masks: say with masks= where each of the styles goes.")
+    for name, given in (("masks", masks), ("style_masks", style_masks)):
+        if given is not None and len(given) != styles:
+            raise MaskError(
+                f"There are {styles} style pictures and {len(given)} {name}: give one mask for each style picture."
+            )
+
+
+def region_guides(
+    encoder: Encoder,
+    masks: Sequence[Tensor],
+    size: tuple[int, int] | None,
+    layers: Sequence[str],
+    *,
+    mix: Sequence[float] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """What each layer's `RegionStyleLoss` needs of the masks (1, 1, H, W): `masks` at its size, and the `shares`."""
+    regions = stacked(masks, size or (masks[0].shape[-2], masks[0].shape[-1]))
+    shares = region_shares(regions, mix_weights(len(masks), mix))
+    return {name: {"masks": found, "shares": shares} for name, found in layer_masks(encoder, regions, layers).items()}
+
+
+def content_maps(
+    encoder: Encoder, content_map: Tensor | None, content: Tensor | None, layers: Sequence[str]
+) -> dict[str, Tensor]:
+    """The content map at each of the content layers, with a mean of 1; {} where there is none."""
+    if content_map is None or content is None:
+        return {}
+    if content_map.shape != (1, 1, *content.shape[-2:]) or not content_map.sum() > 0:
+        raise MaskError(
+            f"content_map is {tuple(content_map.shape)}, expected (1, 1, {content.shape[-2]}, {content.shape[-1]}) "
+            "with weights above 0: detail_map(content) gives one."
+        )
+    return {name: map / map.mean() for name, map in layer_maps(encoder, content_map, layers).items()}
 
 
 class MappedContentLoss(ContentLoss):

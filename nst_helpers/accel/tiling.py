@@ -29,11 +29,8 @@ from ..model import (
     Objective,
     StyleModel,
     build_model,
-    check_regions,
-    content_maps,
-    region_guides,
 )
-from ..regions import RegionStyleLoss, layer_masks, stacked
+from ..regions import RegionStyleLoss, check_regions, content_maps, layer_masks, region_guides, stacked
 from .allocator import MMAP, give_back
 from .bands import BandedTVLoss
 from .gram import rows_of

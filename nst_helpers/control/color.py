@@ -81,15 +81,17 @@ def keep_color(image: Tensor, content: Tensor) -> Tensor:
             f"{content.shape[-1]} x {content.shape[-2]} pixels came: resize the content first."
         )
     light, color = to_oklab(image)[:, :1], to_oklab(content)[:, 1:]
-    # The strongest share of the colour that lies within [0, 1]: halved in on, pixel by pixel.
+    mixed = torch.cat([light, color], 1).flatten(2)
+    # Where it doesn't fit, the strongest share of the colour that lies within [0, 1]: halved in on, pixel by pixel.
+    over = ~_fits(from_oklab(mixed[..., None]))[0, 0, :, 0]
+    light, color = (part[..., over, None] for part in mixed.split([1, 2], 1))
     low, high = torch.zeros_like(light), torch.ones_like(light)
-    whole = _fits(from_oklab(torch.cat([light, color], 1)))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         fits = _fits(from_oklab(torch.cat([light, middle * color], 1)))
         low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
-    share = torch.where(whole, 1.0, low)
-    return from_oklab(torch.cat([light, share * color], 1)).to(image.dtype).clamp(0, 1)
+    mixed[:, 1:, over] = (low * color)[..., 0]
+    return from_oklab(mixed.view_as(image)).to(image.dtype).clamp(0, 1)
 
 
 def to_oklab(image: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from ..control.masks import check_mask
 from ..encoders import Encoder
 from ..errors import ImageError
 from ..images import check_image, load_image, resize
-from ..model import check_regions
+from ..regions import check_regions
 from ..samples import list_samples, load_sample
 from .plan import Stage, plan
 from .settings import Settings

@@ -31,6 +31,7 @@ __all__ = [
     "Option",
     "Settings",
     "options",
+    "stroke_weights",
 ]
 
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
@@ -189,10 +190,8 @@ class Settings:
         >>> Settings(layer_weights="coarse", style_layers=["relu1_1", "relu2_1", "relu3_1"]).weights_of_layers
         {'relu1_1': 0.25, 'relu2_1': 1.0, 'relu3_1': 4.0}
         """
-        if not isinstance(self.layer_weights, str):
-            return self.layer_weights
-        ratio, middle = STROKES[self.layer_weights], (len(self.style_layers) - 1) / 2
-        return {layer: ratio ** (n - middle) for n, layer in enumerate(sorted(self.style_layers, key=_depth))}
+        weights = self.layer_weights
+        return stroke_weights(weights, self.style_layers) if isinstance(weights, str) else weights
 
     @property
     def weights(self) -> Weights:
@@ -215,8 +214,12 @@ class Settings:
         return self.tile is not None and max(size) > self.tile
 
 
-def _depth(layer: str) -> str:
-    return layer.lstrip("abcdefghijklmnopqrstuvwxyz")  # "relu4_2" and "conv4_2" to "4_2"
+def stroke_weights(word: str, layers: Sequence[str]) -> dict[str, float]:
+    """The weights of style layers that a word stands for: each is as many times that of the layer before it."""
+    ratio, middle = STROKES[word], (len(layers) - 1) / 2
+    # By what follows the letters: "relu4_2" and "conv4_2" are both "4_2".
+    in_order = sorted(layers, key=lambda layer: layer.lstrip("abcdefghijklmnopqrstuvwxyz"))
+    return {layer: ratio ** (number - middle) for number, layer in enumerate(in_order)}
 
 
 def options() -> dict[str, Option]:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ..accel.graphs import CapturedModel
 from ..accel.tiling import TiledModel
-from ..budget.estimate import check_fits
+from ..budget.estimate import check_fits, sizes_of
 from ..engine.evaluation import Evaluation
+from ..engine.inputs import check_masks, in_colors
 from ..engine.objective import build_objective
 from ..engine.optimisation import Optimisation
 from ..engine.plan import first_image
@@ -23,6 +24,7 @@ from ..engine.settings import INITS, Settings, options
 from ..images import resize
 from ..losses import CONVENTIONS, Convention
 from ..model import StyleModel, Weights
+from .control import Control
 from .sources import EncoderCache, NamedImage
 from .state import LiveSettings, SessionLog, Snapshot
 
@@ -77,6 +79,7 @@ class PaintingBuilder:
     content_layers: Sequence[str]
     style_layers: Sequence[str]
     convention: str | Convention
+    control: Control = field(default_factory=Control)
 
     def __post_init__(self) -> None:
         for name in ("content_layers", "style_layers", "convention"):
@@ -97,9 +100,10 @@ class PaintingBuilder:
             raise ValueError(f"init is a {type(init).__name__}, expected one of {', '.join(INITS)}.")
         rules = Settings(init=init, seed=seed)
         model = model or self._model(settings, content, style)
-        whole = self._moved(content.image, settings), self._moved(style.image, settings)
+        (painting,) = in_colors(content.image, [style.image], self.run_settings(settings))
+        whole = self._moved(content.image, settings), self._moved(painting, settings)
         first = first_image(*whole, rules, _size(content, settings))
-        log = SessionLog(settings, content, style, init, rules.seed)
+        log = SessionLog(settings, content, style, init, rules.seed, self.control)
         run = self._run(settings, content, model, first, log)
         return Painting(settings, content, style, model, log, run, reweighted=True)
 
@@ -113,7 +117,7 @@ class PaintingBuilder:
         ]
         before = old.settings
         self.run_settings(settings)  # where nothing would be optimised, this says so
-        rebuilt = bool(words) or (settings.size, settings.encoder) != (before.size, before.encoder)
+        rebuilt = bool(words) or _network(settings) != _network(before)
         words += settings.words_since(before)
         if not words:
             return old, ""
@@ -142,7 +146,7 @@ class PaintingBuilder:
         words = f"back to snapshot {snapshot.number}, at step {snapshot.step}; "
         words += f"{OPTIMIZER_NAMES[settings.optimizer]} starts afresh"
         model = self._model(settings, content, style)
-        run = self._run(settings, content, model, snapshot.image, log)
+        run = self._run(settings, content, model, snapshot.canvas, log)
         return Painting(settings, content, style, model, log, run, [words]), words
 
     def refresh(self, old: Painting, image: Tensor) -> tuple[Painting, str]:
@@ -185,12 +189,19 @@ class PaintingBuilder:
             convention=self.convention,
             device=self.encoders.device,
             precision=self.encoders.precision,
+            color=settings.color,
+            style_mix=settings.style_mix,
+            **self.control.settings,
         )
 
     def _model(self, settings: LiveSettings, content: NamedImage, style: NamedImage) -> Objective:
         whole = self.run_settings(settings)
-        check_fits(content.image, style.image, whole)
-        pictures = [self._moved(resize(picture.image, settings.size), settings) for picture in (content, style)]
+        given = [style.image, *(picture.image for picture in self.control.others)]
+        check_masks(content.image, given, whole)
+        check_fits(content.image, given, whole)
+        sizes = sizes_of(content.image, given, whole)
+        photo, *styles = (resize(image, size) for image, size in zip([content.image, *given], sizes, strict=True))
+        pictures = [self._moved(image, settings) for image in (photo, *in_colors(photo, styles, whole))]
         return build_objective(self.encoders.encoder(settings.encoder), pictures[0], pictures[1:], whole)
 
     def _moved(self, image: Tensor, settings: LiveSettings) -> Tensor:
@@ -226,6 +237,11 @@ def _weigh_layers(model: Objective, weights: Mapping[str, float]) -> None:
     losses = [*model.content_losses.items(), *model.style_losses.items()]
     for name, loss in losses:
         loss.weight = weights.get(name, 1.0)
+
+
+def _network(settings: LiveSettings) -> tuple[Any, ...]:
+    """What the network with the losses depends on besides the pictures."""
+    return settings.size, settings.encoder, settings.style_mix, settings.color == "content"
 
 
 def _objective(settings: LiveSettings) -> tuple[Weights, dict[str, float]]:

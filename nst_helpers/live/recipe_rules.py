@@ -9,6 +9,7 @@ from typing import Any
 
 from ..engine.settings import PRECISIONS, options
 from ..engine.values import whole
+from .control import MASKS
 from .state import LiveSettings
 
 __all__ = ["check_recipe"]
@@ -33,6 +34,7 @@ def check_recipe(recipe: Mapping[str, Any]) -> None:
     _check_values("start", start)
     for role in ROLES:
         _check_picture(role, recipe.get(role))
+    _check_control(_mapping("control", recipe.get("control")))
     changes = recipe.get("changes")
     if not isinstance(changes, list):
         raise ValueError("changes is no list.")
@@ -65,7 +67,9 @@ def _check_values(where: str, values: Mapping[str, Any]) -> None:
     rules = options()
     for name, value in values.items():
         rules[name].check(value, f"{where}.{name}")
-        if value is None or (name in ("encoder", "init", "convention") and not isinstance(value, str)):
+        if (value is None and name != "style_mix") or (
+            name in ("encoder", "init", "convention") and not isinstance(value, str)
+        ):
             raise ValueError(f"{where}.{name} is no {'value' if value is None else 'name'}.")
         if name == "size":
             _whole(f"{where}.size", value, 1, MOST_STEPS)
@@ -80,6 +84,20 @@ def _check_picture(where: str, picture: Any) -> None:
         raise ValueError(f"{where}.sha256 is no hash of 64 hexadecimal digits.")
     for side in ("height", "width"):
         _whole(f"{where}.{side}", picture.get(side), 1, 10**6)
+
+
+def _check_control(control: Mapping[str, Any]) -> None:
+    if stray := control.keys() - {"others", "style_size", "balance", *MASKS}:
+        raise ValueError(f"control holds {_names(stray)}, which no recipe has.")
+    _check_values("control", {name: control[name] for name in ("style_size", "balance") if name in control})
+    for name in ("others", *MASKS):
+        listed = control.get(name, [])
+        if not isinstance(listed, list) or (name in control and not listed):
+            raise ValueError(f"control.{name} is no list.")
+        for number, described in enumerate(listed):
+            if described is not None or name != "style_masks":
+                described = _mapping(f"control.{name}[{number}]", described)
+                _check_picture(f"control.{name}[{number}]", {"name": name, **described})
 
 
 def _check_encoders(recipe: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from ..errors import NSTError
 from ..io.atomic import write_whole
 from ..io.records import read_record
 from ..samples import list_samples
+from .control import Control
 from .recipe_rules import check_recipe
 from .session import StyleSession
 from .sources import EncoderCache, NamedImage, Source, named_image, sha256_of
@@ -70,13 +71,14 @@ def replay(
     *,
     pictures: Iterable[Source | NamedImage] = (),
     encoder: Encoder | Iterable[Encoder] | None = None,
+    masks: Iterable[torch.Tensor] = (),
     device: torch.device | str | None = None,
 ) -> StyleSession:
     """Repeat what a recipe wrote down; the session returned holds the same picture, on the same machine to the pixel.
 
     `recipe` is what `session.recipe()` gave, or a file of it. Samples are found by their names; other pictures have to
     be among `pictures`, in any order. `encoder` is needed only for those that `load_encoder` does not know, one or
-    several.
+    several; `masks` are the recipe's masks and maps, in any order.
 
     Raises RecipeError, in one sentence, for a recipe that was edited into something that can't be replayed, for one of
     another version, for a picture or an encoder that is missing or different.
@@ -98,16 +100,23 @@ def replay(
         for name, described in recipe["encoders"].items():
             precision = "auto" if described["precision"] == "float64" else described["precision"]
             encoders.add(_find_encoder(name, described, known), name=name, precision=precision)
-        return _replayed(recipe, given, encoders)
+        return _replayed(recipe, given, encoders, masks)
     except RecipeError:
         raise
     except (NSTError, ValueError) as error:
         raise _unusable(error) from error
 
 
-def _replayed(recipe: Mapping[str, Any], given: Mapping[str, NamedImage], encoders: EncoderCache) -> StyleSession:
+def _replayed(
+    recipe: Mapping[str, Any],
+    given: Mapping[str, NamedImage],
+    encoders: EncoderCache,
+    masks: Iterable[torch.Tensor],
+) -> StyleSession:
     content, style = (_find_picture(recipe[role], given, role) for role in ("content", "style"))
-    session = StyleSession(content, style, **recipe["start"], encoders=encoders)
+    others = [_find_picture(other, given, "style") for other in recipe["control"].get("others", ())]
+    control = Control.found(recipe["control"], others, masks)
+    session = StyleSession(content, [style, *others], **recipe["start"], encoders=encoders, **control.settings)
     for change in recipe["changes"]:
         session.step(change["after"] - len(session.history))
         rest = {name: value for name, value in change.items() if name not in ("after", "fresh")}
@@ -129,6 +138,7 @@ def _unusable(error: Exception) -> RecipeError:
 def _refuse_foreign_pictures(recipe: Mapping[str, Any], given: Mapping[str, NamedImage]) -> None:
     parts = (recipe, *recipe["changes"])
     needed = {part[role]["sha256"] for part in parts for role in ("content", "style") if role in part}
+    needed |= {other["sha256"] for other in recipe["control"].get("others", ())}
     if foreign := [picture for picture in given.values() if picture.sha256 not in needed]:
         height, width = foreign[0].image.shape[-2:]
         raise RecipeError(

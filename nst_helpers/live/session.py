@@ -22,13 +22,15 @@ from ..budget.available import is_out_of_memory
 from ..budget.estimate import TooLargeError, ran_out
 from ..encoders import Encoder
 from ..engine.evaluation import Evaluation
+from ..engine.inputs import as_shown
 from ..engine.settings import Settings, options
 from ..errors import NSTError
 from ..images import resize
 from ..losses import Convention
 from ..model import CONTENT_LAYERS, STYLE_LAYERS, Weights
+from .control import Control
 from .painting import Objective, PaintingBuilder
-from .sources import EncoderCache, NamedImage, Source, named_image
+from .sources import EncoderCache, NamedImage, Source, named_image, sources_of
 from .state import LiveSettings, Snapshot, summarize_losses
 
 __all__ = ["Snapshot", "StyleSession"]
@@ -71,8 +73,9 @@ class StyleSession:
     `content` and `style` are images (1, 3, H, W) in [0, 1], which are copied, names of samples, or files. Both are
     scaled to `size`, the length of the short side in pixels; left out, it is the content's own, 192 at most. The
     weights are those of `stylize`. `layer_weights` gives style layers a weight other than 1; as in `stylize`, it counts
-    for each loss of the layer, so also for the content loss of one that has both. Every method may be called from any
-    thread: one lock lets them through one after the other, between two steps.
+    for each loss of the layer, so also for the content loss of one that has both. `style` may be several pictures, and
+    `masks`, `style_masks`, `style_size`, `content_map` and `balance` as in `stylize` hold for the whole session. Every
+    method may be called from any thread: one lock lets them through one after the other, between two steps.
 
     Raises ImageError, LayerError, WeightsError or ValueError in one sentence for what can't be used.
 
@@ -83,14 +86,14 @@ class StyleSession:
     >>> first = session.step(2)
     >>> session.set(style_weight=30)
     'style weight 100 to 30; L-BFGS forgets its curvature, which belonged to the old loss'
-    >>> session.step()[0].event[:26], session.losses["step"]
-    ('style weight 100 to 30; L-', 3)
+    >>> session.step()[0].step
+    3
     """
 
     def __init__(
         self,
         content: Source | NamedImage,
-        style: Source | NamedImage,
+        style: Source | NamedImage | Sequence[Source | NamedImage],
         *,
         encoder: Encoder | str = "mini",
         size: int | None = None,
@@ -107,23 +110,24 @@ class StyleSession:
         convention: str | Convention = "relative",
         device: torch.device | str | None = None,
         precision: str = "auto",
+        color: str = "style",
+        style_mix: Sequence[float] | None = None,
         encoders: EncoderCache | None = None,
+        **control: Any,
     ) -> None:
         self._lock, self._waiting = threading.RLock(), set[int]()
         self.snapshots: list[Snapshot] = []
         precision = options()["precision"].check(precision)
         self._encoders = encoders or EncoderCache(device=device, precision=precision)
-        self._builder = PaintingBuilder(self._encoders, content_layers, style_layers, convention)
+        first_style, *others = sources_of(style)
+        held = Control(others=tuple(named_image(other, "style") for other in others), **control)
+        self._builder = PaintingBuilder(self._encoders, content_layers, style_layers, convention, held)
         given = {
-            "content_weight": content_weight,
-            "style_weight": style_weight,
-            "tv_weight": tv_weight,
-            "layer_weights": layer_weights,
-            "optimizer": optimizer,
-            "lr": lr,
-        }
+            "content_weight": content_weight, "style_weight": style_weight, "tv_weight": tv_weight,
+            "layer_weights": layer_weights, "optimizer": optimizer, "lr": lr, "color": color, "style_mix": style_mix,
+        }  # fmt: skip
         with plain_torch():
-            first, second = named_image(content, "content"), named_image(style, "style")
+            first, second = named_image(content, "content"), named_image(first_style, "style")
             default = LiveSettings(
                 layer_weights=dict.fromkeys(self._builder.style_layers, 1.0),
                 size=min(LIVE_SIZE, *first.image.shape[-2:]),
@@ -220,8 +224,9 @@ class StyleSession:
         """Change anything between two steps; returns in words what changed, and what follows from it.
 
         Takes `content_weight`, `style_weight`, `tv_weight`, `layer_weights` (some or all), `optimizer`, `lr`, `size`,
-        `encoder`, and the pictures `content` and `style`. After a new style, size or encoder the picture goes on from
-        where it is; a new content starts it again. What raises changes nothing.
+        `encoder`, `color`, `style_mix`, and the pictures `content` and `style` (of several the first). After a new
+        style, mix, size or encoder the picture goes on from where it is; a new content starts it again. What raises
+        changes nothing.
         """
         roles: list[str] = [role for role in ("content", "style") if role in changes]
         pictures = {role: named_image(changes.pop(role), role) for role in roles}
@@ -258,6 +263,7 @@ class StyleSession:
             pictures=self.pictures,
             log=self._painting.log.copy(),
             recipe=self.recipe(),
+            canvas=as_shown(self._painting.run.image, None),
         )
         self.snapshots.append(snapshot)
         return snapshot
@@ -283,7 +289,8 @@ class StyleSession:
 
     @_between_steps
     def _current_image(self) -> Tensor:
-        return self._painting.run.image.detach().clamp(0, 1).cpu()
+        photo = self._painting.content.image if self.settings.color == "luminance" else None
+        return as_shown(self._painting.run.image, photo)
 
     def _make_way(self) -> None:
         """Sleep while other threads wait for the lock, which isn't fair by itself."""

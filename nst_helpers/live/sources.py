@@ -6,7 +6,7 @@ import copy
 import hashlib
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..errors import ImageError
 from ..images import check_image, load_image
 from ..samples import list_samples, load_sample
 
-__all__ = ["EncoderCache", "NamedImage", "Source", "named_image"]
+__all__ = ["EncoderCache", "NamedImage", "Source", "named_image", "sources_of"]
 
 Source = Tensor | str | os.PathLike[str] | bytes
 
@@ -64,6 +64,13 @@ def named_image(source: Source | NamedImage, name: str) -> NamedImage:
     if len(image) != 1:
         raise ImageError(f"{name} is a batch of {len(image)}, expected one picture: take {name}[:1].")
     return NamedImage(image, name, sha256_of([image]))
+
+
+def sources_of(style: Source | NamedImage | Sequence[Source | NamedImage]) -> list[Source | NamedImage]:
+    """The style pictures as a list, also where there is one."""
+    if isinstance(style, (Tensor, str, os.PathLike, bytes, NamedImage)):
+        return [style]
+    return list(style)
 
 
 class EncoderCache:

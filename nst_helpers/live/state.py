@@ -13,15 +13,16 @@ from torch import Tensor
 
 from ..encoders import Encoder
 from ..engine.evaluation import Evaluation
-from ..engine.settings import LEARNING_RATES, Settings, options
+from ..engine.settings import LEARNING_RATES, Settings, options, stroke_weights
 from ..engine.values import whole
 from ..errors import LayerError
 from ..model import Weights
+from .control import Control
 from .sources import EncoderCache, NamedImage
 
 __all__ = ["RECIPE_FORMAT", "LiveSettings", "SessionLog", "Snapshot", "package_version", "summarize_losses"]
 
-RECIPE_FORMAT = 1
+RECIPE_FORMAT = 2
 LARGEST_SIZE = 8192  # pixels: beyond what memory holds, so a slip of the keyboard
 WORDS = {"tv_weight": "total variation weight", "lr": "step size"}
 
@@ -36,6 +37,8 @@ class LiveSettings:
     layer_weights: dict[str, float]
     optimizer: str = Settings.optimizer
     lr: float = LEARNING_RATES[Settings.optimizer]
+    color: str = Settings.color
+    style_mix: tuple[float, ...] | None = None
     size: int
     encoder: str
 
@@ -60,6 +63,8 @@ class LiveSettings:
             expected = "the short side in pixels, a whole number"
             changes["size"] = whole("size", changes["size"], least=1, most=LARGEST_SIZE, expected=expected)
         chosen = changes.pop("layer_weights", None) or {}
+        if isinstance(chosen, str):
+            chosen = dict(stroke_weights(chosen, list(self.layer_weights)))
         if stray := sorted(set(chosen) - set(self.layer_weights)):
             raise LayerError(
                 f"The weights name {', '.join(stray)}, which have no style loss: use {', '.join(self.layer_weights)}."
@@ -104,6 +109,7 @@ class SessionLog:
     style: NamedImage
     init: str
     seed: int
+    control: Control = field(default_factory=Control)
     changes: list[dict[str, Any]] = field(default_factory=list)
     history: list[Evaluation] = field(default_factory=list)
     pictures: list[NamedImage] = field(default_factory=list)  # that took the place of earlier ones
@@ -126,6 +132,7 @@ class SessionLog:
             "nst_helpers": package_version(),
             "content": self.content.describe(),
             "style": self.style.describe(),
+            "control": self.control.described(),
             "start": {**asdict(self.start), "init": self.init, "seed": self.seed, **options},
             "changes": self.changes,
             "steps": len(self.history),
@@ -146,6 +153,7 @@ class Snapshot:
     pictures: tuple[NamedImage, NamedImage]
     log: SessionLog
     recipe: dict[str, Any]
+    canvas: Tensor  # what is being optimised: the image before it is given the photo's colours
 
     @property
     def step(self) -> int:
@@ -155,7 +163,8 @@ class Snapshot:
     @property
     def own_pictures(self) -> list[NamedImage]:
         """The pictures that `replay` has to be given: all on the way that are no samples."""
-        used = {picture.sha256: picture for picture in (self.log.content, self.log.style, *self.log.pictures)}
+        others = (*self.log.control.others, *self.log.pictures)
+        used = {picture.sha256: picture for picture in (self.log.content, self.log.style, *others)}
         return [picture for picture in used.values() if not picture.is_sample]
 
 
