@@ -29,7 +29,7 @@ from .engine.interrupts import hold_interrupts
 from .engine.objective import AnyModel, build_objective
 from .engine.optimisation import Optimisation
 from .engine.outputs import Outputs
-from .engine.plan import Stage, first_image
+from .engine.plan import Stage, first_image, next_image
 from .engine.results import Result, Step
 from .engine.settings import Settings
 from .engine.values import count
@@ -96,7 +96,8 @@ def stylize(
     Control over the result:
 
     - `masks`, one (1, 1, H, W) for each style picture: the region that it paints. Where masks overlap they share, where
-      there is none no style pulls, and `style_mix` says how hard each one does. See `load_mask` and `find_regions`.
+      there is none no style pulls, and `style_mix` says how hard each one does. What must stay to the pixel is put
+      back afterwards: `mask * image + (1 - mask) * photo`. See `load_mask` and `find_regions`.
     - `style_masks`: the part of each style picture that counts (the sky's style from the sky), or None for all of it.
     - `style_size`: the style pictures' short side as a multiple of the content's; less for finer strokes.
     - `color`: "style"; "content", where the style is matched to the photo's colours before; or "luminance", where each
@@ -258,7 +259,10 @@ class Run:
         for scale in range(first, len(stages)):
             with plain_torch():
                 size = stages[scale].size
-                image = first_image(content, styles[0], self.settings, size) if image is None else resize(image, size)
+                if image is None:
+                    image = first_image(content, styles[0], self.settings, size)
+                else:
+                    image = next_image(image, content, self.settings, size)
                 model = build_objective(encoder, content, styles, self.settings, size)
                 optimisation = self._start(model, image, stages, scale, started)
             while not (optimisation.finished or optimisation.diverged):

@@ -7,10 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..control.masks import resize_mask
 from ..images import resize
+from ..regions import stacked
 from .settings import Settings
 
-__all__ = ["Stage", "first_image", "plan"]
+__all__ = ["Stage", "first_image", "next_image", "plan"]
 
 
 class Stage(NamedTuple):
@@ -57,3 +59,18 @@ def first_image(content: Tensor, style: Tensor, settings: Settings, size: tuple[
         noise = torch.rand(1, 3, *size, generator=generator, dtype=torch.float32, device="cpu")
         return noise.to(content.device, content.dtype)
     return resize(content, size)
+
+
+def next_image(image: Tensor, content: Tensor, settings: Settings, size: tuple[int, int]) -> Tensor:
+    """The image (1, 3, H, W) of one scale at the size of the next.
+
+    In a run that starts from the photo, the photo's own detail comes in where no style pulls: nothing else would put
+    it back, since the content loss of a deep layer hardly minds a blur.
+    """
+    image = resize(image, size)
+    if settings.masks is None or settings.init != "content":
+        return image
+    regions = stacked([resize_mask(mask, like=image) for mask in settings.masks], size)
+    pulls = image.new_tensor(settings.style_mix or [1.0] * len(regions)).view(-1, 1, 1, 1)
+    painted = (regions * pulls / pulls.max()).sum(0, keepdim=True)
+    return painted * image + (1 - painted) * resize(content, size)

@@ -40,7 +40,7 @@ SCHEDULES = ("constant", "step", "cosine")
 INITS = ("content", "style", "noise")
 COLORS = ("style", "content", "luminance")
 BALANCES = ("weights", "gradients")
-STROKES = {"fine": 0.25, "coarse": 4.0}  # a style layer's weight in that of the one before
+STROKES = {"fine": 0.5, "coarse": 2.0}  # a style layer's weight in that of the one before
 # What the modules named here define, for those who can't wait for PyTorch; a test holds them equal.
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")  # accel.devices
 CONVENTIONS = ("relative", "gatys", "pytorch")  # losses
@@ -188,7 +188,7 @@ class Settings:
         """`layer_weights` in numbers: "fine" strokes come from the first style layers, "coarse" ones from the last.
 
         >>> Settings(layer_weights="coarse", style_layers=["relu1_1", "relu2_1", "relu3_1"]).weights_of_layers
-        {'relu1_1': 0.25, 'relu2_1': 1.0, 'relu3_1': 4.0}
+        {'relu1_1': 0.5, 'relu2_1': 1.0, 'relu3_1': 2.0}
         """
         weights = self.layer_weights
         return stroke_weights(weights, self.style_layers) if isinstance(weights, str) else weights

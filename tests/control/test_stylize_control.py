@@ -89,6 +89,19 @@ def test_a_region_without_a_style_is_left_as_it_was():
     torch.testing.assert_close(found[..., 40:], content[..., 40:], atol=1e-6, rtol=0)
 
 
+def test_between_scales_the_photos_detail_comes_back_where_no_style_pulls():
+    """Fine noise is gone at the coarse scale; in the region without a style it is there again in the end."""
+    content = noise(1, 3, 32, 96, seed=8)
+    mask = torch.zeros(1, 1, 32, 96)
+    mask[..., :32] = 1
+    layers = {"content_layers": ["relu1_1"], "style_layers": ["relu1_1"]}
+    for options in ({"masks": [mask]}, {"style": [STYLE, OTHER], "masks": [mask, 1 - mask], "style_mix": [1, 0]}):
+        found = run(content, **options, tv_weight=0, scales=[8, 32], **layers).image
+        torch.testing.assert_close(found[..., 44:], content[..., 44:], atol=1e-5, rtol=0)
+    from_noise = run(content, masks=[mask], tv_weight=0, scales=[8, 32], init="noise", **layers).image
+    assert (from_noise - content)[..., 44:].abs().mean() > 0.05
+
+
 @pytest.mark.parametrize("options", [{}, {"scales": [16, 32]}, {"size": 20}, {"tile": 32}, {"precision": "bfloat16"}])
 def test_each_style_comes_nearer_in_its_own_region(options):
     """By an oracle of the test's own: the Gram matrix of what is cut out of the picture by hand."""
