@@ -1,8 +1,8 @@
 """The one place where a model's layers give way to their quicker twins; the numbers stay the same.
 
 Two twins are put in. The Gram matrix gets a backward pass written by hand (gram.py), which adds to the gradient that
-comes from the layers behind where it lies. And on a CPU a convolution and the ReLU behind it become one layer where no
-loss reads the value between them (convolution.py). What concerns the encoder itself, its device, number format and
+comes from the layers behind where it lies. And in float32 on a CPU a convolution and the ReLU behind it become one layer
+where no loss reads the value between them (convolution.py). What concerns the encoder itself, its device, number format and
 memory layout, is `prepare` in devices.py.
 """
 
@@ -14,10 +14,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..losses import StyleLoss, style_loss
+from ..losses import HALF_PRECISION, StyleLoss, style_loss
 from ..model import StyleModel
 from ..regions import RegionStyleLoss
-from .convolution import ConvReLU, SplitConv
+from .convolution import ConvReLU
 from .gram import features_and_gram, fused_gram
 
 __all__ = ["FusedStyleLoss", "accelerate"]
@@ -69,7 +69,7 @@ def _fused(layer: StyleLoss) -> StyleLoss:
 
 
 def _one_pass(layers: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Module]]:
-    """The named layers, each convolution on a CPU and the ReLU right behind it as one by the ReLU's name."""
+    """The named layers, each convolution and the ReLU right behind it as one by the ReLU's name, where that pays."""
     waiting: tuple[str, nn.Conv2d] | None = None
     for name, layer in layers:
         if waiting and isinstance(layer, nn.ReLU):
@@ -79,7 +79,11 @@ def _one_pass(layers: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn
         if waiting:
             yield waiting
             waiting = None
-        if isinstance(layer, nn.Conv2d) and not isinstance(layer, SplitConv) and layer.weight.device.type == "cpu":
+        if (
+            isinstance(layer, nn.Conv2d)
+            and layer.weight.device.type == "cpu"
+            and layer.weight.dtype not in HALF_PRECISION
+        ):
             waiting = name, layer
         else:
             yield name, layer

@@ -99,7 +99,7 @@ def untiled_bytes(
     image = 12 * math.prod(size)
     layers = list(layers_of(encoder, size, [*contents, *styles]))
     targets = sum(4 * layer.numbers for layer in layers if layer.name in contents)
-    in_place = encoder.device.type == "cpu"
+    in_place = _in_place(encoder, unit)
     work = _pass(layers, contents, styles, unit, VARIATION_IMAGES * image, regions=regions, in_place=in_place)
     return targets + work + _overhead(image)
 
@@ -155,9 +155,9 @@ def _overhead(image: int) -> int:
 
 
 def weights_bytes(encoder: Encoder, unit: int, names: Sequence[str]) -> int:
-    """What a prepared copy of the encoder takes, and on a CPU the kernels turned about of the layers used."""
+    """What a prepared copy of the encoder takes, and the kernels turned about of the layers used, if there are such."""
     numbers = sum(p.numel() for p in encoder.parameters())
-    if encoder.device.type == "cpu":
+    if _in_place(encoder, unit):
         used = [layer for layer in layers_of(encoder, (1, 1), names) if layer.kind == "conv"]
         numbers += sum(9 * layer.before * layer.channels for layer in used[1:])
     return FIXED + unit * numbers
@@ -166,10 +166,15 @@ def weights_bytes(encoder: Encoder, unit: int, names: Sequence[str]) -> int:
 def fresh_bytes(encoder: Encoder, size: tuple[int, int], names: Sequence[str], unit: int) -> int:
     """The bytes of an evaluation's tensors that are too large for the C library to keep: feature maps and gradients.
 
-    A ReLU works in the memory of its convolution's, in both passes.
+    Of each convolution and of its ReLU, or of both at once where they are one layer.
     """
     each = (unit * layer.numbers for layer in layers_of(encoder, size, names) if layer.kind == "conv")
-    return 2 * sum(bytes_ for bytes_ in each if bytes_ >= MMAP)
+    return (2 if _in_place(encoder, unit) else 4) * sum(bytes_ for bytes_ in each if bytes_ >= MMAP)
+
+
+def _in_place(encoder: Encoder, unit: int) -> bool:
+    """Whether ReLU works in its convolution's memory (accel/convolution.py)."""
+    return encoder.device.type == "cpu" and unit > 2
 
 
 def _pass(

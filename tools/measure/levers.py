@@ -22,6 +22,10 @@ from textbook import CONTENT_LAYERS, MEAN, STD, STYLE_LAYERS, WIDTHS, textbook_l
 TURN = 3
 
 
+# Levers that work in float32 alone: both sides of their pairs compute in it.
+WITHIN = {"ReLU in one pass": ("bfloat16",)}
+
+
 def levers() -> dict[str, Callable[[], AbstractContextManager]]:
     """By its name, what takes each lever off: a context within which a side builds and runs."""
     return {
@@ -128,7 +132,8 @@ def worth_per_evaluation(size: int, rounds: int, names: list[str], *, mini: bool
     network, (content, style) = NETWORKS["random"](), pictures(size)
     table = {}
     for name in names:
-        one, two = (Side(network, content, style, off, mini=mini) for off in ((), (name,)))
+        within = WITHIN.get(name, ())
+        one, two = (Side(network, content, style, off, mini=mini) for off in (within, (*within, name)))
         table[name] = ratios(one.turn, two.turn, rounds)
     return table
 
