@@ -1,9 +1,9 @@
 """The one place where a model's layers give way to their quicker twins; the numbers stay the same.
 
 Two twins are put in. The Gram matrix gets a backward pass written by hand (gram.py), which adds to the gradient that
-comes from the layers behind where it lies. And in float32 on a CPU a convolution and the ReLU behind it become one layer
-where no loss reads the value between them (convolution.py). What concerns the encoder itself, its device, number format and
-memory layout, is `prepare` in devices.py.
+comes from the layers behind where it lies. And in float32 on a CPU a convolution and the ReLU behind it become one
+layer where no loss reads the value between them (convolution.py). What concerns the encoder itself, its device, number
+format and memory layout, is `prepare` in devices.py.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Nothing reads what a convolution hands to its ReLU, and nothing else reads the gradient that comes back, so `ConvReLU`
 works in both where they lie. Its weights never change: with a step of 1 and a padding of 1 its backward pass is a
 convolution too, whose kernel is turned about once and not at each call. By pairs on one core, `mini` without it takes
-1.05 times as long at 192 px, 1.14 times at 256 and 1.08 times at 384, and VGG-19 as long as with it. In bfloat16 nothing
-was gained, so there the layers stay as they are.
+1.05 times as long at 192 px, 1.14 times at 256 and 1.08 times at 384, and VGG-19 as long as with it. In bfloat16
+nothing was gained, so there the layers stay as they are.
 
 bfloat16 has 8 binary digits, so an image would reach the network in steps as coarse as those of an 8-bit file, and an
 optimiser's last small changes would be lost. `SplitConv` gives the first layer 6 channels in place of 3: the rounded
