@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -228,10 +229,14 @@ def _to_read(questions: Sequence[Question], results: Sequence[dict[str, Any]], *
                 elif not cited & numbers_in(expected[student]):
                     hint += "<br><b>quotes none of them</b>"
             lines.append(
-                f"<tr><td>{html.escape(student)}<td><p class=answer>{html.escape(answer)}</p><small>{hint}</small>"
+                f"<tr><td class=who>{html.escape(student)}"
+                f"<td><p class=answer>{html.escape(answer)}</p><small>{hint}</small>"
             )
-        body = f"<table>{''.join(lines)}</table>" if lines else "<p>Nobody has answered.</p>"
-        asked = html.escape(written.question)
+        if not lines:
+            parts.append(f"<p class=quiet>{question.name}: nobody has answered.</p>")
+            continue
+        body = f"<table>{''.join(lines)}</table>"
+        asked = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(written.question))
         head = f"<h3>{html.escape(question.title)}, {question.points:g} points</h3><p>{asked}</p><ul>{scheme}</ul>"
         parts.append(f"<details><summary>{question.name}: {len(lines)} to read</summary>{head}{body}</details>")
     return f"<h2>To be read by you</h2>{''.join(parts) or '<p>Nothing.</p>'}"

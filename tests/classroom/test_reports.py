@@ -156,9 +156,11 @@ def test_quoting_somebody_elses_numbers_is_noticed(tmp_path):
     open_row = row(None, question="written-03")
     results = [result(s, open_row, answers={"written-03": answers[s]}) for s in answers]
     _, report, _ = reports(tmp_path, results, own=True)
+    assert "<td class=who>ann<td><p class=answer>" in report  # a name in one line
     assert report.count("quotes the numbers of ann") == 1
     assert report.count("quotes none of them") == 1
     assert all(number in report for numbers in mine.values() for number in numbers)
+    assert "written-03: nobody has answered." in reports(tmp_path, [result("dora", row(3.0))])[1]
     _, report, _ = reports(tmp_path, results, own=False)
     assert "quotes" not in report.split("</style>")[1].replace("quotes both", "")
 
@@ -194,7 +196,7 @@ def test_the_guide_has_every_lesson_with_all_that_a_teacher_needs():
         for part in ("**Goal:**", "**Minutes:**", "talk", "**Predict:**", "**Cut:**"):
             assert part in text, (lesson, part)
         mended = re.findall(r"^\| (?!they think|---)[^|]+ \| [^|]+ \|$", text, re.M)
-        assert len(mended) == 3, lesson
+        assert 3 <= len(mended) <= 4, lesson
         assert ("**Written question, 4 points:**" in text) == (lesson in LESSONS), lesson
         title = next(t for name, texts in lessons().items() if name[:2] == lesson for t in texts)
         total = re.search(r"about (\d+) min to read and do", title)[1]
