@@ -52,7 +52,7 @@ def test_every_relative_link_is_within_what_the_server_shows(lab):
 @pytest.mark.skipif(jupyter_lab.find_browser() is None, reason="no Chromium is installed")
 def test_a_click_opens_the_lesson(lab):
     with jupyter_lab.browse(lab.address, lab.first) as page:
-        link = page.locator(".jp-RenderedMarkdown a[href*='05_optimizers']").first
+        link = page.locator(".jp-RenderedMarkdown a[href*='01_images']").first
         link.scroll_into_view_if_needed()
         link.click()
-        page.wait_for_selector(".lm-TabBar-tabLabel:has-text('05_optimizers.ipynb')", timeout=30_000)
+        page.wait_for_selector(".lm-TabBar-tabLabel:has-text('01_images.ipynb')", timeout=30_000)
