@@ -57,7 +57,7 @@ ATTACKS = {
     "read the course from the disk": "import glob, os, runpy, sys\nplaces = [COURSE + '/losses.py', *(p + '/nst_helpers/losses.py' for p in sys.path), *glob.glob('/proc/*/root' + COURSE + '/losses.py'), *glob.glob('/proc/*/cwd/nst_helpers/losses.py'), *glob.glob('/*/nst_helpers/losses.py'), *glob.glob('/*/*/nst_helpers/losses.py'), *glob.glob('/*/*/*/nst_helpers/losses.py')]\nfor place in places:\n    try:\n        gram_matrix = runpy.run_path(place)['gram_matrix']\n    except Exception:\n        pass",
     "import it anew": "import importlib, sys\nfor name in [n for n in sys.modules if n.startswith('nst_helpers')]:\n    if '.box' not in name:\n        del sys.modules[name]\nsys.path.insert(0, COURSE.rpartition('/')[0])\nimport nst_helpers\ngram_matrix = importlib.import_module('nst_helpers.losses').gram_matrix",
     "through the checks": "from nst_helpers.checks.mistakes.losses import gram as gram_matrix",
-    "by its code": "import types\ngram_matrix = types.FunctionType(nst.gram_matrix.__code__, vars(nst.losses))",
+    "by its code": "import types\nown = nst.gram_matrix\ngram_matrix = types.FunctionType(own.__code__, vars(nst.losses), 'mine', own.__defaults__)",
     "by its source": "import inspect\nexec(inspect.getsource(nst.gram_matrix))",
     "by the layer": "def gram_matrix(f):\n    return nst.lessons.StyleLossLayer(f).target",
     "by the accelerated one": "from nst_helpers.accel import gram\ndef gram_matrix(f):\n    return gram.features_and_gram(f)[1]",
