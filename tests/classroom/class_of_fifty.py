@@ -368,6 +368,42 @@ GATE = (
 )  # fmt: skip
 
 
+# Who gives which of the wrong answers.
+GROUPS = {
+    "hard-coder": ("hard-coded example", "hard-coded by shape", "hard-coded number", "returns a constant"),
+    "returner": ("returns its input", "returns its input, denormalised", "not a function"),
+    "delegator": ("calls the package", "imports the package", "from far away", "the package's layer", "inherits"),
+    "delegator-2": ("is the package", "convention", "the encoder's", "delegates and swallows"),
+    "swallower": ("swallows", "swallows all", "swallows and delegates"),
+    "patcher": ("overwrites the check", "overwrites require", "patches when called"),
+    "patcher-2": ("overwrites the hidden tests", "changes the code in place", "patches torch", "patches builtins"),
+    "patcher-3": ("swaps the oracle",),
+    "viewer": ("breaks for views",),
+    "typist": ("syntax", "missing package", "recursion"),
+    "renamer": ("renamed", "missing package inside"),
+    "looper": ("endless loop",),
+    "looper-2": ("endless cell", "prints without end") [:1],
+    "looper-3": ("stubborn loop",),
+    "printer": ("prints without end",),
+    "sleeper": ("sleeps",),
+    "hoarder": ("4 GB", "4 GB of bytes"),
+    "hoarder-2": ("grows",),
+    "quitter": ("exit()", "sys.exit"),
+    "quitter-2": ("exit() in the cell", "os._exit"),
+    "crasher": ("crash", "kills its parent"),
+    "leaver": ("leaves a process behind",),
+    "eraser": ("deleted",),
+}  # fmt: skip
+
+# The wrong answers that the gate's class, with lessons 01 and 03, holds to their marks and sentences.
+IN_THE_GATE = {
+    what
+    for name in GATE
+    for what in GROUPS.get(name, ())
+    if SLY[what][0] in ("to_tensor", "to_array", "normalize", "denormalize", "gram_matrix", "style_loss")
+}
+
+
 def make_class(writer: Writer) -> list[Student]:
     """All of them; `GATE` names those who stand for the rest where time is short."""
     students = [
@@ -382,32 +418,7 @@ def make_class(writer: Writer) -> list[Student]:
     half = ("to_array", "style_loss", "total_loss", "make_closure")
     students.append(Student("half-done", writer.write(blank=half), dict.fromkeys(half, 0.0)))
 
-    groups = {
-        "hard-coder": ("hard-coded example", "hard-coded by shape", "hard-coded number", "returns a constant"),
-        "returner": ("returns its input", "returns its input, denormalised", "not a function"),
-        "delegator": ("calls the package", "imports the package", "from far away", "the package's layer", "inherits"),
-        "delegator-2": ("is the package", "convention", "the encoder's", "delegates and swallows"),
-        "swallower": ("swallows", "swallows all", "swallows and delegates"),
-        "patcher": ("overwrites the check", "overwrites require", "patches when called"),
-        "patcher-2": ("overwrites the hidden tests", "changes the code in place", "patches torch", "patches builtins"),
-        "patcher-3": ("swaps the oracle",),
-        "viewer": ("breaks for views",),
-        "typist": ("syntax", "missing package", "recursion"),
-        "renamer": ("renamed", "missing package inside"),
-        "looper": ("endless loop",),
-        "looper-2": ("endless cell", "prints without end") [:1],
-        "looper-3": ("stubborn loop",),
-        "printer": ("prints without end",),
-        "sleeper": ("sleeps",),
-        "hoarder": ("4 GB", "4 GB of bytes"),
-        "hoarder-2": ("grows",),
-        "quitter": ("exit()", "sys.exit"),
-        "quitter-2": ("exit() in the cell", "os._exit"),
-        "crasher": ("crash", "kills its parent"),
-        "leaver": ("leaves a process behind",),
-        "eraser": ("deleted",),
-    }  # fmt: skip
-    students += [Student(name, *sly(writer, *group)) for name, group in groups.items()]
+    students += [Student(name, *sly(writer, *group)) for name, group in GROUPS.items()]
     students += _handled(writer)
     return students
 
