@@ -72,13 +72,17 @@ def near_the_truth(optimizer, size, tmp_path, *, library=None, more=()):
     for _ in range(3):
         subprocess.run(command, check=True, cwd=ROOT, env=env, capture_output=True)
         (row,) = json.loads(told.read_text())
-        assert abs(row["peak_error"]) < 0.15
-        # What a small run adds is little beside what the allocator happens to have at hand.
-        assert abs(row["run_error"]) * row["run"] < max(0.3 * row["run"], 32)  # MB
+        if library:  # one without holes needs less than is counted for them: more may be asked for, never less
+            assert -0.15 < row["peak_error"] < 0.3
+        else:
+            assert abs(row["peak_error"]) < 0.15
+            # What a small run adds is little beside what the allocator happens to have at hand.
+            assert abs(row["run_error"]) * row["run"] < max(0.3 * row["run"], 32)  # MB
         # A cache shared with others still slows one of the two more than the other.
-        if abs(row["seconds_error"]) < 0.25:
+        most = 0.4 if library else 0.25
+        if abs(row["seconds_error"]) < most:
             break
-    assert abs(row["seconds_error"]) < 0.25
+    assert abs(row["seconds_error"]) < most
 
 
 @pytest.mark.slow
