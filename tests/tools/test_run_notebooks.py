@@ -309,7 +309,7 @@ def test_links_of_a_page_follow_the_constant(tmp_path, monkeypatch):
 
 def test_the_setup_cell_is_short_and_takes_the_constants():
     lines = notebook_setup.SETUP.splitlines()
-    assert len(lines) <= 15
+    assert len(lines) <= 16
     assert max(map(len, lines)) <= 88
     assert notebook_setup.REPOSITORY in notebook_setup.SETUP
     assert f"--branch {notebook_setup.TAG}" in notebook_setup.SETUP
