@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import conventions, encoders, losses
+from .. import conventions, encoders, losses, regions
 from ..accel import gram
 from ..checks import lessons
 
@@ -36,8 +36,12 @@ OWN: dict[str, tuple[Any, ...]] = {
         losses.StyleLoss.forward, lessons.StyleLossLayer.forward,
     ),
     "style_loss": (losses.style_loss, losses._relative, losses._squares, losses.StyleLoss.forward),
-    "content_loss_layer": (lessons.ContentLossLayer.forward, losses.ContentLoss.forward),
-    "style_loss_layer": (lessons.StyleLossLayer.forward, losses.StyleLoss.forward),
+    "content_loss_layer": (
+        lessons.ContentLossLayer.forward, losses.ContentLoss.forward, regions.MappedContentLoss.forward,
+    ),
+    "style_loss_layer": (
+        lessons.StyleLossLayer.forward, losses.StyleLoss.forward, regions.RegionStyleLoss.forward,
+    ),
     "total_loss": (lessons.total_loss,),
     "convert_style_weight": (conventions.convert_style_weight,),
     "make_closure": (lessons.make_closure,),
