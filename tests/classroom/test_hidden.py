@@ -173,11 +173,12 @@ for name in sorted(found):
 
 
 @pytest.mark.slow
-def test_nothing_in_the_students_package_answers_a_question(students_package):
+def test_nothing_in_the_students_package_answers_a_question(students_package, request):
     """Every function and class of the folders that compute is handed in as the answer to every question."""
     environment = {**os.environ, "PYTHONPATH": str(students_package), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-c", TRY_EVERYTHING]
     process = subprocess.Popen(command, env=environment, cwd=students_package, stdout=subprocess.PIPE, text=True)
+    request.addfinalizer(process.kill)
     port, names = json.loads(process.stdout.readline())
     assert len(names) > 150
     assert {"nst_helpers.losses:gram_matrix", "nst_helpers.checks.lessons:ContentLossLayer"} <= set(names)
