@@ -17,9 +17,11 @@ from .. import conventions, losses
 from .closures import CLOSURE_SYMPTOMS, examine_closure
 from .functions import ExerciseSpec, examine_function
 from .layers import CONTENT_LAYER_SYMPTOMS, STYLE_LAYER_SYMPTOMS, examine_content_layer, examine_style_layer
+from .mistakes.color import COLOR
 from .mistakes.gram import GRAM
 from .mistakes.images import TO_ARRAY, TO_TENSOR
 from .mistakes.losses import CONTENT, STYLE
+from .mistakes.masked import MASKED
 from .mistakes.normalization import DENORMALIZE, NORMALIZE
 from .mistakes.receptive_field import RECEPTIVE_FIELD
 from .mistakes.style_weight import CONVERT
@@ -123,6 +125,16 @@ def check_total_variation(function: Callable[..., Any]) -> Verdict:
     return _by_spec("total_variation", function, TV)
 
 
+def check_match_color(function: Callable[..., Any]) -> Verdict:
+    """Check `match_color(style, content)`: the style picture with the content's mean colour and covariance."""
+    return _by_spec("match_color", function, COLOR)
+
+
+def check_masked_gram(function: Callable[..., Any]) -> Verdict:
+    """Check `masked_gram(features, mask)`: (B, C, h, w) and (1, 1, H, W) to (B, C, C), a mean by the mask."""
+    return _by_spec("masked_gram", function, MASKED)
+
+
 _CHECKS: tuple[Callable[[Any], Verdict], ...] = (
     check_to_tensor,
     check_to_array,
@@ -138,6 +150,8 @@ _CHECKS: tuple[Callable[[Any], Verdict], ...] = (
     check_convert_style_weight,
     check_make_closure,
     check_total_variation,
+    check_match_color,
+    check_masked_gram,
 )
 # Name: the check, and the package's own answer.
 CHECKS: dict[str, tuple[Callable[[Any], Verdict], Callable[..., Any]]] = {

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..encoders import IMAGENET_MEAN, IMAGENET_STD
 from ..losses import content_loss, gram_matrix, style_loss
@@ -21,6 +22,8 @@ __all__ = [
     "StyleLossLayer",
     "denormalize",
     "make_closure",
+    "masked_gram",
+    "match_color",
     "normalize",
     "receptive_field",
     "to_array",
@@ -176,3 +179,44 @@ def make_closure(
         return loss
 
     return closure
+
+
+def match_color(style: Tensor, content: Tensor) -> Tensor:
+    """The style picture (1, 3, H, W) with the mean colour and the covariance of the content (1, 3, h, w), not clamped.
+
+    Taught in lesson 07; `nst.match_color` has other methods and clamps.
+
+    >>> style, photo = torch.rand(1, 3, 6, 5), torch.rand(1, 3, 4, 7)
+    >>> torch.allclose(match_color(style, photo).mean((2, 3)), photo.mean((2, 3)), atol=1e-5)
+    True
+
+    Source: Gatys et al. 2016 (arXiv:1606.05897), section 5.
+    """
+
+    def power(matrix: Tensor, exponent: float) -> Tensor:
+        values, vectors = torch.linalg.eigh(matrix)
+        return vectors @ (values**exponent).diag() @ vectors.T
+
+    def moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        mean = pixels.mean(1, keepdim=True)
+        return mean, (pixels - mean) @ (pixels - mean).T / pixels.shape[1]
+
+    pixels = style[0].flatten(1)
+    (mean, covariance), (new_mean, new_covariance) = moments(pixels), moments(content[0].flatten(1))
+    matrix = power(new_covariance, 0.5) @ power(covariance, -0.5)
+    return (matrix @ (pixels - mean) + new_mean).reshape(style.shape)
+
+
+def masked_gram(features: Tensor, mask: Tensor) -> Tensor:
+    """The Gram matrices (B, C, C) of a region: a mean over the positions of the features (B, C, h, w) by the mask.
+
+    The mask (1, 1, H, W) is the picture's, white for the region, and is shrunk to the features' size. Taught in lesson
+    07; `nst.gram_matrix(features, mask)` takes a mask that is shrunk already.
+
+    >>> masked_gram(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]]), torch.tensor([[[[1.0, 0.0]]]])).tolist()
+    [[[1.0, 3.0], [3.0, 9.0]]]
+
+    Source: Gatys et al. 2017 (arXiv:1611.07865), section 4.
+    """
+    mask = F.adaptive_avg_pool2d(mask, features.shape[-2:])
+    return (features * mask).flatten(2) @ features.flatten(2).transpose(1, 2) / mask.sum()

@@ -26,6 +26,7 @@ EXERCISES: dict[str, tuple[str, ...]] = {
     "03_gram": ("gram_matrix", "style_loss"),
     "04_model": ("content_loss_layer", "style_loss_layer", "total_loss"),
     "05_optimizers": ("make_closure", "total_variation"),
+    "07_control": ("match_color", "masked_gram"),
 }
 DONE, NOT_YET, TO_DO = "done", "not yet", "to do"
 

@@ -17,9 +17,11 @@ from torch import Tensor
 
 from ..checks.functions import ExerciseSpec, examine_function
 from ..checks.layers import CONTENT_LAYER_SYMPTOMS, STYLE_LAYER_SYMPTOMS
+from ..checks.mistakes.color import COLOR, picture
 from ..checks.mistakes.gram import GRAM
 from ..checks.mistakes.images import TO_ARRAY, TO_TENSOR
 from ..checks.mistakes.losses import CONTENT, STYLE, gram, relative, relative_each
+from ..checks.mistakes.masked import MASKED, soft_mask
 from ..checks.mistakes.normalization import DENORMALIZE, NORMALIZE
 from ..checks.mistakes.receptive_field import RECEPTIVE_FIELD
 from ..checks.mistakes.style_weight import CONVERT
@@ -91,6 +93,16 @@ def _recipes(g: torch.Generator) -> list[tuple]:
     ]
 
 
+def _colors(g: torch.Generator) -> list[tuple]:
+    sizes = (((5, 7), (4, 3)), ((2, 9), (8, 5)), ((6, 3), (3, 11)))
+    return [(picture(g, *size, contrast=0.4, chroma=0.2), picture(g, *other)) for size, other in sizes]
+
+
+def _regions(g: torch.Generator) -> list[tuple]:
+    sizes = ((3, 2, 5, 3, 4), (1, 6, 2, 9, 2), (3, 5, 3, 4, 8))
+    return [(torch.randn(b, c, h, w, generator=g) + 0.3, soft_mask(g, k * h, k * w)) for b, c, h, w, k in sizes]
+
+
 # The same examination as the lesson's check, with other cases.
 SPECS: dict[str, tuple[ExerciseSpec, Callable[[torch.Generator], list[tuple]]]] = {
     "to_tensor": (TO_TENSOR, _arrays),
@@ -104,9 +116,14 @@ SPECS: dict[str, tuple[ExerciseSpec, Callable[[torch.Generator], list[tuple]]]] 
     "total_loss": (TOTAL, _totals),
     "convert_style_weight": (CONVERT, _recipes),
     "total_variation": (TV, _steep_images),
+    "match_color": (COLOR, _colors),
+    "masked_gram": (MASKED, _regions),
 }
 # Whose arguments may come in double precision, or with their numbers out of order.
-_FRAGILE = {"to_array", "normalize", "denormalize", "content_loss", "gram_matrix", "style_loss", "total_variation"}
+_FRAGILE = {
+    "to_array", "normalize", "denormalize", "content_loss", "gram_matrix", "style_loss", "total_variation",
+    "match_color", "masked_gram",
+}  # fmt: skip
 
 
 def inspect(name: str, function: Any, *, seed: int = 0) -> tuple[float, Verdict]:

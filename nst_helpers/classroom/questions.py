@@ -14,7 +14,9 @@ from ..errors import NSTError
 __all__ = ["DEFAULT_LESSONS", "LESSONS", "ClassroomError", "Question", "find_notebooks", "read_lesson", "select"]
 
 DEFAULT_LESSONS = ("01", "03", "04", "05")
-LESSONS = {"01": "01_images", "02": "02_content", "03": "03_gram", "04": "04_model", "05": "05_optimizers"}
+LESSONS = {
+    "01": "01_images", "02": "02_content", "03": "03_gram", "04": "04_model", "05": "05_optimizers", "07": "07_control",
+}  # fmt: skip
 WRITTEN_POINTS = 4.0
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from .. import conventions, encoders, losses, regions
 from ..accel import gram
 from ..checks import lessons
+from ..control import color
 
 __all__ = ["OWN", "allowed", "own_functions", "write_package"]
 
@@ -46,6 +47,8 @@ OWN: dict[str, tuple[Any, ...]] = {
     "convert_style_weight": (conventions.convert_style_weight,),
     "make_closure": (lessons.make_closure,),
     "total_variation": (losses.total_variation, losses.TVLoss.forward),
+    "match_color": (lessons.match_color, color.match_color, color._with_moments),
+    "masked_gram": (lessons.masked_gram, losses.gram_matrix),
 }  # fmt: skip
 
 

@@ -109,6 +109,24 @@ _INSTEAD: dict[str, tuple[tuple[str, str], ...]] = {
             "This form is called L1.",
         ),
     ),
+    "match_color": (
+        (
+            "and covariances, build $A$, and return",
+            "and 3 x 3 covariances $\\Sigma_s$ and $\\Sigma_c$ (the means of the products of deviations), build "
+            "$A = \\Sigma_c^{1/2}\\,\\Sigma_s^{-1/2}$ from powers $V D^p V^{\\mathsf T}$ of the parts that "
+            "`torch.linalg.eigh` gives, and return",
+        ),
+    ),
+    "masked_gram": (
+        (
+            "Shrink the mask to the layer, weigh, multiply and divide.",
+            "A mask (1, 1, H, W) says of each pixel how far it belongs to a region. With $m_k$ for the mask at "
+            "position $k$ of the layer, the region's Gram matrix is\n\n"
+            r"$$G_{ij} = \frac{\sum_k m_k\, F_{ik}\, F_{jk}}{\sum_k m_k} .$$"
+            "\n\nThe mask has the picture's size: a position gets the mean of the mask over the pixels that it stands "
+            "for, with `F.adaptive_avg_pool2d(mask, (h, w))`.",
+        ),
+    ),
 }
 
 # Names of the lesson that an example uses.

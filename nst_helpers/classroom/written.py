@@ -142,4 +142,27 @@ WRITTEN = {
             "L-BFGS evaluates loss and gradient several times a step",
         ),
     ),
+    "07": Written(
+        "photo, painting = nst.load_sample(CONTENT, size=64), nst.load_sample(STYLE, size=64)\n"
+        "features = nst.load_encoder()(photo, ['relu2_1'])['relu2_1']\n"
+        "upper = torch.cat([torch.ones(1, 1, 16, 64), torch.zeros(1, 1, 48, 64)], -2)\n"
+        "whole, part = nst.gram_matrix(features), masked_gram(features, upper)\n"
+        'print(f"upper quarter and whole photo: {nst.style_loss(part, whole):.3f}")\n'
+        "moved = match_color(painting, photo)\n"
+        'print(f"outside [0, 1]: {((moved < 0) | (moved > 1)).float().mean():.1%}")',
+        "Quote the two numbers that the cell above printed. What does the first say about the upper part of your "
+        "photo, and why must its Gram matrix be divided by the sum of the mask and not by H * W? What does the second "
+        "say, and why may match_color not clamp before it is done?",
+        "The first is how far the table of the upper quarter lies from that of the whole: 0 would mean the same style "
+        "up there. Divided by H * W, a small region would look weak, since most positions add nothing; divided by the "
+        "sum of the mask it is a mean over the region, whatever its size. The second is the share of values that no "
+        "screen can show. Clamping changes mean and covariance, so what comes after would work with wrong ones, and "
+        "the result would no longer have the photo's colours.",
+        (
+            "quotes both numbers",
+            "reads the first as a distance between the part and the whole",
+            "a mean over the region does not depend on its size",
+            "clamping changes the mean and the covariance",
+        ),
+    ),
 }

@@ -1247,3 +1247,311 @@ right(
     closure(give=lambda v: v.detach()),
     closure(zero="", before=lambda o, x: o.zero_grad(set_to_none=False)),
 )
+
+
+# --- match_color
+
+
+def spread(pixels, n=None):
+    centred = pixels - pixels.mean(1, keepdim=True)
+    return centred @ centred.T / (n or pixels.shape[1])
+
+
+def root(matrix, exponent=0.5):
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors @ torch.diag(values**exponent) @ vectors.T
+
+
+def inverse(matrix):
+    return root(matrix, -0.5)
+
+
+def flipped_root(matrix, exponent=0.5):
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors.T @ torch.diag(values**exponent) @ vectors
+
+
+def matching(
+    moments=spread, up=root, down=inverse, join=lambda up, down: up @ down,
+    to_pixels=lambda image: image[0].flatten(1), minus=lambda s, c: s, plus=lambda s, c: c, before=None, after=None,
+):  # fmt: skip
+    """`match_color` with one part of it changed."""
+
+    def match_color(style, content):
+        pixels, others = to_pixels(style), to_pixels(content)
+        means = pixels.mean(1, keepdim=True), others.mean(1, keepdim=True)
+        centred = pixels - minus(*means)
+        centred = before(centred) if before else centred
+        image = (join(up(moments(others)), down(moments(pixels))) @ centred + plus(*means)).reshape(style.shape)
+        return after(image) if after else image
+
+    return match_color
+
+
+def by_deviations(style, content):
+    axes = (2, 3)
+    scale = content.std(axes, keepdim=True, correction=0) / style.std(axes, keepdim=True, correction=0)
+    return (style - style.mean(axes, keepdim=True)) * scale + content.mean(axes, keepdim=True)
+
+
+def clamp(image):
+    return image.clamp(0, 1)
+
+
+wrong("match_color", "std-per-channel", by_deviations, matching(moments=lambda p: torch.diag(torch.diag(spread(p)))))
+wrong(
+    "match_color",
+    "transposed-root",
+    matching(up=flipped_root, down=lambda m: flipped_root(m, -0.5)),
+    matching(up=flipped_root),
+    matching(down=lambda m: flipped_root(m, -0.5)),
+)
+wrong(
+    "match_color",
+    "wrong-order",
+    matching(join=lambda up, down: down @ up),
+    matching(join=lambda up, down: (up @ down).T),
+)
+wrong(
+    "match_color",
+    "no-root",
+    matching(up=lambda m: m, down=torch.inverse),
+    matching(up=lambda m: m),
+    matching(down=torch.inverse),
+)
+wrong(
+    "match_color",
+    "root-by-entries",
+    matching(up=torch.sqrt, down=lambda m: m**-0.5),
+    matching(up=torch.sqrt, down=lambda m: m.sqrt().inverse()),
+)
+wrong("match_color", "not-whitened", matching(down=lambda m: torch.eye(3)), matching(join=lambda up, down: up))
+wrong("match_color", "only-whitened", matching(up=lambda m: torch.eye(3)), matching(join=lambda up, down: down))
+wrong(
+    "match_color", "swapped", matching(up=inverse, down=root), matching(join=lambda up, down: (down @ up).inverse().T)
+)
+wrong(
+    "match_color",
+    "mean-only",
+    matching(join=lambda up, down: torch.eye(3)),
+    lambda s, c: s - s.mean((2, 3), keepdim=True) + c.mean((2, 3), keepdim=True),
+)
+wrong(
+    "match_color",
+    "not-centred",
+    matching(moments=lambda p: p @ p.T / p.shape[1]),
+    matching(moments=lambda p: torch.einsum("in,jn->ij", p, p) / p[0].numel()),
+)
+wrong(
+    "match_color",
+    "missing-divisor",
+    matching(moments=lambda p: spread(p, 1)),
+    matching(moments=lambda p: spread(p) * p.shape[1]),
+)
+wrong("match_color", "mean-not-subtracted", matching(minus=lambda s, c: 0), matching(minus=lambda s, c: 0 * s))
+wrong("match_color", "wrong-mean", matching(plus=lambda s, c: s), matching(minus=lambda s, c: c))
+wrong("match_color", "mean-not-added", matching(plus=lambda s, c: 0), matching(plus=lambda s, c: 0 * c))
+wrong("match_color", "grey-mean", matching(plus=lambda s, c: c.mean()), matching(plus=lambda s, c: c.mean().view(1, 1)))
+wrong(
+    "match_color",
+    "clamped-before",
+    matching(before=clamp),
+    matching(before=lambda x: x.clamp_min(0).clamp_max(1)),
+)
+wrong("match_color", "clamped", matching(after=clamp), matching(after=lambda x: torch.sigmoid(x * 0) * 0 + clamp(x)))
+wrong(
+    "match_color",
+    "stretched",
+    matching(after=lambda x: (x - x.min()) / (x.max() - x.min())),
+    matching(after=lambda x: (x - x.amin()) / (x.amax() - x.amin())),
+)
+
+
+@mutant("match_color", "reshape-not-transpose")
+def colours_in_rows(style, content):
+    pixels, others = style.reshape(-1, 3).T, content.reshape(-1, 3).T
+    mean, other = pixels.mean(1, keepdim=True), others.mean(1, keepdim=True)
+    matched = root(spread(others)) @ inverse(spread(pixels)) @ (pixels - mean) + other
+    return matched.T.reshape(style.shape)
+
+
+@mutant("match_color", "reshape-not-transpose")
+def colours_by_view(style, content):
+    rows, others = style.view(style[0, 0].numel(), 3), content.view(content[0, 0].numel(), 3)
+    matrix = root(spread(others.T)) @ inverse(spread(rows.T))
+    return ((rows - rows.mean(0)) @ matrix.T + others.mean(0)).view(style.shape)
+
+
+wrong(
+    "match_color",
+    "not-flattened",
+    matching(to_pixels=lambda image: image[0].flatten(1).T),
+    lambda s, c: root(spread(c[0].flatten(1))) @ s[0].flatten(1).T,
+)
+wrong("match_color", "in-place", lambda s, c: matching()(s.mul_(2).div_(2).add_(1e-3), c), lambda s, c: s.copy_(s * 0))
+wrong("match_color", "returns-nothing", lambda s, c: None, lambda s, c: print("matched"))
+wrong("match_color", "to-do", unwritten, unwritten_bare)
+right(
+    "match_color",
+    matching(),
+    matching(moments=torch.cov),
+    matching(up=torch.linalg.cholesky, down=lambda m: torch.linalg.cholesky(m).inverse()),
+    lambda s, c: (
+        torch.einsum(
+            "ij,bjhw->bihw",
+            root(spread(c[0].flatten(1))) @ inverse(spread(s[0].flatten(1))),
+            s - s.mean((2, 3), keepdim=True),
+        )
+        + c.mean((2, 3), keepdim=True)
+    ),
+)
+
+
+# --- masked_gram
+
+
+def shrunk(mask, x):
+    return F.adaptive_avg_pool2d(mask, x.shape[-2:])
+
+
+def regional(shrink=shrunk, once=lambda m: m, twice=torch.ones_like, divisor=lambda m, mask, x: m.sum()):
+    """`masked_gram` with one part of it changed."""
+
+    def masked_gram(x, mask):
+        m = shrink(mask, x)
+        return flat(x * once(m)) @ flat(x * twice(m)).mT / divisor(m, mask, x)
+
+    return masked_gram
+
+
+wrong(
+    "masked_gram",
+    "divided-by-positions",
+    regional(divisor=lambda m, mask, x: n(x)),
+    lambda x, m: bmm(x * shrunk(m, x).sqrt()) / n(x),
+)
+wrong(
+    "masked_gram",
+    "mask-twice",
+    regional(twice=lambda m: m),
+    regional(twice=lambda m: m, divisor=lambda m, mask, x: m.square().sum()),
+    lambda x, m: bmm(x * shrunk(m, x)) / shrunk(m, x).sum(),
+)
+wrong(
+    "masked_gram",
+    "mask-not-shrunk",
+    regional(shrink=lambda mask, x: mask),
+    lambda x, m: torch.einsum("bcn,bdn->bcd", flat(x) * flat(m), flat(x)) / m.sum(),
+)
+wrong(
+    "masked_gram",
+    "mask-sampled",
+    regional(shrink=lambda mask, x: F.interpolate(mask, size=x.shape[-2:])),
+    lambda x, m: regional(
+        shrink=lambda mask, x: mask[..., :: m.shape[-1] // x.shape[-1], :: m.shape[-1] // x.shape[-1]]
+    )(x, m),
+    regional(shrink=lambda mask, x: F.interpolate(mask, size=x.shape[-2:], mode="bilinear")),
+)
+wrong(
+    "masked_gram",
+    "mask-cropped",
+    regional(shrink=lambda mask, x: mask[..., : x.shape[2], : x.shape[3]]),
+    regional(shrink=lambda mask, x: mask[:, :, 0 : x.size(2), 0 : x.size(3)]),
+)
+wrong(
+    "masked_gram",
+    "mask-grown",
+    regional(shrink=lambda mask, x: F.adaptive_max_pool2d(mask, x.shape[-2:])),
+    regional(shrink=lambda mask, x: F.max_pool2d(mask, mask.shape[-1] // x.shape[-1])),
+)
+wrong("masked_gram", "mask-inverted", regional(shrink=lambda m, x: 1 - shrunk(m, x)), lambda x, m: regional()(x, 1 - m))
+wrong(
+    "masked_gram",
+    "mask-made-hard",
+    regional(shrink=lambda m, x: (shrunk(m, x) > 0.5).float()),
+    regional(shrink=lambda m, x: shrunk(m, x).round()),
+)
+wrong("masked_gram", "mask-ignored", lambda x, m: bmm(x) / n(x), lambda x, m: regional()(x, torch.ones_like(m)))
+wrong(
+    "masked_gram",
+    "missing-divisor",
+    regional(divisor=lambda m, mask, x: 1),
+    lambda x, m: torch.einsum("bchw,bdhw->bcd", x * shrunk(m, x), x),
+)
+wrong(
+    "masked_gram",
+    "divided-by-large-mask",
+    regional(divisor=lambda m, mask, x: mask.sum()),
+    lambda x, m: bmm(x * shrunk(m, x).sqrt()) / m.sum(),
+)
+wrong(
+    "masked_gram",
+    "divided-twice",
+    regional(divisor=lambda m, mask, x: m.sum() * n(x)),
+    lambda x, m: regional()(x, m) / n(x),
+)
+wrong(
+    "masked_gram",
+    "divided-by-channels-too",
+    regional(divisor=lambda m, mask, x: m.sum() * x.shape[1]),
+    lambda x, m: regional()(x, m) / x.size(1),
+)
+wrong(
+    "masked_gram",
+    "divided-by-count",
+    regional(divisor=lambda m, mask, x: (m > 0).sum()),
+    regional(divisor=lambda m, mask, x: m.count_nonzero()),
+)
+wrong(
+    "masked_gram",
+    "divided-by-mean",
+    regional(divisor=lambda m, mask, x: m.mean()),
+    lambda x, m: bmm(x * shrunk(m, x).sqrt()) / shrunk(m, x).mean(),
+)
+wrong(
+    "masked_gram",
+    "batch-folded",
+    lambda x, m: (x * shrunk(m, x)).flatten(0, 1).flatten(1) @ x.flatten(0, 1).flatten(1).T / shrunk(m, x).sum(),
+    lambda x, m: (x * shrunk(m, x)).flatten(0, 1).flatten(1) @ x.flatten(0, 1).flatten(1).T,
+)
+wrong("masked_gram", "batch-lost", lambda x, m: regional()(x, m)[0], lambda x, m: regional()(x, m).sum(0))
+wrong(
+    "masked_gram",
+    "over-space",
+    lambda x, m: flat(x * shrunk(m, x)).mT @ flat(x) / shrunk(m, x).sum(),
+    lambda x, m: flat(x).mT @ flat(x * shrunk(m, x)),
+)
+wrong(
+    "masked_gram",
+    "not-flattened",
+    lambda x, m: (x * shrunk(m, x)) @ x.mT / shrunk(m, x).sum(),
+    lambda x, m: (x * shrunk(m, x)).mT @ x,
+)
+wrong(
+    "masked_gram",
+    "diagonal-only",
+    lambda x, m: (x * x * shrunk(m, x)).sum((2, 3)) / shrunk(m, x).sum(),
+    lambda x, m: (x * x * shrunk(m, x)).mean((2, 3)),
+)
+wrong(
+    "masked_gram",
+    "transposed-all",
+    lambda x, m: torch.bmm(flat(x * shrunk(m, x)), flat(x)),
+    lambda x, m: flat(x * shrunk(m, x)) @ flat(x),
+)
+wrong(
+    "masked_gram",
+    "detached",
+    lambda x, m: regional()(x.detach(), m),
+    lambda x, m: regional()(x, m).detach(),
+)
+wrong("masked_gram", "in-place", lambda x, m: bmm(x.mul_(shrunk(m, x))), lambda x, m: regional()(x, m.mul_(0.5)))
+wrong("masked_gram", "to-do", unwritten, unwritten_bare)
+right(
+    "masked_gram",
+    regional(),
+    regional(once=torch.sqrt, twice=torch.sqrt),
+    regional(shrink=lambda mask, x: F.avg_pool2d(mask, max(1, mask.shape[-1] // x.shape[-1]))),
+    regional(shrink=lambda mask, x: F.interpolate(mask, size=x.shape[-2:], mode="area")),
+    lambda x, m: torch.einsum("bchw,bdhw,hw->bcd", x, x, shrunk(m, x)[0, 0] / shrunk(m, x).sum()),
+)

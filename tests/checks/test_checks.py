@@ -24,6 +24,7 @@ from nst_helpers.checks.exercises import CHECKS, Verdict, checkpoint, show_solut
 NAMES = {
     "to_tensor", "to_array", "normalize", "denormalize", "content_loss", "receptive_field", "gram_matrix", "style_loss",
     "content_loss_layer", "style_loss_layer", "total_loss", "convert_style_weight", "make_closure", "total_variation",
+    "match_color", "masked_gram",
 }  # fmt: skip
 # What the mistakes' sentences have to say, so that a learner can act on them.
 SAYS = {
@@ -106,7 +107,7 @@ def test_every_mistake_in_the_tables_has_a_mutant():
     tables = [import_module(f"{mistakes.__name__}.{info.name}") for info in pkgutil.iter_modules(mistakes.__path__)]
     specs = {id(v): v for table in tables for v in vars(table).values() if isinstance(v, ExerciseSpec)}
     named = {mistake.code for spec in specs.values() for mistake in spec.mistakes}
-    assert len(specs) == 13  # eleven functions and two layers
+    assert len(specs) == 15  # thirteen functions and two layers
     found = {mistake for _, mistake, _ in mutants.WRONG} | student_answers.codes()
     assert named - found == set()
 

@@ -191,7 +191,7 @@ def test_the_guide_answers_every_prediction_as_the_lesson_does():
 
 def test_the_guide_has_every_lesson_with_all_that_a_teacher_needs():
     sections = dict(re.findall(r"^## (0\d) [^\n]*\n(.*?)(?=^## |\Z)", GUIDE, re.M | re.S))
-    assert sorted(sections) == [f"0{i}" for i in range(7)]
+    assert sorted(sections) == [f"0{i}" for i in range(8)]
     for lesson, text in sections.items():
         for part in ("**Goal:**", "**Minutes:**", "talk", "**Predict:**", "**Cut:**"):
             assert part in text, (lesson, part)

@@ -26,6 +26,7 @@ import nst_helpers as nst
 IMAGES = Path(__file__).resolve().parents[2] / "notebooks" / "images"
 BYTES = 150_000
 GAP = 6  # white pixels between two pictures of a strip
+SIDE_07 = 384  # pixels of lesson 07's four pictures while they are painted
 PICTURES: dict[str, Callable[[], Tensor]] = {}
 
 
@@ -202,6 +203,35 @@ def wall() -> Tensor:
     weights = {("colosseum", "pointillism"): 10.0, ("dune", "cutouts"): 10.0, ("portrait", "crayon"): 1.5}
     squares = strip([painted(*pair, side, weight=weight, crop=True) for pair, weight in weights.items()])
     return below([above, nst.resize(squares, (side, above.shape[-1]))])
+
+
+def _wish(photo: Tensor, *styles: Tensor, **wish: object) -> Tensor:
+    """The photo (1, 3, H, W) painted on two scales by mini; lesson 07's other settings are in `wish`."""
+    settings = {"style_weight": 50.0, "scales": (SIDE_07 // 2, SIDE_07), "steps": (40, 15), "device": "cpu"}
+    return nst.stylize(photo, list(styles), encoder="mini", precision="float32", **settings, **wish).image
+
+
+@picture("07_sky.jpg")
+def lesson_07_sky() -> Tensor:
+    """A photo, the mask of its sky, and the sky painted alone."""
+    photo, swirls = (nst.load_sample(name, size=SIDE_07) for name in ("temple", "night_swirls"))
+    sky, ground = nst.find_regions(photo, 2)
+    painted = sky * _wish(photo, swirls, masks=[sky]) + ground * photo
+    return strip([nst.resize(image, 192) for image in (photo, sky.expand_as(photo), painted)])
+
+
+@picture("07_wishes.jpg")
+def lesson_07() -> Tensor:
+    """One photo and four wishes: swirls, swirls in the photo's colours, in the sky alone, and mosaic below them."""
+    photo, swirls, mosaic = (nst.load_sample(name, size=SIDE_07) for name in ("temple", "night_swirls", "mosaic"))
+    sky, ground = nst.find_regions(photo, 2)
+
+    def painted(*styles: Tensor, **wish: object) -> Tensor:
+        return _wish(photo, *styles, **wish)
+
+    upper = [painted(swirls), painted(swirls, color="luminance")]
+    lower = [sky * painted(swirls, masks=[sky]) + ground * photo, painted(swirls, mosaic, masks=[sky, ground])]
+    return below([strip([nst.resize(image, 256) for image in row]) for row in (upper, lower)])
 
 
 def main() -> None:
