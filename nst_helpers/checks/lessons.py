@@ -218,5 +218,6 @@ def masked_gram(features: Tensor, mask: Tensor) -> Tensor:
 
     Source: Gatys et al. 2017 (arXiv:1611.07865), section 4.
     """
-    mask = F.adaptive_avg_pool2d(mask, features.shape[-2:])
+    h, w = features.shape[-2:]
+    mask = F.adaptive_avg_pool2d(mask, (h, w))
     return (features * mask).flatten(2) @ features.flatten(2).transpose(1, 2) / mask.sum()

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import conventions, encoders, losses
-from ..control import color
 from . import lessons
 
 __all__ = ["OWN_ANSWERS", "own_functions"]
@@ -28,7 +27,7 @@ OWN_ANSWERS: dict[str, tuple[Callable[..., Any], ...]] = {
     "convert_style_weight": (conventions.convert_style_weight,),
     "make_closure": (lessons.make_closure,),
     "total_variation": (losses.total_variation, losses.TVLoss.forward),
-    "match_color": (lessons.match_color, color.match_color),
+    "match_color": (lessons.match_color,),
     "masked_gram": (lessons.masked_gram, losses.gram_matrix),
 }
 

@@ -25,7 +25,7 @@ def soft_mask(g: torch.Generator, h: int, w: int) -> Tensor:
 
 
 def _shrunk(mask: Tensor, x: Tensor) -> Tensor:
-    return F.adaptive_avg_pool2d(mask, x.shape[-2:])
+    return F.adaptive_avg_pool2d(mask, (x.shape[-2], x.shape[-1]))
 
 
 def _weighted(
