@@ -18,6 +18,7 @@ TOY = Architecture("toy", ((6, 6), (8,), (8,)), final_pool=False)
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(gate.Gate())
     config.pluginmanager.register(browser_lab)
+    config.pluginmanager.import_plugin("marking_fixtures")
 
 
 @pytest.fixture(autouse=True)

@@ -1,21 +1,30 @@
-"""One built course and one judge's boxes for all tests of the classroom kit."""
+"""One built course and one judge's boxes for all tests of the classroom kit; tests/conftest.py registers this plugin.
+
+Every test process loads it, also where the classroom's packages are missing: they are imported where they are used.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import class_of_fifty as fifty
 import pytest
-from filelock import FileLock
 
-from nst_helpers.classroom.boxes import BoxServer
-from nst_helpers.classroom.running import stop_judges
-from nst_helpers.classroom.sources import Course, build
+if TYPE_CHECKING:
+    import class_of_fifty as fifty
+
+    from nst_helpers.classroom.boxes import BoxServer
+    from nst_helpers.classroom.sources import Course
 
 
 def built_once(factory: pytest.TempPathFactory, name: str, lessons: str | None) -> Path:
     """A course of these lessons, built once for all the processes that run the tests."""
+    from filelock import FileLock
+
+    from nst_helpers.classroom.sources import build
+
     shared = "PYTEST_XDIST_WORKER" in os.environ
     root = factory.getbasetemp().parent / name if shared else factory.mktemp(name) / name
     with FileLock(f"{root}.lock"):
@@ -25,8 +34,10 @@ def built_once(factory: pytest.TempPathFactory, name: str, lessons: str | None) 
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory) -> Path:
+def built(tmp_path_factory) -> Iterator[Path]:
     """The course as a teacher builds it; a test that changes something takes a copy."""
+    from nst_helpers.classroom.running import stop_judges
+
     yield built_once(tmp_path_factory, "course", None)
     stop_judges()
 
@@ -39,18 +50,24 @@ def small(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def course(built) -> Course:
+    from nst_helpers.classroom.sources import Course
+
     return Course(built)
 
 
 @pytest.fixture(scope="session")
 def writer(course) -> fifty.Writer:
+    import class_of_fifty as fifty
+
     made = fifty.Writer(course.release, course.source, course.questions)
     made.course = course
     return made
 
 
 @pytest.fixture(scope="session")
-def server() -> BoxServer:
+def server() -> Iterator[BoxServer]:
     """Boxes as the system allows them."""
+    from nst_helpers.classroom.boxes import BoxServer
+
     with BoxServer() as made:
         yield made
