@@ -59,6 +59,8 @@ class Interrupts:
             yield
         finally:
             for number, handler in old.items():
+                if self._exits and self._phase in ("ending", "saving"):
+                    handler = signal.SIG_IGN  # all is saved, and the interpreter's own end is not to be cut short
                 # None stands for a handler that Python didn't set and can't set again.
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
 

@@ -67,9 +67,9 @@ def test_each_saves_what_there_is_and_exits_with_130(tmp_path, number):
 
 @pytest.mark.slow
 def test_from_the_first_moment_on_it_ends_with_130_and_one_true_line(tmp_path):
-    """At twelve moments of the first seconds: importing, reading, estimating, painting."""
+    """At eight moments of the first seconds: importing, reading, estimating, painting."""
     random.seed(0)
-    for moment in sorted(random.uniform(0.15, 4) for _ in range(12)):
+    for moment in sorted(random.uniform(0.15, 4) for _ in range(8)):
         (tmp_path / "out.png").unlink(missing_ok=True)
         (tmp_path / "out.png.checkpoint").unlink(missing_ok=True)
         process = start(tmp_path, "--quiet")

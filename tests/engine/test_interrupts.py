@@ -138,7 +138,7 @@ def test_ctrl_c_in_a_step_ends_the_run_after_it():
             return x
 
     encoder = Encoder(TOY, seed=1)
-    encoder.layers["relu1_1"].register_forward_hook(lambda module, inputs, output: Pressing()(output))
+    encoder.layers["pool1"].register_forward_hook(lambda module, inputs, output: Pressing()(output))
     result = stylize(CONTENT, STYLE, **given(encoder=encoder, steps=50))
     assert result.stopped == "interrupted"
     assert 1 <= len(result.history) < 6
@@ -156,7 +156,7 @@ def test_a_second_ctrl_c_does_not_wait_and_still_saves(tmp_path):
             signal.raise_signal(signal.SIGINT)
             done.append("unreachable")
 
-    encoder.layers["relu1_1"].register_forward_hook(press)
+    encoder.layers["pool1"].register_forward_hook(press)
     options = given(encoder=encoder, steps=50)
     result = stylize(CONTENT, STYLE, checkpoint=tmp_path / "state", **options)
     assert "unreachable" not in done
