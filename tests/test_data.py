@@ -182,6 +182,7 @@ def test_styles_differ_strikingly_from_one_another() -> None:
             assert np.abs(one - other).sum() / 2 > 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wave", "marbling", "pointillism", "cutouts", "ink_wash"])
 def test_a_style_is_the_same_every_time_and_the_one_in_the_folder(name: str, tools: ModuleType) -> None:
     style = tools.STYLES[name]
@@ -193,6 +194,7 @@ def test_a_style_is_the_same_every_time_and_the_one_in_the_folder(name: str, too
     assert np.abs(shipped - drawn).mean() < 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["crayon", "discs"])
 def test_a_style_of_many_strokes_is_the_one_in_the_folder(name: str, tools: ModuleType) -> None:
     with Image.open(DATA / f"style/{name}.jpg") as picture:

@@ -172,6 +172,14 @@ def test_the_gate_runs_the_readmes_test_command():
     assert re.search(rf"^{re.escape(UV)} jupyter lab notebooks/\w+\.ipynb$", (ROOT / "README.md").read_text(), re.M)
 
 
+def test_the_first_screen_says_what_is_downloaded_and_how_to_download_less():
+    """3 GiB of CUDA's packages come to a Linux without a GPU, unless one asks for the others."""
+    first = (ROOT / "README.md").read_text().split("## The lessons")[0]
+    before, command, after = first.partition(f"{UV} jupyter lab")
+    assert command and "3 GiB on Linux" in before
+    assert "--torch-backend=cpu" in after
+
+
 def test_every_test_file_has_a_name_of_its_own():
     """pytest imports them by their names alone; two of one name can't be collected together."""
     names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
@@ -210,6 +218,7 @@ SCHEMAS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", SCHEMAS)
 def test_files_for_the_platform_keep_their_schemas(pattern, tmp_path):
     """Offline, with the schemas that check-jsonschema brings; and a file that breaks its schema is seen."""

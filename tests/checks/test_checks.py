@@ -79,6 +79,7 @@ def test_every_mutant_is_named_and_no_right_answer_is_refused(seed, monkeypatch)
     assert refused == []
 
 
+@pytest.mark.slow
 def test_each_mistake_has_two_spellings_and_one_sentence_of_its_own():
     spellings = Counter((name, mistake) for name, mistake, _ in mutants.WRONG)
     assert [key for key, count in spellings.items() if count < 2] == []
@@ -134,6 +135,7 @@ def test_the_solution_passes_quickly(name):
     assert seconds < 2  # 0.03 s on an idle processor, which a busy one needn't be
 
 
+@pytest.mark.slow
 def test_wrong_answers_are_found_quickly():
     start = time.perf_counter()
     slowest = 0.0

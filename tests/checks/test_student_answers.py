@@ -40,6 +40,7 @@ def test_there_are_many_answers_of_each_kind():
     assert len({a.exercise for a in right} & {a.exercise for a in wrong}) == 14
 
 
+@pytest.mark.slow
 def test_sentences_do_not_contradict_themselves():
     for one in judged():
         told = one.verdict.sentence

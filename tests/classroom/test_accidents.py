@@ -24,6 +24,8 @@ from nst_helpers.classroom.reading import read_notebook, slim
 from nst_helpers.classroom.reports import write_reports
 from nst_helpers.classroom.results import make_result
 
+pytestmark = pytest.mark.slow  # each builds a course and starts boxes for answers
+
 NOTEBOOK = b'{"cells": [{"cell_type": "code", "source": "x"}]}'
 
 

@@ -26,6 +26,8 @@ from nst_helpers.classroom.boxes import BoxServer
 from nst_helpers.classroom.judging import judge_question
 from nst_helpers.classroom.questions import Question
 
+pytestmark = pytest.mark.slow  # each builds a course and starts boxes for answers
+
 LIMITS = Limits(seconds=1, memory=1.0, files=64)
 GRAM = Question("gram_matrix", "03", "03_gram", "3.1 · gram_matrix", 3.0, "ex-3-1", "check-3-1", "gram_matrix")
 STYLE_LAYER = Question(
@@ -127,7 +129,6 @@ def test_there_are_enough_attacks():
     assert len(set(ATTACKS.values())) == len(ATTACKS)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", ATTACKS)
 def test_an_attack_earns_nothing_and_reaches_nobody(boxes, tmp_path, what):
     import re
@@ -160,7 +161,6 @@ def test_an_attack_earns_nothing_and_reaches_nobody(boxes, tmp_path, what):
     assert judge(boxes, NEXT, TOTAL)["share"] == 1
 
 
-@pytest.mark.slow
 def test_nothing_is_left_for_a_later_question(boxes):
     """The box of the style layer has the code of the Gram matrix; it can't hand it on to that question's box."""
     keep = (
@@ -195,7 +195,6 @@ IN_PLACE = "def to_array(x):\n    return x.detach()[0].clamp_(0, 1).mul_(255).ro
 TO_ARRAY = Question("to_array", "01", "01_images", "1.2 · to_array", 3.0, "ex-1-2", "check-1-2", "to_array")
 
 
-@pytest.mark.slow
 def test_what_the_guide_says_would_still_work_does(boxes):
     """Else it would have to be an attack above, and the guide would say too little of what the marking holds."""
     assert judge(boxes, PUBLIC)["share"] == 1
@@ -204,7 +203,6 @@ def test_what_the_guide_says_would_still_work_does(boxes):
     assert judge(boxes, HIDING + IN_PLACE.replace("255", "256"), TO_ARRAY)["share"] == 0
 
 
-@pytest.mark.slow
 def test_without_namespaces_accidents_still_cost_their_own_box_only(tmp_path):
     """What remains there: limits, a process group, and an end for everything that was started."""
     with BoxServer("limits") as server:

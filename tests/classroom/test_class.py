@@ -35,6 +35,8 @@ from nst_helpers.classroom.questions import ClassroomError
 from nst_helpers.classroom.running import stop_judges
 from nst_helpers.classroom.sources import ASSIGNMENT, Course
 
+pytestmark = pytest.mark.slow  # each builds a course and starts boxes for answers
+
 OPTIONS = ["--seconds", "1.5", "--memory", "2"]
 ROOT = Path(__file__).parents[2]
 
@@ -100,14 +102,12 @@ def marked(small, tmp_path_factory, one_judge):
     return made
 
 
-@pytest.mark.slow
 def test_every_hand_in_gets_the_right_marks_whatever_is_in_it(marked):
     assert marked.code == 0
     assert len(marked.students) == len(marked.results) == len(fifty.GATE)
     assert fifty.mistakes(marked.students, marked.results, marked.course.questions, re.search) == []
 
 
-@pytest.mark.slow
 def test_a_run_that_is_killed_leaves_nothing_behind_and_goes_on_where_it_stopped(marked):
     assert len(marked.judges) >= 2
     _, alive = psutil.wait_procs(marked.judges, timeout=20)
@@ -116,7 +116,6 @@ def test_a_run_that_is_killed_leaves_nothing_behind_and_goes_on_where_it_stopped
     assert marked.first.items() <= marked.kept().items()
 
 
-@pytest.mark.slow
 def test_the_table_holds_a_line_for_each_question_of_each_student(marked):
     with (marked.root / "marks.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -167,7 +166,6 @@ def read(path: Path) -> Reader:
     return reader
 
 
-@pytest.mark.slow
 def test_each_student_has_a_page_in_plain_words(marked):
     for result in marked.results:
         page = read(marked.root / "feedback" / f"{slug_of(result['student'])}.html")
@@ -176,7 +174,6 @@ def test_each_student_has_a_page_in_plain_words(marked):
     assert "divide by the std" in read(marked.root / "feedback" / "returner.html").words
 
 
-@pytest.mark.slow
 def test_the_class_report_names_the_commonest_mistakes_and_every_accident(marked):
     page = read(marked.root / "report.html")
     assert "svg" in page.tags
@@ -189,7 +186,6 @@ def test_the_class_report_names_the_commonest_mistakes_and_every_accident(marked
         assert any(r["accidents"] for r in marked.results if r["student"] == name), name
 
 
-@pytest.mark.slow
 def test_marking_again_changes_nothing_unless_asked(marked, capsys):
     before, kept = marked.files(), marked.kept()
     # A hand-in that came anew is named, and keeps its mark until one asks.
@@ -211,7 +207,6 @@ def test_marking_again_changes_nothing_unless_asked(marked, capsys):
     assert marked.files() == before
 
 
-@pytest.mark.slow
 def test_marks_are_in_nbgraders_gradebook_and_what_is_given_by_hand_comes_back(marked):
     from nbgrader.api import Gradebook
 
@@ -288,7 +283,6 @@ def test_a_temporary_folder_that_is_not_there_is_one_sentence(few, capsys, monke
     assert marking.results_of(few.course) == []
 
 
-@pytest.mark.slow
 def test_a_spoilt_environment_stops_before_the_first_hand_in(few):
     path = few.course.source / "03_gram.ipynb"
     good = path.read_text()
@@ -307,7 +301,6 @@ def test_a_blank_that_gets_points_stops_the_marking_too(few, monkeypatch):
     assert marking.results_of(few.course) == []
 
 
-@pytest.mark.slow
 def test_lenient_marking_puts_tests_back_and_judges_the_answer(marked, few, tmp_path):
     few.place = tmp_path / "one"
     few.proven_by(marked)
@@ -318,7 +311,6 @@ def test_lenient_marking_puts_tests_back_and_judges_the_answer(marked, few, tmp_
     assert result["accidents"] == ["gram_matrix: test cell of gram_matrix was deleted."]
 
 
-@pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_results(marked, small, tmp_path):
     distributed = pytest.importorskip("distributed")
     few = Class(tmp_path, small)

@@ -161,6 +161,8 @@ for info in pkgutil.walk_packages(nst_helpers.__path__, "nst_helpers."):
             if isinstance(value, type):
                 found |= {f"{place}.{n}": v for n, v in vars(value).items() if inspect.isfunction(v)}
 import nst_helpers.losses as losses
+
+pytestmark = pytest.mark.slow  # each builds a course and starts boxes for answers
 found |= {f"convention {n}": c.style for n, c in losses.CONVENTIONS.items()}
 server = socket.create_server(("127.0.0.1", 0))
 print(json.dumps([server.getsockname()[1], sorted(found)]), flush=True)
@@ -172,7 +174,6 @@ for name in sorted(found):
 """
 
 
-@pytest.mark.slow
 def test_nothing_in_the_students_package_answers_a_question(students_package, request):
     """Every function and class of the folders that compute is handed in as the answer to every question."""
     environment = {**os.environ, "PYTHONPATH": str(students_package), "PYTHONWARNINGS": "ignore"}

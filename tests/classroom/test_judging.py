@@ -26,6 +26,8 @@ from nst_helpers.classroom.judge import judge_hand_in
 from nst_helpers.classroom.preparing import released_notebooks
 from nst_helpers.classroom.running import make_bundle
 
+pytestmark = pytest.mark.slow  # each builds a course and starts boxes for answers
+
 # An endless loop takes all the processor time that it gets, and sleeping three times as much by the clock.
 LIMITS_OF = {what: Limits(seconds=1, memory=1.5) for what in fifty.SLY if "endless" in what or "loop" in what}
 LIMITS_OF |= {"prints without end": Limits(seconds=1, memory=1.5), "sleeps": Limits(seconds=0.4, memory=1.5)}
@@ -64,7 +66,6 @@ def test_there_are_enough_wrong_answers():
     assert 8 <= len(fifty.IN_THE_GATE) <= 15
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", [what for what in fifty.SLY if what not in fifty.IN_THE_GATE])  # see test_class.py
 def test_a_wrong_answer_loses_its_own_points_with_the_right_sentence(server, writer, what):
     name, pattern, text = fifty.SLY[what]
@@ -76,7 +77,6 @@ def test_a_wrong_answer_loses_its_own_points_with_the_right_sentence(server, wri
     assert verdict["sentence"].count("\n") == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", fifty.UNUSUAL)
 def test_a_right_but_unusual_answer_gets_everything(server, writer, what):
     verdicts = second_opinion(server, writer, fifty.UNUSUAL[what], alone=True)["verdicts"]
@@ -176,7 +176,6 @@ AS_A_NOTEBOOK = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", AS_A_NOTEBOOK)
 def test_marked_as_the_notebook_behaves(server, writer, what):
     (sources,) = AS_A_NOTEBOOK[what]
@@ -238,7 +237,6 @@ def served(function: object):
     return stand_in, lambda: (mine.close(), worker.join())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_check_says_the_same_of_an_answer_in_a_box(name):
     """So there is one source of checks, and it need not know where an answer runs: one of each mistake, and some more."""

@@ -109,6 +109,7 @@ def test_what_it_knows_can_be_handed_on():
     assert torch.equal(other.apply(vector), guess.apply(vector))
 
 
+@pytest.mark.slow
 def test_a_photo_needs_fewer_evaluations():
     content, style = (load_sample(name, size=96) for name in ("temple", "night_swirls"))
     plain, shaped = (

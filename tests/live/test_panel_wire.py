@@ -162,6 +162,7 @@ def test_the_estimate_comes_in_answers_to_the_pages_own_echo(page):
     assert max(waits) < 0.5  # so long does a knob wait at most
 
 
+@pytest.mark.slow
 def test_every_message_is_answered_inside_its_own_request(page):
     """The Colab property: a hundred ticks with sliders between them, and not one update out of turn."""
     clock, slider = page.find(_model_name="PlayModel"), page.find(description="style, exact value")
@@ -224,6 +225,7 @@ def test_a_pause_stops_the_painting(page):
     assert any(">paused<" in str(s.get("value")) for _, s in page.updates[pause])
 
 
+@pytest.mark.slow
 def test_messages_on_two_threads_neither_overlap_nor_get_lost(page):
     """ipykernel 7 takes widgets' messages on a second shell, whose thread runs beside the first's."""
     request = page.client.session.msg("create_subshell_request", {})

@@ -89,6 +89,14 @@ def test_nothing_is_shown_too_small(name):
     assert small == []
 
 
+def test_the_first_picture_has_the_prettier_setting():
+    """The style at double size: large strokes, where its own size made the first picture busy."""
+    first = next(cell.source for cell in LESSONS["00_quickstart"].cells if "nst.stylize(" in cell.source)
+    assert re.search(
+        r"content = nst.load_sample\(.+, size=SIZE\)\nstyle = nst.load_sample\(.+, size=2 \* SIZE\)", first
+    )
+
+
 def test_stored_pictures_are_light():
     heavy = {p.name: p.stat().st_size for p in (NOTEBOOKS / "images").glob("0*.jpg") if p.stat().st_size > 150_000}
     assert heavy == {}
