@@ -176,7 +176,8 @@ def test_the_first_screen_says_what_is_downloaded_and_how_to_download_less():
     """3 GiB of CUDA's packages come to a Linux without a GPU, unless one asks for the others."""
     first = (ROOT / "README.md").read_text().split("## The lessons")[0]
     before, command, after = first.partition(f"{UV} jupyter lab")
-    assert command and "3 GiB on Linux" in before
+    assert command
+    assert "3 GiB on Linux" in before
     assert "--torch-backend=cpu" in after
 
 
