@@ -422,6 +422,7 @@ def test_a_perfect_image_stays_as_it_is(optimizer):
     torch.testing.assert_close(result.image, CONTENT)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone hands its peak on to a child")
 def test_the_peak_of_memory_is_the_processs_own():
     big = torch.ones(150_000_000)

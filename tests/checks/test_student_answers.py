@@ -52,6 +52,7 @@ def test_sentences_do_not_contradict_themselves():
         assert len(told) < 350, one
 
 
+@pytest.mark.slow
 def test_only_what_is_written_in_is_called_written_in():
     told = {str(one.answer): one.verdict.sentence for one in judged() if "written in" in one.verdict.sentence}
     fixed = ("fixed", "first call", "five", "of its own", "same names", "known", "known answers")

@@ -224,6 +224,7 @@ def test_the_scheme_of_a_written_question_adds_up(lesson):
     assert len(written.expected(*personal.values("ann"))) > 5
 
 
+@pytest.mark.slow
 def test_lessons_and_points_are_chosen(tmp_path):
     course = build(tmp_path / "c", lessons="03", points=parse_points("gram_matrix=5, written-03=6.5"))
     assert {q.name: q.points for q in course.questions} == {"gram_matrix": 5, "style_loss": 2, "written-03": 6.5}

@@ -26,6 +26,8 @@ from nst_helpers.classroom.box.wire import Channel
 from nst_helpers.classroom.remote import Connection, Lost
 from nst_helpers.classroom.student_package import OWN, allowed, own_functions, write_package
 
+pytestmark = pytest.mark.slow  # each builds a course and starts boxes for answers
+
 
 def judged(name: str, function: object) -> tuple[float, verdicts.Verdict]:
     """As in marking, the box aside."""
@@ -161,8 +163,6 @@ for info in pkgutil.walk_packages(nst_helpers.__path__, "nst_helpers."):
             if isinstance(value, type):
                 found |= {f"{place}.{n}": v for n, v in vars(value).items() if inspect.isfunction(v)}
 import nst_helpers.losses as losses
-
-pytestmark = pytest.mark.slow  # each builds a course and starts boxes for answers
 found |= {f"convention {n}": c.style for n, c in losses.CONVENTIONS.items()}
 server = socket.create_server(("127.0.0.1", 0))
 print(json.dumps([server.getsockname()[1], sorted(found)]), flush=True)

@@ -45,6 +45,7 @@ def test_a_step_changes_neither_the_image_nor_its_gradient_and_stays_in_the_box(
         image, gradient = after, gradient * 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_a_run_loads_neither_pytorchs_optimisers_nor_its_compiler(optimizer):
     """Importing torch.optim loads 907 modules, 130 MB, in 5 seconds, which no estimate knew of."""

@@ -69,6 +69,7 @@ def test_every_figure_becomes_a_picture_of_the_courses_width(kind):
     assert pixels[:, -2:].min() > 230
 
 
+@pytest.mark.slow
 def test_pyplot_is_never_imported_and_styles_stay_as_they_were():
     code = """
 import sys

@@ -146,6 +146,7 @@ def slow_steps(session, monkeypatch):
     monkeypatch.setattr(StyleSession, "step", lambda self, *a, **k: time.sleep(1.0) or real(self, *a, **k))
 
 
+@pytest.mark.slow
 def test_a_slow_step_holds_up_neither_a_pause_nor_itself(slow_steps, panel, session):
     """The page sends its last number together with the news that it has paused: no step begins after that."""
     clock = panel.parts.clock

@@ -361,6 +361,7 @@ def start(world, server):
     return child
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_make_one_download(world, monkeypatch, capsys):
     """Also: importing the modules loads none of the libraries that only some calls need."""
     calling = threading.Event()

@@ -141,6 +141,7 @@ sweep({{"style_weight": [1.0, 2.0, 3.0, 4.0, 5.0]}}, folder=folder, **test_sweep
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
 def test_a_killed_sweep_goes_on_from_its_folder(tmp_path):
     code = KILLED.format(tests=str(Path(__file__).parent), root=str(ROOT), folder=str(tmp_path))
@@ -164,6 +165,7 @@ class Deadly(Encoder):
         return os._exit, (1,)
 
 
+@pytest.mark.slow
 def test_processes_of_its_own_and_one_that_dies():
     encoders = {"good": Encoder(TOY, seed=1), "deadly": Deadly(TOY), "better": Encoder(TOY, seed=2)}
     options = {k: v for k, v in given().items() if k != "encoder"}
@@ -217,6 +219,7 @@ def test_the_precision_is_chosen_once_and_for_all_cells(monkeypatch, quicker):
     assert len(asked) == 1
 
 
+@pytest.mark.slow
 def test_dask_works_unchanged():
     code = f"""
 import sys, json
@@ -311,6 +314,7 @@ def test_a_folder_that_cannot_be_made_is_a_sentence_before_the_run(tmp_path):
         sweep({"style_weight": [1.0]}, folder=tmp_path / "file" / "folder", **given())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guarded", [True, False])
 def test_a_script_without_a_guard_gets_a_sentence_that_names_it(tmp_path, guarded):
     code = f"import sys\nsys.path[:0] = [{str(Path(__file__).parent)!r}, {str(ROOT / 'tests')!r}, {str(ROOT)!r}]\n"

@@ -21,6 +21,7 @@ gpu_check, gpu_fast, gpu_numbers, gpu_rows, gpu_sides, textbook = map(
 QUICK = ["losses", "model mini", "scales", "session", "sweep", "ahead", "refusal", "memory", "compiled"]
 
 
+@pytest.mark.slow
 def test_on_a_cpu_the_numbers_are_right_and_what_needs_a_gpu_is_left_out(tmp_path):
     out = tmp_path / "found" / "check.json"
     assert gpu_check.main(["--only", "right", "--device", "cpu", "--json", str(out), "--rows", *QUICK]) == 0

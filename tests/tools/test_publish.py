@@ -38,6 +38,7 @@ def text(course: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_one_command_writes_account_tag_version_and_changelog(course):
     done = publish(course, "ann-smith", "v9.1.0")
     assert done.returncode == 0, done.stderr
