@@ -212,5 +212,7 @@ def test_without_namespaces_accidents_still_cost_their_own_box_only(tmp_path):
             assert judge(server, RIGHT)["share"] == 1, what
             assert psutil.Process(server._process.pid).children(recursive=True) == []
         package = str(Path(__file__).parents[2] / "nst_helpers")
-        reading = ATTACKS["read the course from the disk"].replace("COURSE", repr(package))
+        # Not by whichever copy of the course lies somewhere on this machine, and with a word changed, or it is recognised.
+        reading = f"import re\nsource = re.sub(r'\\bflat\\b', 'rows', open({package!r} + '/losses.py').read())\n"
+        reading += "space = {'__name__': '__main__'}\nexec(source, space)\ngram_matrix = space['gram_matrix']"
         assert judge(server, reading)["share"] == 1  # as docs/teaching.md says
