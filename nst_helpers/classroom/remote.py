@@ -103,12 +103,7 @@ class Connection:
             for number, one in self._leaves()
         ]
         header["release"], self._released[:] = list(self._released), []
-        self._send(header, blobs)
-        while True:
-            reply, back = self._receive()
-            if "ask" not in reply:
-                break
-            self._checked(self._serve, reply, back)
+        reply, back = self._exchange(header, blobs)
         self._checked(self._take_changes, reply, back, given)
         self._checked(lambda: sizes.extend(int(n) for n in reply.get("sizes", ())[:10_000] if 0 <= int(n) < 2**40))
         self._note(reply)
@@ -116,18 +111,22 @@ class Connection:
             raise AttributeError(str(reply.get("text"))) if header["do"] == "get" else error_from(reply)
         return self._checked(self._decode, reply.get("value"), back, given)
 
+    def _exchange(self, header: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        """Send, serve what the box asks for meanwhile, and return its answer."""
+        self._send(header, blobs)
+        while True:
+            reply, back = self._receive()
+            if "ask" not in reply:
+                return reply, back
+            self._checked(self._serve, reply, back)
+
     def gradients(self, number: int, gradient: Tensor, wanted: list[int]) -> list[Tensor | None]:
         """The gradients of one result of the box with respect to the judge's tensors."""
         blobs: list[bytes] = []
         told = pack_tensor(gradient, blobs)
         header = {"do": "gradients", "of": number, "gradient": told, "wrt": wanted}
         header |= {"args": [], "release": [], "sync": []}
-        self._send(header, blobs)
-        while True:
-            reply, back = self._receive()
-            if "ask" not in reply:
-                break
-            self._checked(self._serve, reply, back)
+        reply, back = self._exchange(header, blobs)
         if "error" in reply:
             raise error_from(reply)
         items = self._checked(lambda: [None if one["kind"] == "plain" else unpack_tensor(one, back)

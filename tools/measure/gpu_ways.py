@@ -183,18 +183,22 @@ def refusal(device: torch.device, small: bool) -> str:
     try:
         content, style = photos((256, 256))
         options = run_options(device, encoder=encoder_of("vgg19"), steps=2)
-        try:
-            nst.stylize(content, style, size=4096, **options)
-        except MemoryError as error:
-            told = str(error)
-        else:
-            raise AssertionError("4096 px ran in 1.5 GB")
+        told = sentence_of_a_run_too_large(content, style, 4096, options)
         short = int(re.search(r"(\d+) px", told)[1])
         nst.stylize(content, style, size=short, **options)
     finally:
         del held
         torch.cuda.empty_cache()
     return told
+
+
+def sentence_of_a_run_too_large(content: torch.Tensor, style: torch.Tensor, size: int, options: dict) -> str:
+    """What a run says that has no room on the device; AssertionError where it runs."""
+    try:
+        nst.stylize(content, style, size=size, **options)
+    except MemoryError as error:
+        return str(error)
+    raise AssertionError(f"{size} px ran in {torch.cuda.mem_get_info()[0] / 2**30:.1f} GB")
 
 
 def out_of_memory(device: torch.device, small: bool) -> str:
@@ -208,12 +212,7 @@ def out_of_memory(device: torch.device, small: bool) -> str:
     options = run_options(device, encoder=encoder_of("vgg19"), steps=2)
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(device) + 2**30) / total, device)
     try:
-        try:
-            nst.stylize(content, style, size=2048, **options)
-        except MemoryError as error:
-            told = str(error)
-        else:
-            raise AssertionError("2048 px ran in 1 GB")
+        told = sentence_of_a_run_too_large(content, style, 2048, options)
         held = torch.cuda.memory_allocated(device) / 2**20
         if "ran out of memory" not in told or "\n" in told:
             raise AssertionError(told)
