@@ -408,6 +408,7 @@ def change(made: StyleSession, action: str, i: int) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no such timer here")
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # an interrupt can hit between `open` and `with`
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # or in a weakref's callback: printed
 def test_an_interrupt_at_any_moment_leaves_a_session_that_replays():
     """Set, step, restore, reset, snapshot: each is done or not begun, wherever the stop button hits."""
     made, rng, interrupted = session(), random.Random(0), 0
