@@ -3,9 +3,11 @@
 The method is five files, in reading order: `images` (files and tensors), `encoders` (feature maps), `losses` (Gram
 matrix, content, style, total variation), `model` (a network with losses in it), `optimize` (`stylize`, the whole run).
 
-Behind the doors: `engine` (a running optimisation), `accel` (the same numbers sooner, or larger), `budget` (what a run
-will cost), `io` and `pretrained` (files and weights), `live` (session and panel), `sweeps`, `checks`, `figures`,
-`classroom`. README.md beside this file is the map.
+Beside them stand `regions` (masks and the losses that use them), `samples`, `conventions` and `errors`.
+
+Behind the doors: `engine` (a running optimisation), `accel` (the same numbers sooner, or larger), `control` (colours,
+regions, balance), `budget` (what a run will cost), `io` and `pretrained` (files and weights), `live` (session and
+panel), `sweeps`, `checks`, `figures`, `cli` (the command line), `classroom`. README.md beside this file is the map.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ PUBLISHED = {
 def convert_style_weight(
     weight: float, source: str | PublishedWeights, target: str | PublishedWeights, channels: int
 ) -> float:
-    """The style weight that gives under `target` what `weight` gives under `source`, for one layer of C channels.
+    """The style weight in `target` that has the effect of `weight` in `source`, for one layer of C channels.
 
     Both go with a content weight of 1: the two total losses then have gradients of the same direction. `source` and
     `target` are names in `PUBLISHED`. With activations s times as large the style loss grows by s^4 and the content

@@ -137,6 +137,7 @@ class Pool(nn.Module):
         return x * self.scale if self.scale != 1.0 else x
 
     def extra_repr(self) -> str:
+        """The kind and the scale, as they stand between the brackets of the printed module."""
         return f"{self.kind!r}, scale={self.scale:g}"
 
 

@@ -262,7 +262,7 @@ def _named(path: object) -> Path:
 
 
 def _whole(value: object) -> int | None:
-    """A whole number of any make (256, 256.0, NumPy's, a tensor of one element) as an int; None for anything else."""
+    """A whole number of any type (256, 256.0, NumPy's, a tensor of one element) as an int; None for anything else."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray, Tensor)):
         return None
     try:

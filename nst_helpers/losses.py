@@ -206,6 +206,7 @@ class ContentLoss(nn.Module):
         return features
 
     def extra_repr(self) -> str:
+        """The target's shape, the weight and the convention, as they stand in the printed module."""
         return f"target={tuple(self.target.shape)}, weight={self.weight:g}, convention={self.convention.name!r}"
 
 
@@ -261,6 +262,7 @@ class TVLoss(nn.Module):
         return image
 
     def extra_repr(self) -> str:
+        """The kind of variation, as it stands in the printed module."""
         return f"kind={self.kind!r}"
 
 

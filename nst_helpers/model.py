@@ -28,7 +28,8 @@ from .regions import (
 __all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "Objective", "Pulls", "StyleModel", "Weights", "build_model"]
 __all__ += ["region_targets", "style_targets"]
 
-# After the ReLU, as in the code and the pictures of Gatys et al.; the mini encoder is also cut to match there.
+# After the ReLU, as in the code and the pictures of Gatys et al. The mini encoder was also fitted to
+# VGG-19 at these layers.
 CONTENT_LAYERS = ("relu4_2",)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 

@@ -72,7 +72,7 @@ def evaluation_rates(encoder: Encoder, settings: Settings) -> Rates:
 
 
 def measuring(encoder: Encoder, settings: Settings) -> Iterator[None]:
-    """Measure what `evaluation_rates` then knows, an evaluation at a time, for who has to answer others in between.
+    """Measure what `evaluation_rates` then knows, one evaluation at a time: the caller may do other work in between.
 
     Small and large take turns, so that a slow moment hits both; the median leaves out what is out of the ordinary.
     """

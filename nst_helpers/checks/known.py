@@ -59,7 +59,7 @@ class _Variants(Protocol):
     """A formula with variants, as `variants.Variants` is."""
 
     def find(self, cases: Sequence[tuple], answers: Sequence[Tensor], *, mistakes: int) -> MistakeFound | None:
-        """The mistakes, so many at a time, that explain all answers."""
+        """The combination of exactly `mistakes` of them that explains all answers, or None."""
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ class ContentLossLayer(nn.Module):
         self.target = target.detach()
 
     def forward(self, features: Tensor) -> Tensor:
+        """Keep the content loss of the features in `loss`, and give them back."""
         self.loss = content_loss(features, self.target)
         return features
 
@@ -140,6 +141,7 @@ class StyleLossLayer(nn.Module):
         self.target = gram_matrix(target_features).detach()
 
     def forward(self, features: Tensor) -> Tensor:
+        """Keep the style loss of the features in `loss`, and give them back."""
         self.loss = style_loss(gram_matrix(features), self.target)
         return features
 

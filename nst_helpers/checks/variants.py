@@ -28,7 +28,7 @@ class Variants:
         return Variants(lambda *case, **choices: self.formula(*map(change, case), **choices), **self.places)
 
     def find(self, cases: Sequence[tuple], answers: Sequence[Tensor], *, mistakes: int) -> MistakeFound | None:
-        """The mistakes, so many at a time, that explain all answers."""
+        """The combination of exactly `mistakes` of them that explains all answers, or None."""
         for names in itertools.combinations(self.places, mistakes):
             allowed = ([v for v in options if bool(v.code) == (n in names)] for n, options in self.places.items())
             for chosen in itertools.product(*allowed):

@@ -39,6 +39,7 @@ class Question:
     written: bool = False
 
     def to_json(self) -> dict[str, Any]:
+        """The question as JSON values, by its fields' names."""
         return asdict(self)
 
 

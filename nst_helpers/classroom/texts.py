@@ -10,11 +10,13 @@ import ast
 import re
 from collections.abc import Iterable, Sequence
 
+from ..encoders import IMAGENET_MEAN, IMAGENET_STD
 from .questions import ClassroomError, Question
 
 __all__ = ["checkpoint_cell", "given_cell", "lesson_link", "standalone"]
 
 _NORMALIZED = r"$z = (x - \mu) / \sigma$"
+_MEAN, _STD = (r",\ ".join(map(str, numbers)) for numbers in (IMAGENET_MEAN, IMAGENET_STD))
 
 # By question: what the lesson says, and what the release says.
 _INSTEAD: dict[str, tuple[tuple[str, str], ...]] = {
@@ -36,7 +38,7 @@ _INSTEAD: dict[str, tuple[tuple[str, str], ...]] = {
         (
             "with ImageNet's mean and standard deviation.",
             f"with ImageNet's mean and standard deviation by channel: {_NORMALIZED}, with "
-            r"$\mu = (0.485,\ 0.456,\ 0.406)$ and $\sigma = (0.229,\ 0.224,\ 0.225)$ for red, green and blue.",
+            rf"$\mu = ({_MEAN})$ and $\sigma = ({_STD})$ for red, green and blue.",
         ),
     ),
     "denormalize": (

@@ -41,7 +41,7 @@ class Control:
         return {name: getattr(self, name) for name in (*MASKS, "style_size", "balance")}
 
     def described(self) -> dict[str, Any]:
-        """What differs from nothing at all, fit for JSON: pictures and masks by hash."""
+        """The controls that differ from their defaults, fit for JSON: pictures and masks by hash."""
         plain, given = Control().settings, self.settings
         found = {name: value for name, value in given.items() if name not in MASKS and value != plain[name]}
         for name in MASKS:

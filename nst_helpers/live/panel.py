@@ -83,7 +83,7 @@ class Panel(PanelLoop):
             getattr(parts, name).on_click(getattr(self, f"_{name}"))
         self.say("Press play: the picture paints itself, and every knob works while it runs.")
 
-    # Knobs
+    # What the controls do
 
     @reports_errors
     def _number_set(self, name: str, value: float) -> None:

@@ -43,7 +43,7 @@ class PanelWidgets:
         self.readout, self.chart = self._html("nst-readout"), self._html()
         self._alert()
         picture = self._box([self.stage, self.readout], "nst-picture")
-        knobs = self._box(
+        controls = self._box(
             [
                 self._section("Weights", "log scale"),
                 *(control.box for control in self.weights.values()),
@@ -63,7 +63,7 @@ class PanelWidgets:
             ],
             "nst-setup",
         )
-        main = self._box([picture, self.status, knobs, chart, setup], "nst-main")
+        main = self._box([picture, self.status, controls, chart, setup], "nst-main")
         css = self._html("", f"<style>{CSS.read_text(encoding='utf-8')}</style>")
         css.layout.display = "none"
         inside = [css, self.head, self.transport, self.alert, main, self.gallery]

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from nst_helpers import CONTENT_LAYERS, CONVENTIONS, STYLE_LAYERS, Settings, Weights, estimate, iterate, stylize
 from nst_helpers.accel.devices import PRECISIONS
+from nst_helpers.accel.tile_grid import SMALLEST_TILE
 from nst_helpers.encoders import Encoder
-from nst_helpers.engine.settings import options
+from nst_helpers.engine import values
+from nst_helpers.engine.settings import STROKES, options
 from nst_helpers.engine.values import KINDS
 from nst_helpers.losses import get_convention, total_variation
 
@@ -74,6 +76,8 @@ def test_words_that_other_modules_define_are_theirs():
     assert options()["convention"].choices == tuple(CONVENTIONS)
     assert (Settings().content_layers, Settings().style_layers) == (CONTENT_LAYERS, STYLE_LAYERS)
     assert Settings().weights == Weights()
+    assert values.SMALLEST_TILE == SMALLEST_TILE
+    assert tuple(STROKES) == values.STROKES
     for name in options()["convention"].choices:
         assert get_convention(name).name == name
     for kind in options()["tv_kind"].choices:

@@ -38,11 +38,6 @@ def _through(gram_of: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor
     return lambda x, t: loss(gram_of(x), gram_of(t))
 
 
-def _folded(x: Tensor) -> Tensor:
-    flat = x.flatten(0, 1).flatten(1)
-    return flat @ flat.T / flat.shape[1]
-
-
 def _relabelled(x: Tensor) -> Tensor:
     columns = x.reshape(x.shape[0], -1, x.shape[1])
     return columns.mT @ columns / columns.shape[1]

@@ -13,6 +13,8 @@ from ..values import close
 
 __all__ = ["DENORMALIZE", "NORMALIZE"]
 
+_OTHER_NUMBERS = f"uses other numbers than ImageNet's mean {IMAGENET_MEAN} and std {IMAGENET_STD}."
+
 
 def _column(values: tuple[float, ...]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1)
@@ -187,7 +189,7 @@ NORMALIZE = ExerciseSpec(
         ),
         Mistake(
             "other-statistics",
-            "uses other numbers than ImageNet's mean (0.485, 0.456, 0.406) and std (0.229, 0.224, 0.225).",
+            _OTHER_NUMBERS,
             lambda x: x * 2 - 1,
             lambda x: (x - 0.45) / 0.226,
         ),
@@ -269,7 +271,7 @@ DENORMALIZE = ExerciseSpec(
         ),
         Mistake(
             "other-statistics",
-            "uses other numbers than ImageNet's mean (0.485, 0.456, 0.406) and std (0.229, 0.224, 0.225).",
+            _OTHER_NUMBERS,
             lambda x: (x + 1) / 2,
             lambda x: x * 0.226 + 0.45,
         ),
