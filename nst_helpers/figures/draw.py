@@ -7,6 +7,8 @@ never rescaled.
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,22 +32,36 @@ LONGEST_LABEL = 32  # letters
 Curve = Sequence[float] | tuple[Sequence[float], Sequence[float]]
 
 
-def show(figure: Figure, text: str) -> None:
-    """Display a figure below the cell, and print one line that describes it for those who can't see it.
+class _Shown:
+    """A picture for a notebook's page, as HTML: JupyterLab gives a bare image no alternative text."""
+
+    def __init__(self, data: bytes, kind: str, text: str) -> None:
+        self._source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def _repr_html_(self) -> str:
+        return f'<img src="{self._source}" alt="{html.escape(self._text)}" style="max-width: 100%">'
+
+
+def show(figure: Figure, text: str, *, caption: str = "") -> None:
+    """Display a figure below the cell, with one line for those who can't see it; print the caption if there is one.
 
     At most 150 kB. Raises ValueError for a text that is empty or more than a line.
 
-    >>> show(bars({"one": 1.0, "two": 2.0}), "Two bars; the second is twice as long.")
-    <IPython.core.display.Image object>
+    >>> show(bars({"one": 1.0, "two": 2.0}), "Two bars; the second is twice as long.", caption="A first look.")
     Two bars; the second is twice as long.
+    A first look.
     """
     from IPython import display
 
     if not (text := text.strip()) or "\n" in text:
         raise ValueError("show needs one line of text that says what the figure shows.")
-    data, kind = encode(figure)
-    display.display(display.Image(data=data, format=kind, metadata={"alt": text}))
-    print(text)
+    display.display(_Shown(*encode(figure), text))
+    if caption:
+        print(caption)
 
 
 def encode(figure: Figure) -> tuple[bytes, str]:

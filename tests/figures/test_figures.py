@@ -8,10 +8,12 @@ import itertools
 import re
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.text
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from nbconvert import HTMLExporter
 from PIL import Image
 
 from nst_helpers import figures
@@ -118,17 +121,48 @@ def shell():
     InteractiveShell.clear_instance()
 
 
-@pytest.mark.parametrize(("figure", "mime"), [(all_kinds()["bars"], "image/png"), (noisy_figure(), "image/jpeg")])
-def test_show_displays_a_picture_and_prints_its_line(figure, mime, shell, capsys):
-    assert figures.show(figure, " Two bars. ") is None
-    assert capsys.readouterr().out == "Two bars.\n"
+SAID = 'Two bars: "A" is < "B" & grows.'
+
+
+@pytest.mark.parametrize(("figure", "kind"), [(all_kinds()["bars"], "png"), (noisy_figure(), "jpeg")])
+def test_show_puts_its_text_into_the_pages_alt_and_nowhere_else(figure, kind, shell, capsys):
+    assert figures.show(figure, f" {SAID} ") is None
+    assert capsys.readouterr().out == ""
     (output,) = shell.display_pub.outputs
-    data = output["data"][mime]
-    data = base64.b64decode(data) if isinstance(data, str) else data
-    assert Image.open(io.BytesIO(data)).width >= 320
-    assert output["metadata"][mime]["alt"] == "Two bars."
-    # What a notebook's check compares is the same each time.
-    assert output["data"]["text/plain"] == "<IPython.core.display.Image object>"
+    (found,) = images_of(output["data"]["text/html"])
+    assert found["alt"] == SAID
+    assert found["src"].startswith(f"data:image/{kind};base64,")
+    assert Image.open(io.BytesIO(base64.b64decode(found["src"].split(",")[1]))).width >= 320
+    # What pages without HTML show, and what a notebook's check compares: the same each time.
+    assert output["data"]["text/plain"] == SAID
+    assert set(output["data"]) == {"text/html", "text/plain"}
+
+
+def test_show_prints_a_caption_where_there_is_one(shell, capsys):
+    figures.show(all_kinds()["bars"], SAID, caption="Measured on a laptop.")
+    assert capsys.readouterr().out == "Measured on a laptop.\n"
+
+
+def test_nbconvert_keeps_the_text(shell):
+    figures.show(all_kinds()["bars"], SAID)
+    (output,) = shell.display_pub.outputs
+    shown = nbformat.v4.new_output("display_data", output["data"])
+    lesson = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("figures.show(…)", outputs=[shown])])
+    page, _ = HTMLExporter().from_notebook_node(lesson)
+    assert [found["alt"] for found in images_of(page)] == [SAID]
+
+
+def images_of(page: str) -> list[dict[str, str]]:
+    """The attributes of each image of a page, as a browser reads them."""
+    found: list[dict[str, str]] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            if tag == "img":
+                found.append(dict(attributes))
+
+    Reader().feed(page)
+    return found
 
 
 @pytest.mark.parametrize("text", ["", "  ", "two\nlines"])

@@ -33,6 +33,10 @@ _ = session.step(4)
 session.snapshot()"""
 
 
+def text_of(output) -> str:
+    return output.get("text", "") or output.get("data", {}).get("text/plain", "")
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_lesson_goes_on_with_a_persons_own_pictures(tmp_path, monkeypatch):
@@ -45,7 +49,7 @@ def test_the_lesson_goes_on_with_a_persons_own_pictures(tmp_path, monkeypatch):
     notebook.cells.insert(at, nbformat.v4.new_code_cell(PERSON))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     run_notebooks.run(notebook, folder=tmp_path, timeout=300)  # raises if a cell does
-    said = {cell.id: "".join(o.get("text", "") for o in cell.get("outputs", [])) for cell in notebook.cells}
+    said = {cell.id: "".join(map(text_of, cell.get("outputs", []))) for cell in notebook.cells}
     assert said["live-verdicts"].count("style weight") == 2  # the snapshot before the first step has no losses
     assert "content" in said["reveal-sweep"]  # what the person's photo is called
     assert said["replay"].startswith("✓ largest difference")  # of the person's own pictures, handed over

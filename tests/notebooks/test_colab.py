@@ -25,6 +25,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from stored_pictures import pictures_of
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "notebooks"))
@@ -253,7 +254,7 @@ def test_the_quickstart_runs_on_a_simulated_colab(colab, monkeypatch):
     assert lesson[0].outputs == []
     outputs = [output for cell in lesson for output in cell.outputs]
     assert [o for o in outputs if o.get("name") == "stderr" or o.output_type == "error"] == []
-    drawn = [kind for output in outputs for kind in output.get("data", {}) if kind in ("image/png", "image/jpeg")]
+    drawn = [picture for output in outputs for picture in pictures_of(output)]
     assert len(drawn) == sum("figures.show(" in cell.source for cell in lesson) > 0
     package, left, *path = where.outputs[0].text.splitlines()
     assert Path(package).is_relative_to(colab.python.parents[1])

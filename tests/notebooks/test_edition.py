@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from PIL import Image
+from stored_pictures import pictures_of
 
 from nst_helpers import list_samples
 
@@ -83,9 +83,9 @@ def test_nothing_is_shown_too_small(name):
     small = []
     for cell in LESSONS[name].cells:
         for output in cell.get("outputs", []):
-            if data := output.get("data", {}).get("image/jpeg"):
-                size = Image.open(io.BytesIO(base64.b64decode(data))).size
-                small += [(cell.id, size)] if min(size) < SHORTEST_SIDE else []
+            for picture in pictures_of(output):
+                size = Image.open(io.BytesIO(picture.data)).size
+                small += [(cell.id, size)] if picture.kind == "jpeg" and min(size) < SHORTEST_SIDE else []
     assert small == []
 
 

@@ -20,6 +20,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 from PIL import Image
+from stored_pictures import pictures_of
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -41,7 +42,6 @@ ABSOLUTE_PATH = re.compile(
     r"(?<![\w.:/~<-])/(?!content/)(?:[\w.+@~-]+/)+[\w.+@~-]+|~/[\w.+@-]+/|\b[A-Z]:\\+(?:Users|Windows|Program)|file://"
 )
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
-IMAGES = ("image/png", "image/jpeg")
 
 
 # What the rules look at
@@ -81,7 +81,8 @@ def output_texts(cell: NotebookNode) -> Iterator[str]:
         elif output.output_type == "error":
             yield from (output.evalue, *output.traceback)
         else:
-            yield from (value for kind, value in output.data.items() if kind.startswith("text/"))
+            texts = (value for kind, value in output.data.items() if kind.startswith("text/"))
+            yield from (re.sub(r"data:image/\w+;base64,[\w+/=]+", "data:", text) for text in texts)
 
 
 def linked(text: str) -> list[str]:
@@ -195,14 +196,13 @@ def keeps_only_metadata_with_a_meaning(nb, name):
 
 @rule
 def gives_no_answer_away_while_folded(nb, name):
-    """Of a folded output, JupyterLab shows the first line of its first text."""
+    """Of a folded output, JupyterLab shows the first line of its first text, and of a picture what it says."""
     wrong = []
     for cell in code_cells(nb):
         if run_notebooks.folding(cell) == run_notebooks.FOLDED_OUTPUT:
-            first = next(output_texts(cell), "").split("\n")[0]
-            if not first.startswith("<") and re.search(
-                r"\d|✓|✗|True|False", re.sub(r"\b(?:conv|relu)\d_\d", "", first)
-            ):
+            shown = (text for text in output_texts(cell) if not text.startswith("<"))
+            first = next(shown, "").split("\n")[0]
+            if re.search(r"\d|✓|✗|True|False", re.sub(r"\b(?:conv|relu)\d_\d", "", first)):
                 wrong.append(f"{name_of(cell)} shows {first!r}")
     return wrong
 
@@ -264,13 +264,12 @@ def shows_no_picture_from_the_web(nb, name):
 
 @rule
 def says_what_a_picture_shows(nb, name):
-    """A static picture has an alt text; a figure has a line of text beside it."""
+    """Every picture, static or drawn, has an alternative text where screen readers look for it."""
     wrong = [f"{target} has no alt text" for target in re.findall(r"!\[\s*\]\(([^)]*)\)", markdown(nb))]
     for cell in code_cells(nb):
-        pictures = sum(kind in output.get("data", {}) for output in cell.outputs for kind in IMAGES)
-        texts = [text for text in output_texts(cell) if text.strip() and not re.match(r"\s*<[\w. ]+", text)]
-        if pictures and sum(len(text.strip().splitlines()) for text in texts) < pictures:
-            wrong.append(f"{name_of(cell)} draws {pictures} picture(s) and does not say what they show")
+        silent = sum(not picture.alt.strip() for output in cell.outputs for picture in pictures_of(output))
+        if silent:
+            wrong.append(f"{name_of(cell)} draws {silent} picture(s) and does not say what they show")
     return wrong
 
 
@@ -307,11 +306,10 @@ def is_small(nb, name):
     if size >= NOTEBOOK_BYTES:
         wrong.append(f"{size // 1000} kB, not under {NOTEBOOK_BYTES // 1000}")
     pictures = {
-        name_of(cell): len(base64.b64decode(output.data[kind]))
+        name_of(cell): len(picture.data)
         for cell in code_cells(nb)
         for output in cell.outputs
-        for kind in IMAGES
-        if kind in output.get("data", {})
+        for picture in pictures_of(output)
     }
     files = [NOTEBOOKS / target for target in linked(markdown(nb)) if re.search(r"\.(png|jpe?g|gif|webp)$", target)]
     pictures |= {path.name: path.stat().st_size for path in files if path.is_file()}
@@ -502,13 +500,15 @@ def printed(text: str, name: str = "stdout") -> dict:
     return {"output_type": "stream", "name": name, "text": text}
 
 
-def drawn(size: int = 100) -> dict:
-    picture = base64.b64encode(bytes(size)).decode()
-    return {
-        "output_type": "display_data",
-        "data": {"image/png": picture, "text/plain": "<Figure size 640x480 with 1 Axes>"},
-        "metadata": {},
-    }
+def drawn(size: int = 100, said: str = "A blue square.") -> dict:
+    page = f'<img src="data:image/png;base64,{base64.b64encode(bytes(size)).decode()}" alt="{said}">'
+    return {"output_type": "display_data", "data": {"text/html": page, "text/plain": said}, "metadata": {}}
+
+
+def bare() -> dict:
+    """A picture as matplotlib itself shows one."""
+    data = {"image/png": base64.b64encode(bytes(100)).decode(), "text/plain": "<Figure size 640x480 with 1 Axes>"}
+    return {"output_type": "display_data", "data": data, "metadata": {"image/png": {"alt": "A blue square."}}}
 
 
 def result(text: str) -> dict:
@@ -543,7 +543,7 @@ def good_lesson() -> NotebookNode:
         code("print('It is')\nprint(12.5)", "reveal-1", printed("It is\n12.5\n")),
         md("<details><summary>Answer 3.1</summary>\n\nA.\n\n</details>", "answer-1"),
         md("**Predict 3.2** Is it\n\n- A: red\n- B: blue", "predict-2"),
-        code("show(figure)", "reveal-2", drawn(), printed("A blue square.\n")),
+        code("show(figure)", "reveal-2", drawn()),
         md("<details><summary>Answer 3.2</summary>\n\nB.\n\n</details>", "answer-2"),
         *exercise(1),
         *exercise(2),
@@ -677,6 +677,7 @@ SPOILERS: dict[tuple[str, str], Callable[[NotebookNode], None]] = {
     ("keeps_only_metadata_with_a_meaning", "an answer laid open"): lambda nb: cell(nb, "reveal-1").metadata.clear(),
     ("keeps_only_metadata_with_a_meaning", "an open setup cell"): lambda nb: cell(nb, "setup").metadata.pop("jupyter"),
     ("gives_no_answer_away_while_folded", "a number"): put("reveal-1", printed("12.5\n")),
+    ("gives_no_answer_away_while_folded", "what a picture says"): put("reveal-2", drawn(said="It is 3 times as blue.")),
     ("gives_no_answer_away_while_folded", "a claim"): put("reveal-2", printed("✓ it is blue [1 > 0]\n"), drawn()),
     ("writes_nothing_to_stderr", "a warning"): put("reveal-1", printed("UserWarning: old", "stderr")),
     ("has_short_cells", "26 lines"): put("reveal-1", source=LONG),
@@ -701,10 +702,10 @@ SPOILERS: dict[tuple[str, str], Callable[[NotebookNode], None]] = {
     ("embeds_its_pictures", "an old one"): lambda nb: picture(NOTEBOOKS / "images" / "it.jpg", grey=91),
     ("embeds_its_pictures", "51 kB"): large,
     ("shows_no_picture_from_the_web", "hot link"): edit("now", "do it", "![it](https://example.org/it.jpg)"),
-    ("says_what_a_picture_shows", "a figure alone"): put("reveal-2", drawn()),
-    ("says_what_a_picture_shows", "two figures, one line"): put("reveal-2", drawn(), drawn(), printed("A square.")),
+    ("says_what_a_picture_shows", "a bare picture"): put("reveal-2", bare()),
+    ("says_what_a_picture_shows", "a silent one of two"): put("reveal-2", drawn(), drawn(said="")),
     ("says_what_a_picture_shows", "no alt text"): edit("title", "A picture of it", ""),
-    ("is_small", "a large picture"): put("reveal-2", drawn(150_000), printed("A square.")),
+    ("is_small", "a large picture"): put("reveal-2", drawn(150_000)),
     ("is_small", "a large file beside it"): lambda nb: (NOTEBOOKS / "images" / "it.jpg").write_bytes(bytes(150_000)),
     ("is_small", "a large notebook"): put("reveal-1", printed("a" * 1_000_000)),
     ("avoids_words_that_belittle", "just"): edit("now", "do it", "Just do it"),
