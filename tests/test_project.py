@@ -181,6 +181,12 @@ def test_the_first_screen_says_what_is_downloaded_and_how_to_download_less():
     assert "--torch-backend=cpu" in after
 
 
+def test_every_folder_of_the_package_and_of_the_tools_has_its_folder_of_tests():
+    for code, tests in ((PACKAGE, ROOT / "tests"), (ROOT / "tools", ROOT / "tests" / "tools")):
+        folders = {path.parent.name for path in code.glob("*/*.py")}
+        assert folders <= {path.parent.name for path in tests.glob("*/test_*.py")}
+
+
 def test_every_test_file_has_a_name_of_its_own():
     """pytest imports them by their names alone; two of one name can't be collected together."""
     names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]

@@ -1,4 +1,7 @@
-"""Who makes the steps: L-BFGS and Adam behind one small interface. Another optimiser is one class more."""
+"""Who makes the steps: L-BFGS and Adam behind one small interface.
+
+Another optimiser is one class more. `../README.md` lists the four places that name it.
+"""
 
 from __future__ import annotations
 

@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 from nst_helpers import CONTENT_LAYERS, CONVENTIONS, STYLE_LAYERS, Settings, Weights, estimate, iterate, stylize
 from nst_helpers.accel.devices import PRECISIONS
 from nst_helpers.accel.tile_grid import SMALLEST_TILE
+from nst_helpers.budget.memory import optimiser_bytes
 from nst_helpers.encoders import Encoder
 from nst_helpers.engine import values
-from nst_helpers.engine.settings import STROKES, options
+from nst_helpers.engine.settings import OPTIMIZERS, STROKES, options
+from nst_helpers.engine.steppers import make_stepper
 from nst_helpers.engine.values import KINDS
+from nst_helpers.live.painting import OPTIMIZER_NAMES
 from nst_helpers.losses import get_convention, total_variation
 
 MASK = torch.ones(1, 1, 1, 1)
@@ -82,6 +85,14 @@ def test_words_that_other_modules_define_are_theirs():
         assert get_convention(name).name == name
     for kind in options()["tv_kind"].choices:
         assert total_variation(picture(4, 4), kind=kind) > 0
+
+
+def test_every_optimizer_has_its_stepper_its_spelling_and_its_bytes():
+    assert set(OPTIMIZER_NAMES) == set(OPTIMIZERS)
+    image = picture(8, 8)
+    kinds = {type(make_stepper(image, Settings(optimizer=name))) for name in OPTIMIZERS}
+    kept = {optimiser_bytes((8, 8), name, 10) for name in OPTIMIZERS}
+    assert len(kinds) == len(kept) == len(OPTIMIZERS)
 
 
 def test_the_options_can_be_read_without_pytorch():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-FOLDER = Path(__file__).parents[2] / "tools" / "measure"
+FOLDER = Path(__file__).parents[3] / "tools" / "measure"
 sys.path.insert(0, str(FOLDER))
 
 gpu_check, gpu_fast, gpu_numbers, gpu_rows, gpu_sides, textbook = map(

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FILES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "pyproject.toml", "nst_helpers/__init__.py",
          "tests/nbval.cfg", "notebooks/03_gram.ipynb", "notebooks/images/03_texture.jpg")  # fmt: skip
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "measure"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "tools" / "measure"))
 
 import benchmark
 import contenders

@@ -15,7 +15,7 @@ import pytest
 from nbformat import NotebookNode
 from PIL import Image, ImageDraw
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "tools" / "notebooks"))
 
 import notebook_setup  # noqa: E402
