@@ -109,7 +109,7 @@ def mix_weights(styles: int, mix: Sequence[float] | None) -> list[float]:
 
 
 def check_regions(
-    styles: int, masks: Sequence[Tensor] | None, style_masks: Sequence[Tensor | None] | None = None
+    styles: int, masks: Sequence[Tensor | None] | None, style_masks: Sequence[Tensor | None] | None = None
 ) -> None:
     """Raise MaskError unless there is one mask for each style picture, where there are masks.
 

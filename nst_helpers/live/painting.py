@@ -45,6 +45,7 @@ class Painting:
     model: Objective
     log: SessionLog
     run: Optimisation
+    control: Control
     events: list[str] = field(default_factory=list)  # what the next evaluation's record will say
     reweighted: bool = False  # the next evaluation is the first with other weights
     before: tuple[int, Tensor] | None = None  # while a step is made: the evaluations so far, and the image
@@ -79,7 +80,6 @@ class PaintingBuilder:
     content_layers: Sequence[str]
     style_layers: Sequence[str]
     convention: str | Convention
-    control: Control = field(default_factory=Control)
 
     def __post_init__(self) -> None:
         for name in ("content_layers", "style_layers", "convention"):
@@ -90,6 +90,7 @@ class PaintingBuilder:
         settings: LiveSettings,
         content: NamedImage,
         style: NamedImage,
+        control: Control,
         *,
         init: str,
         seed: int,
@@ -99,16 +100,23 @@ class PaintingBuilder:
         if not isinstance(init, str):
             raise ValueError(f"init is a {type(init).__name__}, expected one of {', '.join(INITS)}.")
         rules = Settings(init=init, seed=seed)
-        model = model or self._model(settings, content, style)
-        (painting,) = in_colors(content.image, [style.image], self.run_settings(settings))
+        model = model or self._model(settings, content, style, control)
+        (painting,) = in_colors(content.image, [style.image], self.run_settings(settings, control))
         whole = self._moved(content.image, settings), self._moved(painting, settings)
         first = first_image(*whole, rules, _size(content, settings))
-        log = SessionLog(settings, content, style, init, rules.seed, self.control)
+        log = SessionLog(settings, content, style, init, rules.seed, control)
         run = self._run(settings, content, model, first, log)
-        return Painting(settings, content, style, model, log, run, reweighted=True)
+        return Painting(settings, content, style, model, log, run, control, reweighted=True)
 
-    def change(self, old: Painting, settings: LiveSettings, pictures: Mapping[str, NamedImage]) -> tuple[Painting, str]:
-        """The painting with other settings and pictures, and in words what is different; "" if nothing is."""
+    def change(
+        self,
+        old: Painting,
+        settings: LiveSettings,
+        pictures: Mapping[str, NamedImage],
+        control: Control | None = None,
+    ) -> tuple[Painting, str]:
+        """The painting with other settings, pictures and control, and in words what is different; "" if nothing is."""
+        control = control or old.control
         content, style = pictures.get("content", old.content), pictures.get("style", old.style)
         words = [
             f"{role} {was.name} to {now.name}"
@@ -116,19 +124,23 @@ class PaintingBuilder:
             if was.sha256 != now.sha256
         ]
         before = old.settings
-        self.run_settings(settings)  # where nothing would be optimised, this says so
+        different, told = control.since(old.control)
+        words += told
+        self.run_settings(settings, control)  # where nothing would be optimised, this says so
         rebuilt = bool(words) or _network(settings) != _network(before)
         words += settings.words_since(before)
         if not words:
             return old, ""
-        model = self._model(settings, content, style) if rebuilt else old.model
+        model = self._model(settings, content, style, control) if rebuilt else old.model
         if content.sha256 != old.content.sha256:
-            new = self.start(settings, content, style, init=old.log.init, seed=old.log.seed, model=model)
+            new = self.start(settings, content, style, control, init=old.log.init, seed=old.log.seed, model=model)
             words.append("the picture starts again")
         else:
             log = old.log.copy()
-            log.note(settings.since(before), pictures)
-            new = replace(old, settings=settings, style=style, model=model, log=log, events=list(old.events))
+            log.note({**settings.since(before), **different}, pictures, control)
+            new = replace(
+                old, settings=settings, style=style, control=control, model=model, log=log, events=list(old.events)
+            )
             if rebuilt or settings.optimizer != before.optimizer or old.run.diverged:
                 new.run = self._run(settings, content, model, old.run.image, log)
                 words.append(f"{OPTIMIZER_NAMES[settings.optimizer]} starts afresh")
@@ -145,9 +157,9 @@ class PaintingBuilder:
         log.note({"fresh": True})
         words = f"back to snapshot {snapshot.number}, at step {snapshot.step}; "
         words += f"{OPTIMIZER_NAMES[settings.optimizer]} starts afresh"
-        model = self._model(settings, content, style)
+        model = self._model(settings, content, style, snapshot.control)
         run = self._run(settings, content, model, snapshot.canvas, log)
-        return Painting(settings, content, style, model, log, run, [words]), words
+        return Painting(settings, content, style, model, log, run, snapshot.control, [words]), words
 
     def refresh(self, old: Painting, image: Tensor) -> tuple[Painting, str]:
         """The painting at an image (1, 3, H, W), with a fresh optimiser, and that in words."""
@@ -172,7 +184,7 @@ class PaintingBuilder:
         layers = {"content_layers": self.content_layers, "style_layers": self.style_layers}
         return painting.log.recipe(self.encoders, {"convention": convention, **layers})
 
-    def run_settings(self, settings: LiveSettings, *, steps: int = 1) -> Settings:
+    def run_settings(self, settings: LiveSettings, control: Control, *, steps: int = 1) -> Settings:
         """The settings of a run of so many steps that goes on as the session does."""
         return Settings(
             steps=steps,
@@ -190,13 +202,12 @@ class PaintingBuilder:
             device=self.encoders.device,
             precision=self.encoders.precision,
             color=settings.color,
-            style_mix=settings.style_mix,
-            **self.control.settings,
+            **control.settings(settings.style_mix),
         )
 
-    def _model(self, settings: LiveSettings, content: NamedImage, style: NamedImage) -> Objective:
-        whole = self.run_settings(settings)
-        given = [style.image, *(picture.image for picture in self.control.others)]
+    def _model(self, settings: LiveSettings, content: NamedImage, style: NamedImage, control: Control) -> Objective:
+        whole = self.run_settings(settings, control)
+        given = control.painting([style.image, *(picture.image for picture in control.others)])
         check_masks(content.image, given, whole)
         check_fits(content.image, given, whole)
         sizes = sizes_of(content.image, given, whole)

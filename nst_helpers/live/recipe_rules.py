@@ -35,6 +35,9 @@ def check_recipe(recipe: Mapping[str, Any]) -> None:
     for role in ROLES:
         _check_picture(role, recipe.get(role))
     _check_control(_mapping("control", recipe.get("control")))
+    stored = recipe.get("masks", [])
+    if not isinstance(stored, list) or not all(isinstance(mask, str) for mask in stored):
+        raise ValueError("masks is no list of texts.")
     changes = recipe.get("changes")
     if not isinstance(changes, list):
         raise ValueError("changes is no list.")
@@ -52,14 +55,18 @@ def _check_change(where: str, change: Mapping[str, Any]) -> None:
     if (
         stray := rest.keys()
         - (START - {"init", "seed", "convention", "content_layers", "style_layers"})
-        - {"fresh", "style"}
+        - {"fresh", "style", "others", "masks"}
     ):
         raise ValueError(f"{where} holds {_names(stray)}, which no change has.")
     if rest.get("fresh", True) is not True:
         raise ValueError(f"{where}.fresh is no true.")
     if "style" in rest:
         _check_picture(f"{where}.style", rest["style"])
-    _check_values(where, {name: value for name, value in rest.items() if name not in ("fresh", "style")})
+    listed = {name: rest[name] for name in ("others", "masks") if rest.get(name) is not None}
+    if "others" in rest and rest["others"] is None:
+        raise ValueError(f"{where}.others is no list.")
+    _check_listed(where, listed)
+    _check_values(where, {k: v for k, v in rest.items() if k not in ("fresh", "style", "others", "masks")})
 
 
 def _check_values(where: str, values: Mapping[str, Any]) -> None:
@@ -90,14 +97,18 @@ def _check_control(control: Mapping[str, Any]) -> None:
     if stray := control.keys() - {"others", "style_size", "balance", *MASKS}:
         raise ValueError(f"control holds {_names(stray)}, which no recipe has.")
     _check_values("control", {name: control[name] for name in ("style_size", "balance") if name in control})
-    for name in ("others", *MASKS):
-        listed = control.get(name, [])
-        if not isinstance(listed, list) or (name in control and not listed):
-            raise ValueError(f"control.{name} is no list.")
+    _check_listed("control", {name: control[name] for name in ("others", *MASKS) if name in control})
+
+
+def _check_listed(where: str, lists: Mapping[str, Any]) -> None:
+    """Pictures and masks, each by its hash; a mask may be missing."""
+    for name, listed in lists.items():
+        if not isinstance(listed, list) or (not listed and name != "others") or (name == "masks" and not any(listed)):
+            raise ValueError(f"{where}.{name} is no list.")
         for number, described in enumerate(listed):
-            if described is not None or name != "style_masks":
-                described = _mapping(f"control.{name}[{number}]", described)
-                _check_picture(f"control.{name}[{number}]", {"name": name, **described})
+            if described is not None or name not in ("masks", "style_masks"):
+                described = _mapping(f"{where}.{name}[{number}]", described)
+                _check_picture(f"{where}.{name}[{number}]", {"name": name, **described})
 
 
 def _check_encoders(recipe: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from ..errors import NSTError
 from ..io.atomic import write_whole
 from ..io.records import read_record
 from ..samples import list_samples
-from .control import Control
+from .control import Control, unpacked_masks
 from .recipe_rules import check_recipe
 from .session import StyleSession
 from .sources import EncoderCache, NamedImage, Source, named_image, sha256_of
@@ -78,7 +78,7 @@ def replay(
 
     `recipe` is what `session.recipe()` gave, or a file of it. Samples are found by their names; other pictures have to
     be among `pictures`, in any order. `encoder` is needed only for those that `load_encoder` does not know, one or
-    several; `masks` are the recipe's masks and maps, in any order.
+    several; `masks` are those of the recipe's masks and maps that 8 bits can't hold, in any order.
 
     Raises RecipeError, in one sentence, for a recipe that was edited into something that can't be replayed, for one of
     another version, for a picture or an encoder that is missing or different.
@@ -115,8 +115,9 @@ def _replayed(
 ) -> StyleSession:
     content, style = (_find_picture(recipe[role], given, role) for role in ("content", "style"))
     others = [_find_picture(other, given, "style") for other in recipe["control"].get("others", ())]
+    masks = [*masks, *unpacked_masks(recipe.get("masks", ()))]
     control = Control.found(recipe["control"], others, masks)
-    session = StyleSession(content, [style, *others], **recipe["start"], encoders=encoders, **control.settings)
+    session = StyleSession(content, [style, *others], **recipe["start"], encoders=encoders, **control.given)
     for change in recipe["changes"]:
         session.step(change["after"] - len(session.history))
         rest = {name: value for name, value in change.items() if name not in ("after", "fresh")}
@@ -124,6 +125,11 @@ def _replayed(
             session.refresh()
         if "style" in rest:
             rest["style"] = _find_picture(rest["style"], given, "style")
+        if "others" in rest:
+            found = [_find_picture(other, given, "style") for other in rest.pop("others")]
+            rest["style"] = [rest.get("style", session.pictures[1]), *found]
+        if rest.get("masks") is not None:
+            rest["masks"] = Control.found({"masks": rest["masks"]}, (), masks).masks
         if rest:
             session.set(**rest)
     session.step(recipe["steps"] - len(session.history))
@@ -138,7 +144,7 @@ def _unusable(error: Exception) -> RecipeError:
 def _refuse_foreign_pictures(recipe: Mapping[str, Any], given: Mapping[str, NamedImage]) -> None:
     parts = (recipe, *recipe["changes"])
     needed = {part[role]["sha256"] for part in parts for role in ("content", "style") if role in part}
-    needed |= {other["sha256"] for other in recipe["control"].get("others", ())}
+    needed |= {other["sha256"] for part in (recipe["control"], *parts) for other in part.get("others", ())}
     if foreign := [picture for picture in given.values() if picture.sha256 not in needed]:
         height, width = foreign[0].image.shape[-2:]
         raise RecipeError(

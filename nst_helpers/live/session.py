@@ -7,19 +7,18 @@ logs each change beside the step it came after, so that `replay` can repeat what
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..accel.modes import plain_torch
 from ..budget.available import is_out_of_memory
-from ..budget.estimate import TooLargeError, ran_out
+from ..budget.estimate import ran_out
 from ..encoders import Encoder
 from ..engine.evaluation import Evaluation
 from ..engine.inputs import as_shown
@@ -29,6 +28,7 @@ from ..images import resize
 from ..losses import Convention
 from ..model import CONTENT_LAYERS, STYLE_LAYERS, Weights
 from .control import Control
+from .locking import locked
 from .painting import Objective, PaintingBuilder
 from .sources import EncoderCache, NamedImage, Source, named_image, sources_of
 from .state import LiveSettings, Snapshot, summarize_losses
@@ -38,34 +38,6 @@ __all__ = ["Snapshot", "StyleSession"]
 LIVE_SIZE = 192  # short side: with the mini encoder, two cores paint more than ten steps a second
 PATIENCE = 1.0  # seconds for which a step loop makes way for other threads
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _between_steps(method: Callable[Concatenate[StyleSession, P], R]) -> Callable[Concatenate[StyleSession, P], R]:
-    """Run a method under the session's lock; a step loop in another thread lets it in after its evaluation."""
-
-    @functools.wraps(method)
-    def locked(self: StyleSession, *args: P.args, **options: P.kwargs) -> R:
-        thread = threading.get_ident()
-        self._waiting.add(thread)
-        try:
-            with self._lock, plain_torch():
-                self._waiting.discard(thread)
-                self._undo_half_a_step()
-                return method(self, *args, **options)
-        except (RuntimeError, MemoryError) as error:
-            if isinstance(error, NSTError) or not is_out_of_memory(error):
-                raise
-        finally:
-            self._waiting.discard(thread)
-        # Here and not above: until the error is let go of, it holds on to the tensors that there was no room for.
-        raise TooLargeError(
-            "That needs more memory than there is, so nothing was changed: choose a smaller size or encoder."
-        )
-
-    return locked
-
 
 class StyleSession:
     """Paint the content in the manner of the style, and change your mind on the way.
@@ -73,9 +45,10 @@ class StyleSession:
     `content` and `style` are images (1, 3, H, W) in [0, 1], which are copied, names of samples, or files. Both are
     scaled to `size`, the length of the short side in pixels; left out, it is the content's own, 192 at most. The
     weights are those of `stylize`. `layer_weights` gives style layers a weight other than 1; as in `stylize`, it counts
-    for each loss of the layer, so also for the content loss of one that has both. `style` may be several pictures, and
-    `masks`, `style_masks`, `style_size`, `content_map` and `balance` as in `stylize` hold for the whole session. Every
-    method may be called from any thread: one lock lets them through one after the other, between two steps.
+    for each loss of the layer, so also for the content loss of one that has both. `style` may be several pictures, with
+    `masks` as in `stylize`, or None for a picture that paints nowhere. `style_masks`, `style_size`, `content_map` and
+    `balance` as in `stylize` hold for the whole session. Every method may be called from any thread: one lock lets them
+    through one after the other, between two steps.
 
     Raises ImageError, LayerError, WeightsError or ValueError in one sentence for what can't be used.
 
@@ -121,7 +94,7 @@ class StyleSession:
         self._encoders = encoders or EncoderCache(device=device, precision=precision)
         first_style, *others = sources_of(style)
         held = Control(others=tuple(named_image(other, "style") for other in others), **control)
-        self._builder = PaintingBuilder(self._encoders, content_layers, style_layers, convention, held)
+        self._builder = PaintingBuilder(self._encoders, content_layers, style_layers, convention)
         given = {
             "content_weight": content_weight, "style_weight": style_weight, "tv_weight": tv_weight,
             "layer_weights": layer_weights, "optimizer": optimizer, "lr": lr, "color": color, "style_mix": style_mix,
@@ -134,7 +107,7 @@ class StyleSession:
                 encoder=self._encoders.add(encoder) if isinstance(encoder, Encoder) else encoder,
             )
             settings = default.changed(given if size is None else given | {"size": size})
-            self._painting = self._builder.start(settings, first, second, init=init, seed=seed)
+            self._painting = self._builder.start(settings, first, second, held, init=init, seed=seed)
 
     @property
     def settings(self) -> LiveSettings:
@@ -172,6 +145,16 @@ class StyleSession:
         return self._painting.content, self._painting.style
 
     @property
+    def styles(self) -> list[NamedImage]:
+        """All style pictures as they came, each with its name; the first is also the second of `pictures`."""
+        return [self._painting.style, *self._painting.control.others]
+
+    @property
+    def control(self) -> Control:
+        """The further styles, where each style paints, and what else was given to stay in charge."""
+        return self._painting.control
+
+    @property
     def losses(self) -> dict[str, Any]:
         """The last evaluation's losses, by "step", "total", "content", "style", "tv" and "layers"; {} before the first.
 
@@ -186,8 +169,13 @@ class StyleSession:
         return self._painting.run.diverged
 
     def run_settings(self, *, steps: int) -> Settings:
-        """What `estimate` needs to tell, with the two pictures, what painting on for so many steps will take."""
-        return self._builder.run_settings(self.settings, steps=steps)
+        """What `estimate` needs, with `run_pictures`, to tell what painting on for so many steps will take."""
+        return self._builder.run_settings(self.settings, self.control, steps=steps)
+
+    def run_pictures(self) -> tuple[Tensor, list[Tensor]]:
+        """The content, and the style pictures that paint somewhere, (1, 3, H, W) each as it came."""
+        painting = self._painting
+        return painting.content.image, [style.image for style in painting.control.painting(self.styles)]
 
     def step(self, n: int | None = None, *, seconds: float | None = None) -> list[Evaluation]:
         """Make n evaluations, or as many as fit into that many seconds and one at least; one if neither is given.
@@ -219,19 +207,19 @@ class StyleSession:
             if free:
                 self._lock.release()
 
-    @_between_steps
+    @locked
     def set(self, **changes: Any) -> str:
         """Change anything between two steps; returns in words what changed, and what follows from it.
 
         Takes `content_weight`, `style_weight`, `tv_weight`, `layer_weights` (some or all), `optimizer`, `lr`, `size`,
-        `encoder`, `color`, `style_mix`, and the pictures `content` and `style` (of several the first). After a new
-        style, mix, size or encoder the picture goes on from where it is; a new content starts it again. What raises
-        changes nothing.
+        `encoder`, `color`, `style_mix`, the pictures `content` and `style`, and `masks`. A list in `style` takes the
+        place of all the style pictures, and one picture that of the first. `masks` has one for each style picture, with
+        None for a picture that paints nowhere; `masks=None` takes them away. After a new style, mix, mask, size or
+        encoder the picture goes on from where it is; a new content starts it again. What raises changes nothing.
         """
-        roles: list[str] = [role for role in ("content", "style") if role in changes]
-        pictures = {role: named_image(changes.pop(role), role) for role in roles}
+        control, pictures = self.control.changed(changes)
         settings = self.settings.changed(changes, encoders=self._encoders)
-        self._painting, words = self._builder.change(self._painting, settings, pictures)
+        self._painting, words = self._builder.change(self._painting, settings, pictures, control)
         return words
 
     def has_encoder(self, name: str) -> bool:
@@ -242,17 +230,17 @@ class StyleSession:
         """Load an encoder, in whatever thread this is; raises WeightsError where it can't be had."""
         self._encoders.encoder(name)
 
-    @_between_steps
+    @locked
     def reset(self, init: str | None = None, *, seed: int | None = None) -> str:
         """Start the picture again with the settings as they are, from "content", "style" or "noise"."""
         log = self._painting.log
         init, seed = init or log.init, log.seed if seed is None else seed
         words = f"started again from {'' if init == 'noise' else 'the '}{init}"
-        new = self._builder.start(self.settings, *self.pictures, init=init, seed=seed, model=self.model)
+        new = self._builder.start(self.settings, *self.pictures, self.control, init=init, seed=seed, model=self.model)
         self._painting = replace(new, events=[words])
         return words
 
-    @_between_steps
+    @locked
     def snapshot(self) -> Snapshot:
         """Keep the picture as it is now, with its settings and its recipe; also in `snapshots`."""
         snapshot = Snapshot(
@@ -261,6 +249,7 @@ class StyleSession:
             losses=self.losses,
             settings=self.settings,
             pictures=self.pictures,
+            control=self.control,
             log=self._painting.log.copy(),
             recipe=self.recipe(),
             canvas=as_shown(self._painting.run.image, None),
@@ -268,26 +257,26 @@ class StyleSession:
         self.snapshots.append(snapshot)
         return snapshot
 
-    @_between_steps
+    @locked
     def restore(self, snapshot: Snapshot) -> str:
         """Go back to a snapshot: its picture, settings, pictures and history, with a fresh optimiser."""
         self._painting, words = self._builder.resume(snapshot)
         return words
 
-    @_between_steps
+    @locked
     def refresh(self) -> str:
         """A fresh optimiser on the picture as it is: no curvature, no moments, and the full learning rate."""
         self._painting, words = self._builder.refresh(self._painting, self._painting.run.image)
         return words
 
-    @_between_steps
+    @locked
     def recipe(self) -> dict[str, Any]:
         """The way to the picture as it is now, fit for JSON: pictures by hash, settings, changes, seed and steps."""
         return self._builder.recipe(self._painting)
 
     # How it is done
 
-    @_between_steps
+    @locked
     def _current_image(self) -> Tensor:
         photo = self._painting.content.image if self.settings.color == "luminance" else None
         return as_shown(self._painting.run.image, photo)
@@ -313,5 +302,4 @@ class StyleSession:
                 self._undo_half_a_step()
                 if isinstance(error, NSTError) or not is_out_of_memory(error):
                     raise
-            content, style = self.pictures
-            raise ran_out(content.image, style.image, self.run_settings(steps=1))
+            raise ran_out(*self.run_pictures(), self.run_settings(steps=1))

@@ -20,7 +20,7 @@ from ..errors import ImageError
 from ..images import check_image, load_image
 from ..samples import list_samples, load_sample
 
-__all__ = ["EncoderCache", "NamedImage", "Source", "named_image", "sources_of"]
+__all__ = ["EncoderCache", "NamedImage", "Source", "is_one_source", "named_image", "sources_of"]
 
 Source = Tensor | str | os.PathLike[str] | bytes
 
@@ -66,11 +66,18 @@ def named_image(source: Source | NamedImage, name: str) -> NamedImage:
     return NamedImage(image, name, sha256_of([image]))
 
 
+def is_one_source(style: object) -> bool:
+    """Whether this is one picture, and no list of several."""
+    return isinstance(style, (Tensor, str, os.PathLike, bytes, NamedImage))
+
+
 def sources_of(style: Source | NamedImage | Sequence[Source | NamedImage]) -> list[Source | NamedImage]:
     """The style pictures as a list, also where there is one."""
     if isinstance(style, (Tensor, str, os.PathLike, bytes, NamedImage)):
         return [style]
-    return list(style)
+    if not (styles := list(style)):
+        raise ImageError("style is an empty list, expected at least one picture: load_image gives one.")
+    return styles
 
 
 class EncoderCache:

@@ -17,7 +17,7 @@ from ..engine.settings import LEARNING_RATES, Settings, options, stroke_weights
 from ..engine.values import whole
 from ..errors import LayerError
 from ..model import Weights
-from .control import Control
+from .control import Control, stored_masks
 from .sources import EncoderCache, NamedImage
 
 __all__ = ["RECIPE_FORMAT", "LiveSettings", "SessionLog", "Snapshot", "package_version", "summarize_losses"]
@@ -113,16 +113,27 @@ class SessionLog:
     changes: list[dict[str, Any]] = field(default_factory=list)
     history: list[Evaluation] = field(default_factory=list)
     pictures: list[NamedImage] = field(default_factory=list)  # that took the place of earlier ones
+    masks: list[Tensor | None] = field(default_factory=list)  # the same
 
     def copy(self) -> SessionLog:
         """A log of its own that starts with the same entries."""
-        return replace(self, changes=list(self.changes), history=list(self.history), pictures=list(self.pictures))
+        lists: dict[str, Any] = {name: [*getattr(self, name)] for name in ("changes", "history", "pictures", "masks")}
+        return replace(self, **lists)
 
-    def note(self, change: Mapping[str, Any], pictures: Mapping[str, NamedImage] | None = None) -> None:
-        """Note a change of settings, and of pictures by role, beside the number of evaluations it came after."""
+    def note(
+        self,
+        change: Mapping[str, Any],
+        pictures: Mapping[str, NamedImage] | None = None,
+        control: Control | None = None,
+    ) -> None:
+        """Note a change of settings, pictures by role and control, beside the number of evaluations it came after."""
         described = {role: picture.describe() for role, picture in (pictures or {}).items()}
         self.changes.append({"after": len(self.history), **change, **described})
         self.pictures += (pictures or {}).values()
+        if control and "others" in change:
+            self.pictures += control.others
+        if control and "masks" in change:
+            self.masks += control.masks or ()
 
     def recipe(self, encoders: EncoderCache, options: Mapping[str, Any]) -> dict[str, Any]:
         """The log as JSON values, copied, so that the session may go on."""
@@ -133,6 +144,7 @@ class SessionLog:
             "content": self.content.describe(),
             "style": self.style.describe(),
             "control": self.control.described(),
+            "masks": stored_masks([*self.control.all_masks, *self.masks]),
             "start": {**asdict(self.start), "init": self.init, "seed": self.seed, **options},
             "changes": self.changes,
             "steps": len(self.history),
@@ -151,6 +163,7 @@ class Snapshot:
     losses: dict[str, Any]
     settings: LiveSettings
     pictures: tuple[NamedImage, NamedImage]
+    control: Control
     log: SessionLog
     recipe: dict[str, Any]
     canvas: Tensor  # what is being optimised: the image before it is given the photo's colours
@@ -190,4 +203,6 @@ def package_version() -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, tuple):
+        return ":".join(map(_short, value))
+    return f"{value:.3g}" if isinstance(value, float) else "none" if value is None else str(value)

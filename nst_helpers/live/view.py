@@ -106,8 +106,7 @@ class PanelView:
         for _ in self._calibration:
             if time.perf_counter() - start > seconds:
                 return False
-        content, style = self.session.pictures
-        found = estimate(content.image, style.image, settings)
+        found = estimate(*self.session.run_pictures(), settings)
         self.estimate = found if costs == self._costs else None  # another thread may have turned a knob meanwhile
         return True
 
@@ -129,8 +128,9 @@ class PanelView:
                 _put(parts.choices[role], picture.name)
                 parts.thumbs[role].value = thumbnail(picture.image, f"{role} picture: {picture.name}")
         parts.photo.value = jpeg(self.session.content)
-        pictures = (picture.sha256 for picture in self.session.pictures)
-        costs = (settings.size, settings.encoder, settings.optimizer, *pictures)
+        pictures = (picture.sha256 for picture in (self.session.pictures[0], *self.session.styles))
+        masked = [mask is not None for mask in self.session.control.masks or ()]
+        costs = (settings.size, settings.encoder, settings.optimizer, *masked, *pictures)
         if costs != self._costs:
             self._costs, self.estimate, self._calibration = costs, None, None
             self.pace.forget()

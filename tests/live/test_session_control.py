@@ -67,7 +67,8 @@ def test_a_recipe_is_replayed_to_the_pixel(options):
 
 
 def test_a_recipe_without_its_mask_is_refused_in_one_sentence():
-    first = session(**ALL["masks"])
+    soft = [noise(1, 1, 32, 40), LEFT]  # more levels than 8 bits have
+    first = session([STYLE, OTHER], masks=soft)
     with pytest.raises(RecipeError, match=r"one of its masks \(40 x 32 pixels, hash \w{8}\) is not among those given"):
         replay(first.recipe(), pictures=[CONTENT, STYLE, OTHER], masks=[LEFT], encoder=Encoder(TOY, seed=1))
 
@@ -107,7 +108,7 @@ def test_the_mix_may_change_on_the_way():
     painted = session([STYLE, OTHER], style_mix=[1, 0])
     painted.step(2)
     before = painted.image
-    assert painted.set(style_mix=[0, 1]).startswith("style mix (1.0, 0.0) to (0.0, 1.0)")
+    assert painted.set(style_mix=[0, 1]).startswith("style mix 1:0 to 0:1")
     torch.testing.assert_close(painted.image, before)
     alone = session(OTHER)
     for name, layer in painted.model.style_losses.items():
@@ -144,3 +145,114 @@ def test_masks_that_do_not_fit_a_new_photo_change_nothing():
 def test_a_mix_of_another_length_is_refused_in_one_sentence(options):
     with pytest.raises(ValueError, match=r"style pictures and the mix .* came: give each picture one weight"):
         nst.stylize(CONTENT, **{"style": STYLE, **options}, encoder=Encoder(TOY, seed=1), style_mix=[1, 2, 3], **LAYERS)
+
+
+# Styles and masks that change on the way
+
+
+def grams(painted: StyleSession) -> dict[str, torch.Tensor]:
+    return {name: layer.target for name, layer in painted.model.style_losses.items()}
+
+
+def test_styles_and_masks_may_come_and_go_on_the_way_and_the_picture_stays():
+    painted = session()
+    painted.step(2)
+    before = painted.image
+    assert painted.set(style=[STYLE, OTHER], masks=MASKS).startswith("second style none to style; regions set")
+    assert torch.equal(painted.image, before)
+    assert [picture.image.shape[-1] for picture in painted.styles] == [36, 44]
+    from_the_start = session([STYLE, OTHER], masks=MASKS)
+    torch.testing.assert_close(grams(painted), grams(from_the_start))
+    painted.step()
+    assert painted.set(masks=[MASKS[1], MASKS[0]]).startswith("regions changed")
+    assert painted.set(style=[STYLE], masks=None).startswith("second style style to none; regions gone")
+    torch.testing.assert_close(grams(painted), grams(session()))
+    assert painted.set(masks=None) == ""
+
+
+def test_a_style_that_paints_nowhere_takes_no_part():
+    painted = session([STYLE, OTHER], masks=[None, LEFT])
+    alone = session(OTHER, masks=[LEFT])
+    torch.testing.assert_close(grams(painted), grams(alone))
+    painted.step(3), alone.step(3)
+    assert torch.equal(painted.image, alone.image)
+    assert [picture.name for picture in painted.styles] == ["style", "style"]
+    with pytest.raises(MaskError, match="No style paints anywhere"):
+        painted.set(masks=[None, None])
+    with pytest.raises(MaskError, match="There are 2 style pictures and 3 masks"):
+        painted.set(masks=[None, LEFT, LEFT])
+
+
+def test_a_mix_does_not_outlive_the_number_of_its_styles():
+    painted = session([STYLE, OTHER], style_mix=[3, 1])
+    painted.set(style=[STYLE])
+    assert painted.settings.style_mix is None
+    painted.set(style=OTHER)  # one picture takes the first's place alone
+    assert len(painted.styles) == 1
+    with pytest.raises(nst.ImageError, match="style is an empty list"):
+        painted.set(style=[])
+
+
+def changed_on_the_way() -> StyleSession:
+    """Every change of styles and masks that a person may make, with steps between them."""
+    painted = session()
+    painted.step(2)
+    painted.set(style=[STYLE, OTHER], style_mix=[1, 3])
+    painted.step()
+    painted.set(masks=MASKS, style_mix=None, color="luminance")
+    painted.step(2)
+    painted.set(masks=[None, LEFT])
+    painted.step()
+    painted.set(style=[OTHER, STYLE], masks=None, color="content")
+    painted.step()
+    return painted
+
+
+def test_changes_of_styles_and_masks_are_replayed_to_the_pixel_and_the_masks_need_not_be_given():
+    painted = changed_on_the_way()
+    recipe = json.loads(json.dumps(painted.recipe()))
+    again = replay(recipe, pictures=[CONTENT, STYLE, OTHER], encoder=Encoder(TOY, seed=1), device="cpu")
+    assert torch.equal(again.image, painted.image)
+    assert again.recipe() == painted.recipe()
+    assert len(recipe["masks"]) == 2  # each once
+    kept = painted.snapshot()
+    again = replay(kept.recipe, pictures=kept.own_pictures, encoder=Encoder(TOY, seed=1), device="cpu")
+    assert torch.equal(again.image, kept.image)
+
+
+def test_a_snapshot_brings_its_styles_and_masks_back():
+    painted = session()
+    painted.set(style=[STYLE, OTHER], masks=[None, LEFT])
+    painted.step(2)
+    kept = painted.snapshot()
+    painted.set(style=[STYLE], masks=None)
+    painted.step()
+    painted.restore(kept)
+    assert torch.equal(painted.image, kept.image)
+    assert (len(painted.styles), painted.control.masks[0]) == (2, None)
+    painted.reset()
+    painted.step()
+    recipe = painted.recipe()
+    assert recipe["changes"] == []
+    again = replay(recipe, pictures=[CONTENT, STYLE, OTHER], encoder=Encoder(TOY, seed=1), device="cpu")
+    assert torch.equal(again.image, painted.image)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("masks", 3), ("masks", [4]), ("masks", ["x"]), ("masks", ["aGVsbG8="]),
+        ("others", None), ("others", 5), ("others", [{}]), ("change", []), ("change", [None]), ("change", [{}]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_edited_styles_and_masks_are_refused_in_one_sentence(place, value):
+    recipe = changed_on_the_way().recipe()
+    if place == "masks":
+        recipe["masks"] = value
+    else:
+        change = next(c for c in recipe["changes"] if "others" in c and "masks" in c)
+        change["masks" if place == "change" else place] = value
+    with pytest.raises(RecipeError, match=r"^The recipe can't be replayed: .*(masks|others)") as refused:
+        replay(recipe, pictures=[CONTENT, STYLE, OTHER], encoder=Encoder(TOY, seed=1))
+    assert "\n" not in str(refused.value)
