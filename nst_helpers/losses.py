@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +40,15 @@ __all__ = [
 
 HALF_PRECISION = (torch.bfloat16, torch.float16)
 
-# What describes the style of feature maps (B, C, H, W), or of the part of them that a mask (1, 1, H, W) cuts out.
-Statistic = Callable[[Tensor, Tensor | None], Tensor]
+
+class Statistic(Protocol):
+    """What describes the style of feature maps (B, C, H, W): `gram_matrix`, or another function of the same kind.
+
+    It gives one tensor for each image, (B, ...), of a shape that doesn't depend on H and W. With a mask (1, 1, H, W)
+    it describes the part of the feature maps that the mask cuts out.
+    """
+
+    def __call__(self, features: Tensor, mask: Tensor | None = None, /) -> Tensor: ...
 
 
 def gram_matrix(features: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -58,21 +66,31 @@ def gram_matrix(features: Tensor, mask: Tensor | None = None) -> Tensor:
     Source: Gatys et al. 2016, eq. 3, divided by the positions so that images of different sizes compare; with a mask
     Gatys et al. 2017 (arXiv:1611.07865), eq. 5, whose guide is the root of the mask here.
     """
-    if features.ndim != 4:
-        raise ValueError(
-            f"gram_matrix takes feature maps (B, C, H, W), but the shape {tuple(features.shape)} came: "
-            "add the missing axis, for example with features[None]."
-        )
+    _check_features(features)
+    if mask is not None:
+        return _masked_gram_matrix(features, mask)
     flat = at_least_float32(features).flatten(2)
-    if mask is None:
-        return torch.bmm(flat, flat.transpose(1, 2)) / flat.shape[-1]
+    return torch.bmm(flat, flat.transpose(1, 2)) / flat.shape[-1]
+
+
+def _masked_gram_matrix(features: Tensor, mask: Tensor) -> Tensor:
+    """The mean by the mask's weights, where `gram_matrix` takes the plain one."""
     if mask.shape not in ((1, 1, *features.shape[2:]), (len(features), 1, *features.shape[2:])):
         raise ValueError(
             f"The mask is {tuple(mask.shape)} and the feature maps are {tuple(features.shape)}: "
             f"bring the mask to (1, 1, {features.shape[2]}, {features.shape[3]}) first, as the layer's poolings do."
         )
+    flat = at_least_float32(features).flatten(2)
     weights = mask.to(flat).flatten(2)
     return torch.bmm(flat * weights, flat.transpose(1, 2)) / weights.sum(-1, keepdim=True)
+
+
+def _check_features(features: Tensor) -> None:
+    if features.ndim != 4:
+        raise ValueError(
+            f"gram_matrix takes feature maps (B, C, H, W), but the shape {tuple(features.shape)} came: "
+            "add the missing axis, for example with features[None]."
+        )
 
 
 def content_loss(features: Tensor, target: Tensor, *, convention: str | Convention = "relative") -> Tensor:
@@ -213,7 +231,8 @@ class ContentLoss(nn.Module):
 class StyleLoss(nn.Module):
     """A transparent layer: gives its input back unchanged and keeps its Gram matrix's distance to the style in `loss`.
 
-    The target is a Gram matrix (1, C, C): `StyleLoss(gram_matrix(style_features))`.
+    The target is a Gram matrix (1, C, C): `StyleLoss(gram_matrix(style_features))`. With another `statistic` of the
+    features it is what that gives, (1, ...): then the convention has to be "relative", or one made for it.
 
     >>> layer = StyleLoss(gram_matrix(torch.ones(1, 2, 3, 3)))
     >>> x = torch.ones(1, 2, 5, 4)
@@ -223,20 +242,27 @@ class StyleLoss(nn.Module):
 
     target: Tensor
 
-    def __init__(self, target: Tensor, *, weight: float = 1.0, convention: str | Convention = "relative") -> None:
+    def __init__(
+        self,
+        target: Tensor,
+        *,
+        statistic: Statistic = gram_matrix,
+        weight: float = 1.0,
+        convention: str | Convention = "relative",
+    ) -> None:
         super().__init__()
-        if target.ndim != 3 or target.shape[-1] != target.shape[-2]:
+        if statistic is gram_matrix and (target.ndim != 3 or target.shape[-1] != target.shape[-2]):
             raise ValueError(
                 f"StyleLoss takes a Gram matrix (B, C, C), but the shape {tuple(target.shape)} came: "
                 "pass gram_matrix(features), not the features."
             )
         self.register_buffer("target", at_least_float32(target.detach()))
-        self.weight, self.convention = weight, get_convention(convention)
+        self.statistic, self.weight, self.convention = statistic, weight, get_convention(convention)
         self.loss: Tensor | None = None
 
     def forward(self, features: Tensor) -> Tensor:
         """Keep the style loss of the features (B, C, H, W) in `loss`, and give them back unchanged."""
-        self.loss = style_loss(gram_matrix(features), self.target, convention=self.convention)
+        self.loss = style_loss(self.statistic(features), self.target, convention=self.convention)
         return features
 
     extra_repr = ContentLoss.extra_repr

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .encoders import Encoder
 from .errors import ImageError, LayerError
-from .losses import ContentLoss, Convention, StyleLoss, TVLoss, get_convention, gram_matrix
+from .losses import ContentLoss, Convention, Statistic, StyleLoss, TVLoss, get_convention, gram_matrix
 from .regions import (
     MappedContentLoss,
     RegionStyleLoss,
@@ -138,11 +138,12 @@ def style_targets(
     layers: Sequence[str],
     *,
     mix: Sequence[float] | None = None,
+    statistic: Statistic = gram_matrix,
 ) -> dict[str, Tensor]:
     """The Gram matrices of one style picture, or the mean of several by the weights in `mix`, per layer.
 
     The squared distance to a mixed Gram matrix differs from the mean of the squared distances by a constant alone, so
-    both have the same gradient.
+    both have the same gradient. That holds of any `statistic`.
 
     >>> from nst_helpers.encoders import Architecture
     >>> encoder = Encoder(Architecture("toy", ((4,),)))
@@ -155,7 +156,7 @@ def style_targets(
     with torch.no_grad():
         for style, weight in zip(styles, weights, strict=True):
             for name, features in encoder(style, layers).items():
-                part = gram_matrix(features) * (weight / sum(weights))
+                part = statistic(features) * (weight / sum(weights))
                 targets[name] = targets[name] + part if name in targets else part
     return targets
 
@@ -166,6 +167,7 @@ def region_targets(
     layers: Sequence[str],
     *,
     masks: Sequence[Tensor | None] | None = None,
+    statistic: Statistic = gram_matrix,
 ) -> dict[str, Tensor]:
     """The Gram matrices (R, C, C) of R style pictures per layer, each of the part that its mask (1, 1, H, W) gives.
 
@@ -183,7 +185,7 @@ def region_targets(
                 else layer_masks(encoder, stacked([mask], (style.shape[-2], style.shape[-1])), layers)
             )
             for name, features in encoder(style, layers).items():
-                found[name].append(gram_matrix(features, guides.get(name)))
+                found[name].append(statistic(features, guides.get(name)))
     return {name: torch.cat(grams) for name, grams in found.items()}
 
 
@@ -201,6 +203,7 @@ def build_model(
     content_map: Tensor | None = None,
     convention: str | Convention = "relative",
     tv_kind: str = "l2",
+    statistic: Statistic = gram_matrix,
 ) -> StyleModel:
     """Rebuild the encoder with loss layers in it: a `StyleModel` that takes an image (B, 3, H, W).
 
@@ -212,6 +215,7 @@ def build_model(
     With `masks` (1, 1, H, W) of the content's size, one for each style picture, each paints its own region and
     `style_mix` says how hard it pulls there; `style_masks` are of each style picture's own size, and say which part of
     it counts. `content_map` (1, 1, H, W) weighs the content loss by position; only its proportions count.
+    `statistic` describes the style of a layer's features in place of the Gram matrix.
 
     Raises LayerError for an unknown layer or one that has a weight but no loss, ImageError for a picture too small, and
     MaskError for masks that don't fit.
@@ -228,28 +232,18 @@ def build_model(
     """
     convention = get_convention(convention)
     content_layers, style_layers = encoder.check_layers(content_layers), encoder.check_layers(style_layers)
-    weights = dict(layer_weights or {})
-    used = {*content_layers, *style_layers}
-    if not used:
-        raise LayerError("The model has no content and no style layers: name at least one.")
-    if stray := sorted(set(weights) - used):
-        raise LayerError(
-            f"The weights name {', '.join(stray)}, which have no loss: use only {', '.join(sorted(used))}."
-        )
-
-    for name, picture, layers_asked in (("content", content, content_layers), ("style", style, style_layers)):
-        if picture is None and layers_asked:
-            raise ImageError(f"There are {name} layers and no {name} picture: give one, or pass {name}_layers=[].")
+    weights, pictures = dict(layer_weights or {}), {"content": content, "style": style}
+    _check_layers_asked({"content": content_layers, "style": style_layers}, pictures, weights)
     styles = [] if style is None else [style] if isinstance(style, Tensor) else list(style)
     check_regions(len(styles), masks, style_masks)
-    grams: dict[str, Tensor] = {}
+    targets: dict[str, Tensor] = {}
     guides: dict[str, dict[str, Any]] = {}
     if styles and style_layers and masks is None:
-        grams = style_targets(encoder, styles, style_layers, mix=style_mix)
+        targets = style_targets(encoder, styles, style_layers, mix=style_mix, statistic=statistic)
     elif styles and style_layers and masks is not None:
         whole = None if content is None else (content.shape[-2], content.shape[-1])
         guides = region_guides(encoder, masks, whole, style_layers, mix=style_mix)
-        grams = region_targets(encoder, styles, style_layers, masks=style_masks)
+        targets = region_targets(encoder, styles, style_layers, masks=style_masks, statistic=statistic)
     with torch.no_grad():
         features = encoder(content, content_layers) if content is not None and content_layers else {}
     maps = content_maps(encoder, content_map, content, list(features))
@@ -261,19 +255,35 @@ def build_model(
     content_losses: dict[str, ContentLoss] = {}
     style_losses: dict[str, StyleLoss] = {}
     for name, layer in encoder.layers.items():
-        if len(content_losses) == len(features) and len(style_losses) == len(grams):
+        if len(content_losses) == len(features) and len(style_losses) == len(targets):
             break
         layers[name] = copy.deepcopy(layer, memo)
         common: dict[str, Any] = {"weight": weights.get(name, 1.0), "convention": convention}
         if name in features:
-            target = features[name]
-            loss = MappedContentLoss(target, map=maps[name], **common) if maps else ContentLoss(target, **common)
+            seen = features[name]
+            loss = MappedContentLoss(seen, map=maps[name], **common) if maps else ContentLoss(seen, **common)
             layers[f"{name}_content"] = content_losses[name] = loss
-        if name in guides:
-            layers[f"{name}_style"] = style_losses[name] = RegionStyleLoss(grams[name], **guides[name], **common)
-        elif name in grams:
-            layers[f"{name}_style"] = style_losses[name] = StyleLoss(grams[name], **common)
+        if name in targets:
+            kind = RegionStyleLoss if guides else StyleLoss
+            of_style = kind(targets[name], statistic=statistic, **guides.get(name, {}), **common)
+            layers[f"{name}_style"] = style_losses[name] = of_style
     model = StyleModel(
         layers, tv_loss=tv, content_losses=content_losses, style_losses=style_losses, convention=convention
     )
     return model.eval()
+
+
+def _check_layers_asked(
+    layers: Mapping[str, Sequence[str]], pictures: Mapping[str, object], weights: Mapping[str, float]
+) -> None:
+    """Raise unless there is a layer, each weight has a layer, and each kind of layers has its picture."""
+    used = {name for names in layers.values() for name in names}
+    if not used:
+        raise LayerError("The model has no content and no style layers: name at least one.")
+    if stray := sorted(set(weights) - used):
+        raise LayerError(
+            f"The weights name {', '.join(stray)}, which have no loss: use only {', '.join(sorted(used))}."
+        )
+    for kind, names in layers.items():
+        if pictures[kind] is None and names:
+            raise ImageError(f"There are {kind} layers and no {kind} picture: give one, or pass {kind}_layers=[].")

@@ -192,7 +192,6 @@ class RegionStyleLoss(StyleLoss):
     """
 
     masks: Tensor
-    statistic: Statistic = staticmethod(gram_matrix)
 
     def __init__(
         self,
@@ -200,10 +199,11 @@ class RegionStyleLoss(StyleLoss):
         *,
         masks: Tensor,
         shares: Sequence[float],
+        statistic: Statistic = gram_matrix,
         weight: float = 1.0,
         convention: str | Convention = "relative",
     ) -> None:
-        super().__init__(target, weight=weight, convention=convention)
+        super().__init__(target, statistic=statistic, weight=weight, convention=convention)
         self.register_buffer("masks", masks)
         self.shares = tuple(shares)
 
@@ -213,7 +213,7 @@ class RegionStyleLoss(StyleLoss):
         return features
 
     def compare(self, found: Iterable[Tensor]) -> Tensor:
-        """The loss of the statistics (B, C, C) that were found in the regions."""
+        """The loss of the statistics that were found in the regions, Gram matrices (B, C, C) or others."""
         regions = zip(self.shares, found, self.target, strict=True)
-        losses = [share * style_loss(gram, target[None], convention=self.convention) for share, gram, target in regions]
+        losses = [share * style_loss(one, target[None], convention=self.convention) for share, one, target in regions]
         return torch.stack(losses).sum()

@@ -21,7 +21,9 @@ from nst_helpers import (
     style_targets,
     total_variation,
 )
+from nst_helpers.accel.accelerate import accelerate
 from nst_helpers.encoders import Encoder
+from nst_helpers.regions import layer_masks
 
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "conv1_2", "relu3_1"]}
 
@@ -182,3 +184,27 @@ def test_a_loss_between_relu_and_pooling_sees_what_relu_gives():
     model = build_model(encoder, picture(), picture(seed=1), content_layers=["relu1_2"], style_layers=["relu3_1"])
     model(picture())
     assert model.content_losses["relu1_2"].loss.item() == 0
+
+
+def moments(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Each channel's mean and mean square, (B, 2, C): a statistic beside the Gram matrix."""
+    weights = torch.ones_like(features[:1, :1]) if mask is None else mask
+    both = torch.stack([features, features.square()], 1)
+    return (both * weights).sum((3, 4)) / weights.sum()
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_another_statistic_goes_through_the_model_its_regions_and_its_twin(toy, regions):
+    style, image, names = picture(24, 40, 1), picture(seed=2), ["relu1_1", "relu3_1"]
+    half = torch.zeros(1, 1, 32, 40)
+    half[..., :20] = 1
+    given = {"style_layers": names, "content_layers": [], "statistic": moments}
+    model = build_model(toy, picture(), style, **given, masks=[half] if regions else None)
+    quick = accelerate(model)
+    model(image)
+    quick(image)
+    features, cuts = toy(image, names), layer_masks(toy, half, names) if regions else {}
+    for name, of_style in toy(style, names).items():
+        expected = style_loss(moments(features[name], cuts.get(name)), moments(of_style)) * (0.5 if regions else 1)
+        torch.testing.assert_close(model.style_losses[name].loss, expected)
+        torch.testing.assert_close(quick.style_losses[name].loss, expected)

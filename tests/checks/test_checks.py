@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import pkgutil
 import random
+import re
 import time
 import warnings
 from collections import Counter, defaultdict
@@ -42,6 +44,15 @@ SAYS = {
 
 def judge(name: str, function: object) -> Verdict:
     return CHECKS[name][0](function)
+
+
+def test_the_solution_of_the_gram_matrix_reads_like_the_lesson():
+    """A check, the branch for a mask, and what the lesson derives: flatten, multiply, divide."""
+    (function,) = ast.parse(show_solution("gram_matrix").source).body
+    code = function.body[1:]  # after the docstring
+    assert code[-1].end_lineno - code[0].lineno < 5
+    assert "flatten(2)" in ast.unparse(code[-2])
+    assert re.search(r"bmm\(flat, flat.transpose\(1, 2\)\) / flat.shape\[-1\]", ast.unparse(code[-1]))
 
 
 def label(function: object) -> str:
