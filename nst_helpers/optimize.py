@@ -18,6 +18,7 @@ from torch import Tensor
 from .accel.allocator import give_back
 from .accel.devices import choose_device, prepare
 from .accel.modes import plain_torch
+from .accel.threads import restored_threads
 from .budget.available import is_out_of_memory
 from .budget.estimate import TooLargeError, check_fits, ran_out, sizes_of
 from .budget.memory import has_room_to_record
@@ -113,7 +114,8 @@ def stylize(
     Ctrl-C or the stop button end the run with the best image so far. A loss that explodes or turns NaN sends the run
     back to its best image with a fresh optimiser, and the history says so.
 
-    The caller's gradient mode, autocast, default device and default type neither change the run nor are changed.
+    The caller's gradient mode, autocast, default device and default type neither change the run nor are changed. Where
+    other programs keep cores busy a run has fewer threads, unless you chose their number (accel/threads.py).
 
     Raises ImageError, LayerError, WeightsError, CheckpointError or ValueError in one sentence, before any work is done,
     for what can't be used or written, and TooLargeError where the run needs more memory than there is.
@@ -220,7 +222,7 @@ class Run:
         """Make all steps that are left, unless Ctrl-C or divergence ends them, and save what there is to save."""
         gradients, stopped = torch.is_grad_enabled(), "finished"
         try:
-            with contextlib.closing(self.steps()) as steps:
+            with restored_threads(), contextlib.closing(self.steps()) as steps:
                 for step in steps:
                     if outputs.due(len(self.history)):
                         outputs.save_on_the_way(len(self.history), step.image, self.state)

@@ -21,7 +21,7 @@ from .settings import Settings
 __all__ = ["CheckpointError", "fingerprint", "read_checkpoint", "write_checkpoint"]
 
 # What a state holds has changed with the package: a run can't go on from an older file.
-CHECKPOINT_FORMAT = "7"
+CHECKPOINT_FORMAT = "8"
 MAGIC = b"nst_helpers checkpoint\n"  # a file begins with this, and with the SHA-256 of what follows
 ANYWHERE = ("device", "compiled", "steps")  # settings that may differ when a run goes on
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..accel.devices import peak_memory
 from ..accel.modes import plain_torch
+from ..accel.threads import CORES, adapt_threads, restored_threads
 from ..model import Weights
 from .evaluation import Evaluation, PendingEvaluation
 from .guard import Guard, lr_factor
@@ -77,6 +78,7 @@ class Optimisation:
         self.started = time.perf_counter() if started is None else started
         self._pending: PendingEvaluation | None = None
         self._before: Tensor | None = None  # during a step, the image to go back to
+        self._threads = torch.get_num_threads()  # of the last step
 
     @property
     def done(self) -> int:
@@ -100,7 +102,8 @@ class Optimisation:
         """
         self._before = self._pending.image if self._pending else None
         try:
-            with plain_torch():
+            with plain_torch(), restored_threads():
+                self._threads = adapt_threads() if self.image.device.type == "cpu" else self._threads
                 evaluated = self._pending or self._evaluate(self.here)
                 another = self.ahead and self.here + 1 < self.total
                 self._pending = self._evaluate(self.here + 1) if another else None
@@ -143,6 +146,7 @@ class Optimisation:
             "restarts": self.guard.restarts,
             "lr_scale": self.guard.lr_scale,
             "stepper": self.stepper.state(),
+            "threads": self._threads,
             "seconds": time.perf_counter() - self.started,
         }
 
@@ -158,6 +162,7 @@ class Optimisation:
         self.here, self._earlier = state["here"], state["done"] - state["here"]
         self.guard.restarts, self.guard.lr_scale = state["restarts"], state["lr_scale"]
         self.stepper.load(state["stepper"], self.image)
+        CORES.go_on(state["threads"])
         self.started = time.perf_counter() - state["seconds"]
 
     def _evaluate(self, number: int) -> PendingEvaluation:
