@@ -127,6 +127,18 @@ def test_modules_can_be_read_in_one_sitting():
     assert long == {}
 
 
+def test_functions_can_be_read_at_a_glance():
+    """At most 60 lines of code each; signatures and docstrings of runs have one line and more for each option."""
+    long = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                code = node.body[1:] if ast.get_docstring(node) else node.body
+                if code and (lines := code[-1].end_lineno - code[0].lineno + 1) > 60:
+                    long[f"{path.name}:{node.name}"] = lines
+    assert long == {}
+
+
 def pyproject() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 

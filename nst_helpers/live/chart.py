@@ -40,19 +40,13 @@ def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | Non
     True
     """
     targets = dict(targets or {})
-    stride = max(1, math.ceil(len(history) / POINTS))
-    shown = list(history[::stride])
-    if history and shown[-1] is not history[-1]:
-        shown.append(history[-1])
-    values = {name: [(e.step, summarize_losses(e)[name]) for e in shown] for name in COLOURS}
-    values = {name: [(x, y) for x, y in points if math.isfinite(y) and y > FLOOR] for name, points in values.items()}
+    values = _curves(history)
     drawn = [y for points in values.values() for _, y in points] + list(targets.values())
     high = math.ceil(math.log10(max(drawn, default=1.0)) - 1e-9)
     low = math.floor(math.log10(min(drawn, default=1e-3)) + 1e-9)
     low = max(min(low, high - 1), high - DECADES)
-    last = max([e.step for e in shown], default=0)
-    step = _nice(max(last, 10) / 5)
-    end = max(last, 10)
+    end = max([10, *(e.step for e in history[-1:])])
+    step = _nice(end / 5)
 
     def x(value: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * value / end
@@ -68,18 +62,7 @@ def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | Non
     for name, limit in targets.items():
         across = f'x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(limit):.1f}" y2="{y(limit):.1f}"'
         parts.append(f'<line {across} style="stroke:{colour(name)}" opacity=".55"/>')
-    ends = _apart({name: y(points[-1][1]) for name, points in values.items() if points})
-    for name, points in values.items():
-        if not points:
-            continue
-        line = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
-        dash = f' stroke-dasharray="{DASHES[name]}"' if DASHES[name] else ""
-        parts.append(
-            f'<polyline points="{line}" fill="none" style="stroke:{colour(name)}" stroke-width="2" '
-            f'stroke-linejoin="round" stroke-linecap="round"{dash}/>'
-            f'<text class="nst-name" x="{WIDTH - RIGHT + 8}" y="{ends[name] + 4:.1f}" style="fill:{colour(name)}">'
-            f"{NAMES[name]}</text>"
-        )
+    parts += _lines(values, x, y)
     aims: dict[str, float] = {}
     for name, limit in targets.items():
         # On the side of the limit where the line is not; at the bottom there is room above alone.
@@ -97,6 +80,33 @@ def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | Non
         f'<svg class="nst-chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="Losses by step on a logarithmic axis, {said or "none yet"}">{"".join(parts)}</svg>'
     )
+
+
+def _curves(history: Sequence[Evaluation]) -> dict[str, list[tuple[int, float]]]:
+    """Step and loss by name: of a long history some, the last one among them, and those alone that have a logarithm."""
+    shown = list(history[:: max(1, math.ceil(len(history) / POINTS))])
+    if history and shown[-1] is not history[-1]:
+        shown.append(history[-1])
+    points = {name: [(e.step, summarize_losses(e)[name]) for e in shown] for name in COLOURS}
+    return {name: [(x, y) for x, y in pairs if math.isfinite(y) and y > FLOOR] for name, pairs in points.items()}
+
+
+def _lines(
+    curves: Mapping[str, Sequence[tuple[int, float]]], x: Callable[[float], float], y: Callable[[float], float]
+) -> list[str]:
+    """The curves, each with its name at its end."""
+    ends = _apart({name: y(points[-1][1]) for name, points in curves.items() if points})
+    parts = []
+    for name in (name for name in curves if name in ends):
+        line = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in curves[name])
+        dash = f' stroke-dasharray="{DASHES[name]}"' if DASHES[name] else ""
+        parts.append(
+            f'<polyline points="{line}" fill="none" style="stroke:{colour(name)}" stroke-width="2" '
+            f'stroke-linejoin="round" stroke-linecap="round"{dash}/>'
+            f'<text class="nst-name" x="{WIDTH - RIGHT + 8}" y="{ends[name] + 4:.1f}" style="fill:{colour(name)}">'
+            f"{NAMES[name]}</text>"
+        )
+    return parts
 
 
 def _axes(decades: range, steps: range, x: Callable[[float], float], y: Callable[[float], float]) -> str:
