@@ -21,7 +21,7 @@ from .io.atomic import check_writable, write_whole
 from .io.decode import check_pixels, decode, decode_opened
 from .io.sources import Source, open_source, shown
 
-__all__ = ["check_image", "check_output", "load_image", "resize", "save_image"]
+__all__ = ["check_image", "check_output", "load_image", "resize", "save_image", "scaled"]
 
 TRANSPARENT = (".png", ".webp")  # the formats that hold transparency
 _TOLERANCE = 1e-6  # what float arithmetic may add to a value that is meant to lie in [0, 1]
@@ -66,7 +66,7 @@ def load_image(source: Source | Image.Image, *, size: TargetSize | None = None, 
     image = torch.from_numpy(array).permute(2, 0, 1)[None].contiguous()
     if size is None and crop:
         size = min(image.shape[-2:])
-    return image if size is None else resize(image, size, crop=crop)
+    return image if size is None else scaled(image, size, crop=crop)
 
 
 def resize(image: Tensor, size: TargetSize, *, crop: bool = False) -> Tensor:
@@ -86,19 +86,26 @@ def resize(image: Tensor, size: TargetSize, *, crop: bool = False) -> Tensor:
         >>> resize(image, 60).shape, resize(image, (8, 16), crop=True).shape
         (torch.Size([2, 3, 60, 80]), torch.Size([2, 3, 8, 16]))
     """
-    check_image(image)
-    size = _check_size(size)
+    return scaled(check_image(image), _check_size(size), crop=crop).clamp(0, 1)
+
+
+def scaled(image: Tensor, size: TargetSize, *, crop: bool = False) -> Tensor:
+    """`resize` for an image and a size that have been checked; an image of that size already is returned itself.
+
+    >>> image = torch.rand(1, 3, 30, 40)
+    >>> scaled(image, 60).shape, scaled(image, (30, 40)) is image
+    (torch.Size([1, 3, 60, 80]), True)
+    """
     target = _scaled_size(image.shape[-2], image.shape[-1], size=size, crop=crop)
-    scaled = image
     if target != image.shape[-2:]:
         device = image.device if image.device.type in ("cpu", "cuda") else "cpu"  # others may lack the kernel
-        scaled = F.interpolate(image.to(device), size=target, mode="bicubic", antialias=True).to(image.device)
-    scaled = scaled.clamp(0, 1)
+        resampled = F.interpolate(image.to(device), size=target, mode="bicubic", antialias=True)
+        image = resampled.to(image.device).clamp(0, 1)
     if crop:
         height, width = _cropped_size(size)
         top, left = (target[0] - height) // 2, (target[1] - width) // 2
-        scaled = scaled[..., top : top + height, left : left + width].contiguous()
-    return scaled
+        image = image[..., top : top + height, left : left + width].contiguous()
+    return image
 
 
 def _cropped_size(size: TargetSize) -> tuple[int, int]:

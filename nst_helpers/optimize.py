@@ -34,7 +34,7 @@ from .engine.plan import Stage, first_image, next_image
 from .engine.results import Result, Step
 from .engine.settings import Settings
 from .engine.values import count
-from .images import resize
+from .images import scaled
 from .losses import Convention
 from .model import CONTENT_LAYERS, STYLE_LAYERS, Weights
 
@@ -290,7 +290,7 @@ class Run:
         stages = plan_run(self.encoder, sizes[0], sizes[1:], settings)
         need = check_fits(sizes[0], sizes[1:], replace(settings, size=None, style_size=None))
         self._size = sizes[0]
-        pictures = [resize(picture, size) for picture, size in zip(pictures, sizes, strict=True)]
+        pictures = [scaled(picture, size).clamp(0, 1) for picture, size in zip(pictures, sizes, strict=True)]
         pictures[1:] = in_colors(pictures[0], pictures[1:], settings)
         if not has_room_to_record(need, choose_device(settings.device)):
             self.settings = replace(self.settings, compiled=False)

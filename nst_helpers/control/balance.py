@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..images import resize
+from ..images import scaled
 from ..model import LossTerm, Objective, Pulls, Weights
 from ..regions import stacked
 
@@ -74,10 +74,10 @@ def style_laid_over(
     size = (content.shape[-2], content.shape[-1])
     weights = list(mix or [1.0] * len(styles))
     if masks is None:
-        return resize(styles[weights.index(max(weights))], size, crop=True).flip(2, 3)
+        return scaled(styles[weights.index(max(weights))], size, crop=True).flip(2, 3)
     regions = stacked(masks, size)
     laid = [
-        region * resize(style, size, crop=True).flip(2, 3)
+        region * scaled(style, size, crop=True).flip(2, 3)
         for region, style in zip(regions.split(1), styles, strict=True)
     ]
     return torch.stack(laid).sum(0) + (1 - regions.sum(0, keepdim=True)) * content

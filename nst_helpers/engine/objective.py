@@ -14,7 +14,7 @@ from ..accel.tiling import TiledModel, build_tiled_model
 from ..control.balance import gradient_pulls, style_laid_over
 from ..control.masks import resize_mask
 from ..encoders import Encoder
-from ..images import resize
+from ..images import scaled
 from ..model import StyleModel, build_model
 from .settings import Settings
 
@@ -50,7 +50,7 @@ def build_objective(
     """
     if size is not None:
         factor = size[0] / content.shape[-2]
-        content, styles = resize(content, size), [_scaled(style, factor) for style in styles]
+        content, styles = scaled(content, size), [_scaled(style, factor) for style in styles]
     masks, style_masks = settings.masks, settings.style_masks
     losses: dict[str, Any] = {
         "content_layers": settings.content_layers,
@@ -81,4 +81,4 @@ def _fitted(mask: Tensor | None, style: Tensor) -> Tensor | None:
 
 def _scaled(image: Tensor, factor: float) -> Tensor:
     h, w = image.shape[-2:]
-    return resize(image, (max(1, round(h * factor)), max(1, round(w * factor))))
+    return scaled(image, (max(1, round(h * factor)), max(1, round(w * factor))))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..control.masks import resize_mask
-from ..images import resize
+from ..images import scaled
 from ..regions import stacked
 from .settings import Settings
 
@@ -51,14 +51,14 @@ def first_image(content: Tensor, style: Tensor, settings: Settings, size: tuple[
     """The image (1, 3, H, W) that the optimisation starts from; noise is the same for a seed on every device."""
     init = settings.init
     if isinstance(init, Tensor):
-        return resize(init.to(content.device, content.dtype), size)
+        return scaled(init.to(content.device, content.dtype).clamp(0, 1), size)
     if init == "style":
-        return resize(style, size, crop=True)
+        return scaled(style, size, crop=True)
     if init == "noise":
         generator = torch.Generator(device="cpu").manual_seed(settings.seed)
         noise = torch.rand(1, 3, *size, generator=generator, dtype=torch.float32, device="cpu")
         return noise.to(content.device, content.dtype)
-    return resize(content, size)
+    return scaled(content, size)
 
 
 def next_image(image: Tensor, content: Tensor, settings: Settings, size: tuple[int, int]) -> Tensor:
@@ -67,10 +67,10 @@ def next_image(image: Tensor, content: Tensor, settings: Settings, size: tuple[i
     In a run that starts from the photo, the photo's own detail comes in where no style pulls: nothing else would put
     it back, since the content loss of a deep layer hardly minds a blur.
     """
-    image = resize(image, size)
+    image = scaled(image, size)
     if settings.masks is None or settings.init != "content":
         return image
     regions = stacked([resize_mask(mask, like=image) for mask in settings.masks], size)
     pulls = image.new_tensor(settings.style_mix or [1.0] * len(regions)).view(-1, 1, 1, 1)
     painted = (regions * pulls / pulls.max()).sum(0, keepdim=True)
-    return painted * image + (1 - painted) * resize(content, size)
+    return painted * image + (1 - painted) * scaled(content, size)

@@ -21,7 +21,7 @@ from ..engine.objective import build_objective
 from ..engine.optimisation import Optimisation
 from ..engine.plan import first_image
 from ..engine.settings import INITS, Settings, options
-from ..images import resize
+from ..images import scaled
 from ..losses import CONVENTIONS, Convention
 from ..model import StyleModel, Weights
 from .control import Control
@@ -211,7 +211,7 @@ class PaintingBuilder:
         check_masks(content.image, given, whole)
         check_fits(content.image, given, whole)
         sizes = sizes_of(content.image, given, whole)
-        photo, *styles = (resize(image, size) for image, size in zip([content.image, *given], sizes, strict=True))
+        photo, *styles = (scaled(image, size) for image, size in zip([content.image, *given], sizes, strict=True))
         pictures = [self._moved(image, settings) for image in (photo, *in_colors(photo, styles, whole))]
         return build_objective(self.encoders.encoder(settings.encoder), pictures[0], pictures[1:], whole)
 
@@ -227,7 +227,7 @@ class PaintingBuilder:
         image = self._moved(image.detach().clamp(0, 1), settings)
         return Optimisation(
             model,
-            resize(image, _size(content, settings)),
+            scaled(image, _size(content, settings)),
             optimizer=settings.optimizer,
             lr=settings.lr,
             content_weight=settings.content_weight,
@@ -239,7 +239,7 @@ class PaintingBuilder:
 
 def _size(content: NamedImage, settings: LiveSettings) -> tuple[int, int]:
     """Height and width of the picture that is being painted."""
-    height, width = resize(content.image, settings.size).shape[-2:]
+    height, width = scaled(content.image, settings.size).shape[-2:]
     return height, width
 
 

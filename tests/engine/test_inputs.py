@@ -98,3 +98,14 @@ def test_all_is_checked_before_the_first_step_is_asked_for():
 
 def test_a_picture_is_not_copied_on_its_way_in():
     assert read_picture(CONTENT, "content").data_ptr() == CONTENT.data_ptr()
+
+
+def test_each_picture_of_a_run_is_checked_once(monkeypatch):
+    """Its values are read for the check, which makes a GPU wait and takes a large picture a while."""
+    checked, check = [], torch.aminmax
+    monkeypatch.setattr(torch, "aminmax", lambda values, **options: checked.append(values.shape) or check(values))
+    content, style = picture(32, 40), picture(24, 36, seed=1)
+    for size in (None, 16):
+        checked.clear()
+        stylize(content, style, encoder=Encoder(TOY, seed=1), steps=2, size=size, device="cpu", **LAYERS)
+        assert checked == [content.shape, style.shape]
