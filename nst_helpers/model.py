@@ -25,7 +25,7 @@ from .regions import (
     stacked,
 )
 
-__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "Objective", "Pulls", "StyleModel", "Weights", "build_model"]
+__all__ = ["CONTENT_LAYERS", "STYLE_LAYERS", "LossFactors", "Objective", "StyleModel", "Weights", "build_model"]
 __all__ += ["region_targets", "style_targets"]
 
 # After the ReLU, as in the code and the pictures of Gatys et al. The mini encoder was also fitted to
@@ -48,8 +48,8 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Pulls:
-    """What losses are multiplied by before their weights, by layer for content and style; 1 where nothing is said."""
+class LossFactors:
+    """What balances the losses before their weights: a factor for each layer's, 1 where none is given."""
 
     content: Mapping[str, float] = field(default_factory=dict)
     style: Mapping[str, float] = field(default_factory=dict)
@@ -70,15 +70,15 @@ class Objective:
     content_losses: Mapping[str, LossTerm]
     style_losses: Mapping[str, LossTerm]
     convention: Convention
-    pulls = Pulls()
+    factors = LossFactors()
 
     def content_loss(self) -> Tensor:
         """The content layers' losses as one scalar, by their weights and the convention."""
-        return self._combine(self.content_losses, self.pulls.content)
+        return self._combine(self.content_losses, self.factors.content)
 
     def style_loss(self) -> Tensor:
         """The style layers' losses as one scalar, by their weights and the convention."""
-        return self._combine(self.style_losses, self.pulls.style)
+        return self._combine(self.style_losses, self.factors.style)
 
     def total_loss(
         self,
@@ -94,13 +94,13 @@ class Objective:
         Source: Gatys et al. 2016, eq. 7, and a total variation term.
         """
         total = content_weight * self.content_loss() + style_weight * self.style_loss()
-        return total + tv_weight * self.pulls.tv * _loss_of(self.tv_loss) if tv_weight else total
+        return total + tv_weight * self.factors.tv * _loss_of(self.tv_loss) if tv_weight else total
 
-    def _combine(self, layers: Mapping[str, LossTerm], pulls: Mapping[str, float]) -> Tensor:
+    def _combine(self, layers: Mapping[str, LossTerm], factors: Mapping[str, float]) -> Tensor:
         used = {name: layer for name, layer in layers.items() if layer.weight}
         if not used:
             return torch.zeros_like(_loss_of(self.tv_loss))
-        losses = [pulls.get(name, 1.0) * _loss_of(layer) for name, layer in used.items()]
+        losses = [factors.get(name, 1.0) * _loss_of(layer) for name, layer in used.items()]
         return self.convention.combine(losses, [layer.weight for layer in used.values()])
 
 

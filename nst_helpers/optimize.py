@@ -15,17 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .accel.allocator import give_back
+from .accel.allocator import release_memory
 from .accel.devices import choose_device, prepare
 from .accel.modes import plain_torch
 from .accel.threads import restored_threads
 from .budget.available import is_out_of_memory
-from .budget.estimate import TooLargeError, check_fits, ran_out, sizes_of
+from .budget.estimate import TooLargeError, check_fits, out_of_memory_error, sizes_of
 from .budget.memory import has_room_to_record
 from .encoders import Encoder, load_encoder
 from .engine.checkpoints import check_fingerprint, fingerprint, read_checkpoint
 from .engine.evaluation import Evaluation
-from .engine.inputs import PictureSource, as_shown, in_colors, plan_run, read_pictures
+from .engine.inputs import PictureSource, match_style_colors, output_image, plan_run, read_pictures
 from .engine.interrupts import hold_interrupts
 from .engine.objective import AnyModel, build_objective
 from .engine.optimisation import Optimisation
@@ -192,11 +192,11 @@ class Run:
     def best(self) -> Tensor:
         """The best image so far, (1, 3, H, W) in [0, 1] on the CPU; before the first step, the content."""
         if self.optimisation is not None:
-            return as_shown(self.optimisation.best, self._colors)
-        return as_shown(self._state["best"] if self._state else self.content, self._colors)
+            return output_image(self.optimisation.best, self._color_source)
+        return output_image(self._state["best"] if self._state else self.content, self._color_source)
 
     @property
-    def _colors(self) -> Tensor | None:
+    def _color_source(self) -> Tensor | None:
         """The picture whose colours every picture handed out has, if it isn't to have its own."""
         return self.content if self.settings.color == "luminance" else None
 
@@ -249,7 +249,7 @@ class Run:
                 raise
             self.optimisation = None
         # Here and not above: until the error is let go of, it holds on to the run's tensors.
-        raise ran_out(self.content, self.styles, self.settings)
+        raise out_of_memory_error(self.content, self.styles, self.settings)
 
     def _steps(self) -> Iterator[Step]:
         with plain_torch():
@@ -272,13 +272,13 @@ class Run:
                     evaluation = optimisation.step()
                     self.history.append(evaluation)
                     self.optimisation, self._scale = optimisation, scale
-                yield Step(evaluation, optimisation, scale, self._colors)
+                yield Step(evaluation, optimisation, scale, self._color_source)
             image, started = optimisation.best.clamp(0, 1), optimisation.started
             if scale + 1 < len(stages):
                 # The next scale is larger: this one's network and curvature make room for it first.
                 optimisation.finish()
                 del model
-                give_back()
+                release_memory()
 
     def _plan(self) -> tuple[Tensor, list[Tensor], list[Stage]]:
         """The pictures at their sizes, and the scales."""
@@ -291,7 +291,7 @@ class Run:
         need = check_fits(sizes[0], sizes[1:], replace(settings, size=None, style_size=None))
         self._size = sizes[0]
         pictures = [scaled(picture, size).clamp(0, 1) for picture, size in zip(pictures, sizes, strict=True)]
-        pictures[1:] = in_colors(pictures[0], pictures[1:], settings)
+        pictures[1:] = match_style_colors(pictures[0], pictures[1:], settings)
         if not has_room_to_record(need, choose_device(settings.device)):
             self.settings = replace(self.settings, compiled=False)
         return pictures[0], pictures[1:], stages

@@ -6,16 +6,16 @@ import ctypes
 import functools
 import sys
 
-__all__ = ["MMAP", "give_back"]
+__all__ = ["MMAP", "release_memory"]
 
 # Above this the C library maps each tensor for itself and hands it back to the system after use.
 MMAP = 32 * 2**20
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Hand memory that is free to the system, before something large needs room; elsewhere it does nothing.
 
-    >>> give_back()
+    >>> release_memory()
     """
     if library := _library():
         library.malloc_trim(0)

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from ..encoders import Encoder, Pool
 
-__all__ = ["SMALLEST_TILE", "Box", "Segment", "SegmentPass", "SegmentedEncoder", "edges_of", "segments_of"]
+__all__ = ["SMALLEST_TILE", "Segment", "SegmentPass", "SegmentedEncoder", "TileBox", "edges_of", "segments_of"]
 
 SMALLEST_TILE = 32
 
 
 @dataclass(frozen=True)
-class Box:
+class TileBox:
     """A tile: the rows and columns [top, bottom) x [left, right) that count, and those it takes in with its halo."""
 
     inner: tuple[int, int, int, int]
@@ -56,8 +56,8 @@ class LayerMaps(NamedTuple):
 
 
 # Both are called with a layer's name, the features of a tile's interior, the tile and the features' stride.
-Visitor = Callable[[str, Tensor, Box, int], None]
-Backward = Callable[[str, Tensor, Box, int], Tensor | None]
+Visitor = Callable[[str, Tensor, TileBox, int], None]
+TileGradient = Callable[[str, Tensor, TileBox, int], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ class Segment:
             stride *= 2 if isinstance(layer, Pool) else 1
             yield LayerMaps(name, x, stride)
 
-    def boxes(self, size: tuple[int, int], edge: int) -> list[Box]:
+    def boxes(self, size: tuple[int, int], edge: int) -> list[TileBox]:
         """Tiles of about `edge` positions a side for an input of that height and width.
 
         Their edges are multiples of the stride, so that each pooling window lies in one tile.
         """
         rows, columns = (self._cuts(length, edge) for length in size)
         return [
-            Box((top, bottom, left, right), (y0, y1, x0, x1))
+            TileBox((top, bottom, left, right), (y0, y1, x0, x1))
             for top, bottom, y0, y1 in rows
             for left, right, x0, x1 in columns
         ]
@@ -146,7 +146,7 @@ class SegmentPass:
     """What the backward pass needs of a segment: its input, its tiles, and its graph where that was kept."""
 
     input: Tensor
-    boxes: list[Box]
+    boxes: list[TileBox]
     graph: list[LayerMaps]  # empty where the segment has to be run again
 
 
@@ -197,7 +197,7 @@ class SegmentedEncoder:
                 x = output
         return passes
 
-    def backward_pass(self, passes: list[SegmentPass], gradient: Backward) -> Tensor | None:
+    def backward_pass(self, passes: list[SegmentPass], gradient: TileGradient) -> Tensor | None:
         """The image's gradient, where `gradient(name, features, box, stride)` is that of a tile's interior.
 
         Empties `passes` on the way, so that each segment's memory is free for the one before it.

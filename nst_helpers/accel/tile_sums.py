@@ -10,30 +10,30 @@ from torch import Tensor
 
 from ..losses import at_least_float32
 from .gram import gram_sum
-from .tile_grid import Box
+from .tile_grid import TileBox
 
-__all__ = ["Target", "add", "add_grams", "roots_over", "squares"]
+__all__ = ["ContentTarget", "add", "add_grams", "roots_over", "squares"]
 
 
-class Target(NamedTuple):
+class ContentTarget(NamedTuple):
     """A content layer's features (B, C, h, w), and the map (1, 1, h, w) of their weights, if there is one."""
 
     features: Tensor
     map: Tensor | None
 
-    def difference(self, features: Tensor, box: Box, stride: int) -> tuple[Tensor, Tensor | None]:
+    def difference(self, features: Tensor, box: TileBox, stride: int) -> tuple[Tensor, Tensor | None]:
         """How far a tile's features are from the target, and its part of the map."""
         part = None if self.map is None else box.place(self.map, stride)
         return features - box.place(self.features, stride), part
 
 
-def roots_over(features: Tensor, masks: Tensor | None, box: Box, stride: int) -> list[Tensor | None]:
+def roots_over(features: Tensor, masks: Tensor | None, box: TileBox, stride: int) -> list[Tensor | None]:
     """The root of each region's mask over a tile, (1, h, w) in the features' format; one None where there are none."""
     return [None] if masks is None else list(box.place(masks, stride).sqrt().to(features.dtype))
 
 
 def add_grams(
-    sums: dict[str, Tensor], name: str, features: Tensor, masks: Tensor | None, box: Box, stride: int
+    sums: dict[str, Tensor], name: str, features: Tensor, masks: Tensor | None, box: TileBox, stride: int
 ) -> None:
     """Add a tile's Gram sums (R, B, C, C), and the weights (R, 1, 1, 1) of its positions that they are divided by."""
     roots = roots_over(features, masks, box, stride)

@@ -31,11 +31,11 @@ from ..model import (
     build_model,
 )
 from ..regions import RegionStyleLoss, check_regions, content_maps, layer_masks, region_guides, stacked
-from .allocator import MMAP, give_back
+from .allocator import MMAP, release_memory
 from .bands import BandedTVLoss
 from .gram import rows_of
-from .tile_grid import Box, SegmentedEncoder, SegmentPass
-from .tile_sums import Target, add, add_grams, roots_over, squares
+from .tile_grid import SegmentedEncoder, SegmentPass, TileBox
+from .tile_sums import ContentTarget, add, add_grams, roots_over, squares
 
 __all__ = ["TiledModel", "build_tiled_model"]
 
@@ -98,7 +98,7 @@ class TiledModel(Objective, nn.Module):
             style.loss = None
         # Total variation comes first, so that its backward pass comes last, when the tiles' memory is free again.
         self.tv_loss(image)
-        targets = {name: Target(layer.target, layer.map) for name, layer in self.content_losses.items()}
+        targets = {name: ContentTarget(layer.target, layer.map) for name, layer in self.content_losses.items()}
         styles = {
             name: layer.masks if isinstance(layer, RegionStyleLoss) else None
             for name, layer in self.style_losses.items()
@@ -124,12 +124,12 @@ class _Tiles(torch.autograd.Function):
         ctx: Any,
         image: Tensor,
         network: SegmentedEncoder,
-        targets: Mapping[str, Target],
+        targets: Mapping[str, ContentTarget],
         styles: Mapping[str, Tensor | None],
     ) -> tuple[Tensor, ...]:
         sums: dict[str, Tensor] = {}
 
-        def see(name: str, features: Tensor, box: Box, stride: int) -> None:
+        def see(name: str, features: Tensor, box: TileBox, stride: int) -> None:
             if name in targets:
                 difference, part = targets[name].difference(features, box, stride)
                 add(sums, f"content {name}", torch.stack([squares(d, part) for d in difference]))
@@ -158,7 +158,7 @@ class _Tiles(torch.autograd.Function):
             if g is not None
         }
 
-        def gradient(name: str, features: Tensor, box: Box, stride: int) -> Tensor | None:
+        def gradient(name: str, features: Tensor, box: TileBox, stride: int) -> Tensor | None:
             total = None
             if name in contents:
                 difference, part = ctx.targets[name].difference(features, box, stride)
@@ -255,7 +255,7 @@ def _grams(network: SegmentedEncoder, image: Tensor, mask: Tensor | None = None)
     if mask is not None:
         masks = layer_masks(network.encoder, stacked([mask], (image.shape[-2], image.shape[-1])), network.names)
 
-    def see(name: str, features: Tensor, box: Box, stride: int) -> None:
+    def see(name: str, features: Tensor, box: TileBox, stride: int) -> None:
         add_grams(sums, name, features, masks.get(name), box, stride)
 
     network.forward_pass(image, see)
@@ -268,7 +268,7 @@ def _features(network: SegmentedEncoder, image: Tensor) -> dict[str, Tensor]:
     network.encoder.check_image(image, network.names)
     positions = network.positions(image)
 
-    def see(name: str, features: Tensor, box: Box, stride: int) -> None:
+    def see(name: str, features: Tensor, box: TileBox, stride: int) -> None:
         if name not in found:
             shape = (*features.shape[:2], *positions[name])
             found[name] = features.new_empty(shape).contiguous(memory_format=torch.channels_last)
@@ -285,4 +285,4 @@ def _let_go(content: Tensor | None) -> None:
     an evaluation of one, fetching the memory again takes no time.
     """
     if content is not None and content.device.type == "cpu" and content.nbytes >= MMAP:
-        give_back()
+        release_memory()

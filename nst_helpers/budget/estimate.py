@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ..accel.allocator import give_back
+from ..accel.allocator import release_memory
 from ..accel.devices import choose_device, choose_precision, peak_memory, prepare
 from ..accel.modes import plain_torch
 from ..encoders import Encoder, load_encoder
@@ -291,12 +291,12 @@ def check_fits(
     )
 
 
-def ran_out(content: Image, style: Images, settings: Settings) -> TooLargeError:
+def out_of_memory_error(content: Image, style: Images, settings: Settings) -> TooLargeError:
     """What to raise for a run that was counted to fit and ran out of memory all the same, once that is free again."""
     device = choose_device(settings.device)
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    give_back()
+    release_memory()
     size, *styles = sizes_of(content, style, settings)
     height, width = plan(size, settings)[-1].size
     # The count was too low for this size, so it names nothing near it.

@@ -81,7 +81,7 @@ class _Task:
 def examine_closure(examination: Examination) -> None:
     """Examine a function that makes the closure which an optimiser calls."""
     task = _Task(0)
-    closure = _made(examination, task)
+    closure = _build_closure(examination, task)
     _check_first_call(examination, task, closure)
     _check_calls_that_follow(examination, task, closure)
     for seed, scale, about in ((1, 1e4, "large"), (2, 1e-4, "small")):
@@ -90,7 +90,7 @@ def examine_closure(examination: Examination) -> None:
     _check_with_optimisers(examination)
 
 
-def _made(examination: Examination, task: _Task) -> Callable[[], Any]:
+def _build_closure(examination: Examination, task: _Task) -> Callable[[], Any]:
     closure = examination.call(task.optimizer, task.image, task.loss)
     examination.require(closure is not None, "returns-nothing", "returns nothing: end it with `return closure`.")
     called = "returns a result, not a function: return closure, without the brackets ()."
@@ -157,7 +157,7 @@ def _check_calls_that_follow(examination: Examination, task: _Task, closure: Cal
 
 
 def _check_scale(examination: Examination, task: _Task, about: str) -> None:
-    closure = _made(examination, task)
+    closure = _build_closure(examination, task)
     loss = examination.call(function=closure)
     fits = isinstance(loss, Tensor) and close(loss.detach().reshape(()), task.value())
     sentence = f"returns another loss where the loss is {about}: return it as it is."
@@ -169,7 +169,7 @@ def _check_scale(examination: Examination, task: _Task, about: str) -> None:
 def _check_side_by_side(examination: Examination) -> None:
     """Two closures at a time, each with its own image, optimiser and loss."""
     tasks = [_Task(3), _Task(4, shape=(1, 3, 2, 6))]
-    closures = [_made(examination, task) for task in tasks]
+    closures = [_build_closure(examination, task) for task in tasks]
     sentence = (
         "makes closures that work on another one's image: use the optimizer, image and loss_function that this very "
         "call of make_closure was given, and no global names."

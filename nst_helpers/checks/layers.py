@@ -86,14 +86,14 @@ def _examine_layer(
     pairs = spec.cases(generator())
     losses = []
     for x, target in pairs:
-        layer = _made(examination, target, spec)
+        layer = _build_layer(examination, target, spec)
         losses.append(_forward(examination, layer, x))
     fitting = _fitting(spec.references, pairs, losses)
     if not fitting:
         raise _explain_loss(examination, spec, pairs, losses)
     examination.checks += len(pairs)
     for about, (x, target) in special:
-        loss = _forward(examination, _made(examination, target, spec), x, about=about)
+        loss = _forward(examination, _build_layer(examination, target, spec), x, about=about)
         fitting = _fitting(fitting, [(x, target)], [loss])
         sentence = f"keeps another loss for {about}: treat every image of a batch alike, and take the mean."
         examination.require(bool(fitting), "special-case", sentence)
@@ -107,7 +107,7 @@ def _examine_layer(
         _check_target_is_kept(examination, x, target)
 
 
-def _made(examination: Examination, target: Tensor, spec: ExerciseSpec) -> Any:
+def _build_layer(examination: Examination, target: Tensor, spec: ExerciseSpec) -> Any:
     """A new layer, which is a Module."""
     layer = examination.call_on_copies((target,), spec.arguments[1:])
     is_module = isinstance(layer, nn.Module)
@@ -149,7 +149,7 @@ def _explain_loss(
     examination: Examination, spec: ExerciseSpec, pairs: list[_Pair], losses: list[Tensor]
 ) -> MistakeFound:
     x, target = pairs[0]
-    again = _forward(examination, _made(examination, target, spec), x)
+    again = _forward(examination, _build_layer(examination, target, spec), x)
     if not close(again, losses[0]):
         sentence = "has another loss at every call with the same features: leave dropout and other randomness out."
         return MistakeFound("not-repeatable", sentence)
@@ -158,7 +158,7 @@ def _explain_loss(
         return MistakeFound("loss-zero", sentence)
 
     def loss_of(x: Tensor, target: Tensor) -> Tensor:
-        return _forward(examination, _made(examination, target, spec), x)
+        return _forward(examination, _build_layer(examination, target, spec), x)
 
     found = diagnose(dataclasses.replace(spec, example=()), pairs, losses, loss_of)
     if found.code == "wrong-values":
@@ -188,7 +188,7 @@ def _check_calls_that_follow(
 
 
 def _check_modes(examination: Examination, spec: ExerciseSpec, x: Tensor, target: Tensor, loss: Tensor) -> None:
-    layer = _made(examination, target, spec).eval()
+    layer = _build_layer(examination, target, spec).eval()
     trained = "in eval mode, in which the network runs here: compute the loss whatever self.training says."
     examination.call(x.clone(), names=("features",), function=layer)
     kept = getattr(layer, "loss", None)
@@ -199,8 +199,8 @@ def _check_modes(examination: Examination, spec: ExerciseSpec, x: Tensor, target
 
 def _check_two_layers(examination: Examination, spec: ExerciseSpec, pair: _Pair, loss: Tensor) -> None:
     x, target = pair
-    first = _made(examination, target, spec)
-    second = _made(examination, target * 0.5 + 1, spec)
+    first = _build_layer(examination, target, spec)
+    second = _build_layer(examination, target * 0.5 + 1, spec)
     sentence = "is changed by a second layer: keep the target in self, not in the class or in a global name."
     examination.require(close(_forward(examination, first, x), loss), "shared-between-layers", sentence)
     kept = first.loss.detach().clone().reshape(())
@@ -213,7 +213,7 @@ def _check_gradients(
 ) -> None:
     require = examination.require
     for features in (x, target):
-        layer = _made(examination, target, spec)
+        layer = _build_layer(examination, target, spec)
         moving = features.clone().requires_grad_()
         out = examination.call(moving, function=layer)
         sentence = "calls backward() in forward: keep the loss, and leave backward() to the one who trains."
@@ -231,9 +231,9 @@ def _check_gradients(
 
 
 def _check_target_is_constant(examination: Examination, x: Tensor, target: Tensor) -> None:
-    for made in (lambda t: t * 1.0, lambda t: t):
+    for copied in (lambda t: t * 1.0, lambda t: t):
         source = target.clone().requires_grad_()
-        layer = examination.call(made(source))
+        layer = examination.call(copied(source))
         learned = [p for p in layer.parameters() if p.requires_grad]
         sentence = "makes the target a parameter that could be trained: store it detached."
         examination.require(not learned, "target-is-parameter", sentence)

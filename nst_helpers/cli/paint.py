@@ -15,8 +15,7 @@ from ..budget.estimate import estimate
 from ..control.masks import load_alpha, load_mask, resize_mask
 from ..encoders import load_encoder
 from ..engine.checkpoints import write_checkpoint
-from ..engine.outputs import Outputs as OnTheWay
-from ..engine.outputs import save_or_rescue
+from ..engine.outputs import Outputs, save_or_rescue
 from ..engine.settings import Settings
 from ..errors import ImageError
 from ..images import TRANSPARENT, save_image
@@ -24,13 +23,13 @@ from ..optimize import Result, Run, Step
 from .interrupts import EXIT_CODE, Interrupts
 from .messages import SafeOutput, closing, countdown
 from .parser import run_options
-from .places import Outputs, load_source, pixels_of
+from .places import OutputPaths, load_source, pixels_of
 
 __all__ = ["paint"]
 
 # tqdm's own guess of what is left takes all steps to last alike, and those of a resumed run to have been made just now.
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
-NOTHING = OnTheWay(every=0, picture=None, checkpoint=None)
+NOTHING = Outputs(every=0, picture=None, checkpoint=None)
 SAVED_ELSEWHERE = 1
 
 
@@ -48,7 +47,7 @@ def paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput, 
 
 def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput) -> int:
     sources = [options.content, *options.style]
-    outputs = Outputs.check(options.output, options.history, sources=sources)
+    outputs = OutputPaths.check(options.output, options.history, sources=sources)
     alpha = _alpha(options, outputs)
     size = options.scales[-1] if options.scales else options.size
     pictures = []
@@ -70,7 +69,7 @@ def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput)
     run = Run(content, styles, Settings(**chosen))
     if options.resume:
         run.resume(outputs.checkpoint)
-    on_the_way = OnTheWay(options.save_every, outputs.picture, outputs.checkpoint) if options.save_every else NOTHING
+    on_the_way = Outputs(options.save_every, outputs.picture, outputs.checkpoint) if options.save_every else NOTHING
     total = options.steps if isinstance(options.steps, int) else sum(options.steps)
     with tqdm(total=total, bar_format=BAR, disable=options.quiet or None, file=out) as bar:
         result = run.finish(on_the_way, _following(bar, left, interrupts))
@@ -82,7 +81,7 @@ def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput)
     return _finish(result, outputs, pixels_of(options.content), out, alpha)
 
 
-def _alpha(options: argparse.Namespace, outputs: Outputs) -> Tensor | None:
+def _alpha(options: argparse.Namespace, outputs: OutputPaths) -> Tensor | None:
     """The photo's transparency, if it has any and it is to be kept. Raises ImageError where OUT can't hold it."""
     if not options.keep_alpha:
         return None
@@ -124,7 +123,7 @@ def _following(
 
 
 def _finish(
-    result: Result, outputs: Outputs, photo: tuple[int, int] | None, out: SafeOutput, alpha: Tensor | None
+    result: Result, outputs: OutputPaths, photo: tuple[int, int] | None, out: SafeOutput, alpha: Tensor | None
 ) -> int:
     """Save picture and history, or else save them where it is possible; returns the exit code."""
     code = EXIT_CODE if result.stopped == "interrupted" else 0

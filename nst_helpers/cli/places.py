@@ -16,7 +16,7 @@ from ..images import check_output, load_image
 from ..io.atomic import check_writable
 from ..samples import list_samples, load_sample
 
-__all__ = ["Outputs", "load_source", "pixels_of", "try_to_write"]
+__all__ = ["OutputPaths", "load_source", "pixels_of", "try_to_write"]
 
 _SIDEWAYS = (5, 6, 7, 8)  # the EXIF orientations that swap width and height
 _ORIENTATION = 0x0112
@@ -63,7 +63,7 @@ def pixels_of(source: str) -> tuple[int, int] | None:
 
 
 @dataclass(frozen=True)
-class Outputs:
+class OutputPaths:
     """The files that a run writes: the picture, the checkpoint beside it, and the history if there is to be one."""
 
     picture: Path
@@ -71,22 +71,22 @@ class Outputs:
     history: Path | None
 
     @classmethod
-    def check(cls, output: str, history: str | None, *, sources: list[str]) -> Outputs:
+    def check(cls, output: str, history: str | None, *, sources: list[str]) -> OutputPaths:
         """Try every place. Raises ImageError or NSTError in one sentence where something stands in the way."""
         try:
             picture = check_output(output)
         except OSError as error:
             raise NSTError(f"'{shortened(output)}' can't be written ({error.strerror}): choose another name.") from None
-        made = cls(picture, picture.with_name(f"{picture.name}.checkpoint"), Path(history) if history else None)
-        if made.history and _same(made.history, picture):
+        paths = cls(picture, picture.with_name(f"{picture.name}.checkpoint"), Path(history) if history else None)
+        if paths.history and _same(paths.history, picture):
             raise NSTError(f"--history and --output are both '{picture}': give the history a name of its own.")
         if any(_same(Path(source), picture) for source in sources):
             raise NSTError(f"--output is '{picture}', which is also the picture to read: choose another name.")
-        try_to_write(made.picture, "--output")
-        try_to_write(made.checkpoint, "the checkpoint of --output")
-        if made.history:
-            try_to_write(made.history, "--history")
-        return made
+        try_to_write(paths.picture, "--output")
+        try_to_write(paths.checkpoint, "the checkpoint of --output")
+        if paths.history:
+            try_to_write(paths.history, "--history")
+        return paths
 
 
 def try_to_write(path: Path, what: str) -> None:

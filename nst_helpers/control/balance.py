@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from ..images import scaled
-from ..model import LossTerm, Objective, Pulls, Weights
+from ..model import LossFactors, LossTerm, Objective, Weights
 from ..regions import stacked
 
-__all__ = ["USUAL", "gradient_pulls", "style_laid_over"]
+__all__ = ["USUAL", "balancing_factors", "style_laid_over"]
 
 # The gradient norms of the three terms with the weights 1, 1 and 1, in those of the content: medians over six of the
 # course's pairs with the mini encoder (tools/measure/balance.py).
@@ -29,7 +29,7 @@ USUAL = Weights(content=1.0, style=0.45, tv=0.01)
 FLAT = 1e-12  # a norm below this is a loss that pulls nowhere: there is nothing to balance
 
 
-def gradient_pulls(model: Objective, image: Tensor) -> Pulls:
+def balancing_factors(model: Objective, image: Tensor) -> LossFactors:
     """What each loss is multiplied by so that at an image (1, 3, H, W) the gradients of terms and layers are alike.
 
     Each style layer's gradient has the same norm, times its weight, and so has each content layer's; each whole term's
@@ -41,7 +41,7 @@ def gradient_pulls(model: Objective, image: Tensor) -> Pulls:
     >>> model = build_model(Encoder(Architecture("toy", ((4,), (4,)))), photo, style, content_layers=["relu2_1"],
     ...                     style_layers=["relu1_1"])
     >>> x = style.clone().requires_grad_()
-    >>> model.pulls = gradient_pulls(model, x); _ = model(x)
+    >>> model.factors = balancing_factors(model, x); _ = model(x)
     >>> round(torch.autograd.grad(model.content_loss(), x)[0].norm().item(), 4)
     1.0
     """
@@ -52,11 +52,11 @@ def gradient_pulls(model: Objective, image: Tensor) -> Pulls:
 
     content = {name: inverse(model.content_losses, name) for name in model.content_losses}
     style = {name: inverse(model.style_losses, name) for name in model.style_losses}
-    model.pulls = Pulls(content, style)
+    model.factors = LossFactors(content, style)
     whole = USUAL.content * _inverse(_norm(model, image, model.content_loss))
     strokes = USUAL.style * _inverse(_norm(model, image, model.style_loss))
-    model.pulls = Pulls()
-    return Pulls(
+    model.factors = LossFactors()
+    return LossFactors(
         content={name: pull * whole for name, pull in content.items()},
         style={name: pull * strokes for name, pull in style.items()},
         tv=USUAL.tv * _inverse(_norm(model, image, lambda: model.tv_loss.loss)),

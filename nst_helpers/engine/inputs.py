@@ -20,7 +20,15 @@ from ..samples import list_samples, load_sample
 from .plan import Stage, plan
 from .settings import Settings
 
-__all__ = ["PictureSource", "as_shown", "check_masks", "in_colors", "plan_run", "read_picture", "read_pictures"]
+__all__ = [
+    "PictureSource",
+    "check_masks",
+    "match_style_colors",
+    "output_image",
+    "plan_run",
+    "read_picture",
+    "read_pictures",
+]
 
 # An image tensor, the name of a sample, or a picture file.
 PictureSource = Tensor | str | os.PathLike[str]
@@ -67,16 +75,16 @@ def check_masks(content: Tensor, styles: Sequence[Tensor], settings: Settings) -
             check_mask(part, like=style, name=f"style mask {number}")
 
 
-def in_colors(content: Tensor, styles: Sequence[Tensor], settings: Settings) -> list[Tensor]:
+def match_style_colors(content: Tensor, styles: Sequence[Tensor], settings: Settings) -> list[Tensor]:
     """The style pictures as the run takes them: in the content's colours where `color` is "content"."""
     return [match_color(style, to=content) for style in styles] if settings.color == "content" else list(styles)
 
 
-def as_shown(image: Tensor, colors: Tensor | None) -> Tensor:
+def output_image(image: Tensor, colors: Tensor | None) -> Tensor:
     """A picture of a run as it is handed out: clamped, on the CPU, and with the colours of another where there is one.
 
     >>> import torch
-    >>> as_shown(torch.full((1, 3, 2, 2), 1.5), None).max().item()
+    >>> output_image(torch.full((1, 3, 2, 2), 1.5), None).max().item()
     1.0
     """
     image = image.detach().clamp(0, 1).cpu()

@@ -38,7 +38,7 @@ def hold_interrupts(*, patience: int = 1, deliver: bool = True) -> Iterator[None
         if callable(handler := signal.getsignal(stop)):
             before[stop] = handler
 
-    def hold(number: int, frame: FrameType | None) -> None:
+    def keep_for_later(number: int, frame: FrameType | None) -> None:
         held.append((number, frame))
         if len(held) > patience:
             hand_on()
@@ -50,7 +50,7 @@ def hold_interrupts(*, patience: int = 1, deliver: bool = True) -> Iterator[None
 
     try:
         for number in before:
-            signal.signal(number, hold)
+            signal.signal(number, keep_for_later)
         yield
     finally:
         for number, handler in before.items():

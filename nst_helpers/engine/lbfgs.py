@@ -54,9 +54,11 @@ SCALARS = ("scale", "spread", "progress", "asked_weight", "loss")
 class _Vectors:
     """Vectors (N,) in slots; compact ones are kept in float16, each divided by its size."""
 
-    def __init__(self, slots: int, like: Tensor, *, compact: bool) -> None:
-        self.kept = torch.empty(slots, len(like), dtype=torch.float16 if compact else like.dtype, device=like.device)
-        self.sizes = torch.ones(slots, dtype=like.dtype, device=like.device)
+    def __init__(self, slots: int, example: Tensor, *, compact: bool) -> None:
+        self.kept = torch.empty(
+            slots, len(example), dtype=torch.float16 if compact else example.dtype, device=example.device
+        )
+        self.sizes = torch.ones(slots, dtype=example.dtype, device=example.device)
         self.compact = compact
 
     def put(self, slot: int, vector: Tensor) -> Tensor:
@@ -151,9 +153,9 @@ class LBFGS:
             self.asked_weight = torch.where(fell, more, less)
         self.loss = loss
 
-    def weighted(self, made: Tensor, asked: Tensor) -> Tensor:
-        """The step to learn from: a mean of the one made, which is overwritten, and the one asked for."""
-        return made if self.asked_weight is None else made.lerp_(asked, self.asked_weight)
+    def weighted(self, taken: Tensor, asked: Tensor) -> Tensor:
+        """The step to learn from: a mean of the one taken, which is overwritten, and the one asked for."""
+        return taken if self.asked_weight is None else taken.lerp_(asked, self.asked_weight)
 
     def add(self, step: Tensor, change: Tensor) -> None:
         """Learn that along `step` the gradient changed by `change`; the oldest pair gives way."""
@@ -177,12 +179,12 @@ class LBFGS:
         self.scale = torch.where(good, product / changes, scale)
         self.spread = torch.where(good, steps / product * (changes / product), spread)
 
-    def _make_room(self, like: Tensor) -> None:
-        size, compact = self.history_size, is_compact(like) if self.compact is None else self.compact
-        self.steps, self.changes = (_Vectors(size, like, compact=compact) for _ in range(2))
+    def _make_room(self, example: Tensor) -> None:
+        size, compact = self.history_size, is_compact(example) if self.compact is None else self.compact
+        self.steps, self.changes = (_Vectors(size, example, compact=compact) for _ in range(2))
         # Step i times change j of the slots, where j is no older than i, and which pairs show a curvature.
-        self.products = like.new_zeros(size, size)
-        self.good = torch.zeros(size, dtype=torch.bool, device=like.device)
+        self.products = example.new_zeros(size, size)
+        self.good = torch.zeros(size, dtype=torch.bool, device=example.device)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Minus the inverse curvature times the gradient (N,); minus the gradient where nothing is known yet."""
@@ -250,10 +252,10 @@ class LBFGS:
             setattr(self, name, None if state[name] is None else state[name].to(device))
 
 
-def is_compact(like: Tensor) -> bool:
+def is_compact(vector: Tensor) -> bool:
     """Whether vectors like this (N,) are kept in half of their memory: large ones, and the largest alone on a GPU.
 
     >>> is_compact(torch.zeros(100)), is_compact(torch.zeros(COMPACT_FROM))
     (False, True)
     """
-    return like.dtype == torch.float32 and len(like) >= (COMPACT_FROM_ON_GPU if like.is_cuda else COMPACT_FROM)
+    return vector.dtype == torch.float32 and len(vector) >= (COMPACT_FROM_ON_GPU if vector.is_cuda else COMPACT_FROM)

@@ -71,6 +71,6 @@ def next_image(image: Tensor, content: Tensor, settings: Settings, size: tuple[i
     if settings.masks is None or settings.init != "content":
         return image
     regions = stacked([resize_mask(mask, like=image) for mask in settings.masks], size)
-    pulls = image.new_tensor(settings.style_mix or [1.0] * len(regions)).view(-1, 1, 1, 1)
-    painted = (regions * pulls / pulls.max()).sum(0, keepdim=True)
+    weights = image.new_tensor(settings.style_mix or [1.0] * len(regions)).view(-1, 1, 1, 1)
+    painted = (regions * weights / weights.max()).sum(0, keepdim=True)
     return painted * image + (1 - painted) * scaled(content, size)

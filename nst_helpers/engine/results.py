@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..io.atomic import write_whole
 from .evaluation import Evaluation
-from .inputs import as_shown
+from .inputs import output_image
 from .optimisation import Optimisation
 
 __all__ = ["Result", "Step"]
@@ -29,12 +29,12 @@ class Step:
     @property
     def image(self) -> Tensor:
         """The image as it is after this step, (1, 3, H, W), clamped to [0, 1]."""
-        return as_shown(self.optimisation.image, self.content)
+        return output_image(self.optimisation.image, self.content)
 
     @property
     def best(self) -> Tensor:
         """The image with the lowest loss evaluated so far at this scale, clamped to [0, 1]."""
-        return as_shown(self.optimisation.best, self.content)
+        return output_image(self.optimisation.best, self.content)
 
 
 @dataclass

@@ -98,8 +98,8 @@ class LBFGSStepper:
         after = (image + change).clamp_(0, 1)
         # The curvature takes in the step as the clamp left it. With a preconditioner, whose steps are cut more often,
         # it takes a mean of that step and the one before the clamp.
-        made = after - image
-        self.last_step = (self.curvature.weighted(made, change) if self.precondition else made).flatten()
+        taken = after - image
+        self.last_step = (self.curvature.weighted(taken, change) if self.precondition else taken).flatten()
         self.last_gradient = flat
         self.steps += 1
         return after

@@ -12,25 +12,21 @@ from typing import Any
 
 from torch import Tensor
 
-from ..accel.graphs import CapturedModel
-from ..accel.tiling import TiledModel
 from ..budget.estimate import check_fits, sizes_of
 from ..engine.evaluation import Evaluation
-from ..engine.inputs import check_masks, in_colors
-from ..engine.objective import build_objective
+from ..engine.inputs import check_masks, match_style_colors
+from ..engine.objective import AnyModel, build_objective
 from ..engine.optimisation import Optimisation
 from ..engine.plan import first_image
 from ..engine.settings import INITS, Settings, options
 from ..images import scaled
 from ..losses import CONVENTIONS, Convention
-from ..model import StyleModel, Weights
+from ..model import Weights
 from .control import Control
 from .sources import EncoderCache, NamedImage
 from .state import LiveSettings, SessionLog, Snapshot
 
-__all__ = ["Objective", "Painting", "PaintingBuilder"]
-
-Objective = StyleModel | CapturedModel | TiledModel
+__all__ = ["OPTIMIZER_NAMES", "Painting", "PaintingBuilder"]
 
 OPTIMIZER_NAMES = {"lbfgs": "L-BFGS", "adam": "Adam"}
 
@@ -42,7 +38,7 @@ class Painting:
     settings: LiveSettings
     content: NamedImage
     style: NamedImage
-    model: Objective
+    model: AnyModel
     log: SessionLog
     run: Optimisation
     control: Control
@@ -94,14 +90,14 @@ class PaintingBuilder:
         *,
         init: str,
         seed: int,
-        model: Objective | None = None,
+        model: AnyModel | None = None,
     ) -> Painting:
         """A painting before its first step, from "content", "style" or "noise"; `model` if there is one that fits."""
         if not isinstance(init, str):
             raise ValueError(f"init is a {type(init).__name__}, expected one of {', '.join(INITS)}.")
         rules = Settings(init=init, seed=seed)
         model = model or self._model(settings, content, style, control)
-        (painting,) = in_colors(content.image, [style.image], self.run_settings(settings, control))
+        (painting,) = match_style_colors(content.image, [style.image], self.run_settings(settings, control))
         whole = self._moved(content.image, settings), self._moved(painting, settings)
         first = first_image(*whole, rules, _size(content, settings))
         log = SessionLog(settings, content, style, init, rules.seed, control)
@@ -205,14 +201,14 @@ class PaintingBuilder:
             **control.settings(settings.style_mix),
         )
 
-    def _model(self, settings: LiveSettings, content: NamedImage, style: NamedImage, control: Control) -> Objective:
+    def _model(self, settings: LiveSettings, content: NamedImage, style: NamedImage, control: Control) -> AnyModel:
         whole = self.run_settings(settings, control)
         given = control.painting([style.image, *(picture.image for picture in control.others)])
         check_masks(content.image, given, whole)
         check_fits(content.image, given, whole)
         sizes = sizes_of(content.image, given, whole)
         photo, *styles = (scaled(image, size) for image, size in zip([content.image, *given], sizes, strict=True))
-        pictures = [self._moved(image, settings) for image in (photo, *in_colors(photo, styles, whole))]
+        pictures = [self._moved(image, settings) for image in (photo, *match_style_colors(photo, styles, whole))]
         return build_objective(self.encoders.encoder(settings.encoder), pictures[0], pictures[1:], whole)
 
     def _moved(self, image: Tensor, settings: LiveSettings) -> Tensor:
@@ -221,7 +217,7 @@ class PaintingBuilder:
         return image.to(encoder.device, encoder.dtype)
 
     def _run(
-        self, settings: LiveSettings, content: NamedImage, model: Objective, image: Tensor, log: SessionLog
+        self, settings: LiveSettings, content: NamedImage, model: AnyModel, image: Tensor, log: SessionLog
     ) -> Optimisation:
         """A fresh optimiser on an image (1, 3, H, W), scaled to the size that is being painted."""
         image = self._moved(image.detach().clamp(0, 1), settings)
@@ -243,7 +239,7 @@ def _size(content: NamedImage, settings: LiveSettings) -> tuple[int, int]:
     return height, width
 
 
-def _weigh_layers(model: Objective, weights: Mapping[str, float]) -> None:
+def _weigh_layers(model: AnyModel, weights: Mapping[str, float]) -> None:
     """Set the weights of layers, each for all the losses that its layer has, as `build_model` does."""
     losses = [*model.content_losses.items(), *model.style_losses.items()]
     for name, loss in losses:

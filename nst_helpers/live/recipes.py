@@ -20,7 +20,7 @@ from ..samples import list_samples
 from .control import Control, unpacked_masks
 from .recipe_rules import check_recipe
 from .session import StyleSession
-from .sources import EncoderCache, NamedImage, Source, named_image, sha256_of
+from .sources import EncoderCache, NamedImage, SessionSource, named_image, sha256_of
 from .state import RECIPE_FORMAT, package_version
 
 __all__ = ["RecipeError", "read_recipe", "replay", "save_recipe"]
@@ -69,7 +69,7 @@ def read_recipe(recipe: Recipe) -> dict[str, Any]:
 def replay(
     recipe: Recipe,
     *,
-    pictures: Iterable[Source | NamedImage] = (),
+    pictures: Iterable[SessionSource | NamedImage] = (),
     encoder: Encoder | Iterable[Encoder] | None = None,
     masks: Iterable[torch.Tensor] = (),
     device: torch.device | str | None = None,

@@ -19,10 +19,11 @@ from torch import Tensor
 from ..accel.modes import plain_torch
 from ..accel.threads import restored_threads
 from ..budget.available import is_out_of_memory
-from ..budget.estimate import ran_out
+from ..budget.estimate import out_of_memory_error
 from ..encoders import Encoder
 from ..engine.evaluation import Evaluation
-from ..engine.inputs import as_shown
+from ..engine.inputs import output_image
+from ..engine.objective import AnyModel
 from ..engine.settings import Settings, options
 from ..errors import NSTError
 from ..images import resize
@@ -30,8 +31,8 @@ from ..losses import Convention
 from ..model import CONTENT_LAYERS, STYLE_LAYERS, Weights
 from .control import Control
 from .locking import locked
-from .painting import Objective, PaintingBuilder
-from .sources import EncoderCache, NamedImage, Source, named_image, sources_of
+from .painting import PaintingBuilder
+from .sources import EncoderCache, NamedImage, SessionSource, named_image, sources_of
 from .state import LiveSettings, Snapshot, summarize_losses
 
 __all__ = ["Snapshot", "StyleSession"]
@@ -66,8 +67,8 @@ class StyleSession:
 
     def __init__(
         self,
-        content: Source | NamedImage,
-        style: Source | NamedImage | Sequence[Source | NamedImage],
+        content: SessionSource | NamedImage,
+        style: SessionSource | NamedImage | Sequence[SessionSource | NamedImage],
         *,
         encoder: Encoder | str = "mini",
         size: int | None = None,
@@ -121,7 +122,7 @@ class StyleSession:
         return self._painting.log.history
 
     @property
-    def model(self) -> Objective:
+    def model(self) -> AnyModel:
         """The network with the losses in it that is being minimised."""
         return self._painting.model
 
@@ -254,7 +255,7 @@ class StyleSession:
             control=self.control,
             log=self._painting.log.copy(),
             recipe=self.recipe(),
-            canvas=as_shown(self._painting.run.image, None),
+            canvas=output_image(self._painting.run.image, None),
         )
         self.snapshots.append(snapshot)
         return snapshot
@@ -281,7 +282,7 @@ class StyleSession:
     @locked
     def _current_image(self) -> Tensor:
         photo = self._painting.content.image if self.settings.color == "luminance" else None
-        return as_shown(self._painting.run.image, photo)
+        return output_image(self._painting.run.image, photo)
 
     def _make_way(self) -> None:
         """Sleep while other threads wait for the lock, which isn't fair by itself."""
@@ -304,4 +305,4 @@ class StyleSession:
                 self._undo_half_a_step()
                 if isinstance(error, NSTError) or not is_out_of_memory(error):
                     raise
-            raise ran_out(*self.run_pictures(), self.run_settings(steps=1))
+            raise out_of_memory_error(*self.run_pictures(), self.run_settings(steps=1))

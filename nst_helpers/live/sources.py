@@ -20,9 +20,9 @@ from ..errors import ImageError
 from ..images import check_image, load_image
 from ..samples import list_samples, load_sample
 
-__all__ = ["EncoderCache", "NamedImage", "Source", "is_one_source", "named_image", "sources_of"]
+__all__ = ["EncoderCache", "NamedImage", "SessionSource", "is_one_source", "named_image", "sources_of"]
 
-Source = Tensor | str | os.PathLike[str] | bytes
+SessionSource = Tensor | str | os.PathLike[str] | bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class NamedImage:
         return self.name in list_samples() and self.sha256 == sha256_of([load_sample(self.name)])
 
 
-def named_image(source: Source | NamedImage, name: str) -> NamedImage:
+def named_image(source: SessionSource | NamedImage, name: str) -> NamedImage:
     """An image tensor, the name of a sample, a file or its bytes, as an image of the session's own.
 
     `name` is for sources that have none. Raises ImageError for what is no single picture.
@@ -71,7 +71,9 @@ def is_one_source(style: object) -> bool:
     return isinstance(style, (Tensor, str, os.PathLike, bytes, NamedImage))
 
 
-def sources_of(style: Source | NamedImage | Sequence[Source | NamedImage]) -> list[Source | NamedImage]:
+def sources_of(
+    style: SessionSource | NamedImage | Sequence[SessionSource | NamedImage],
+) -> list[SessionSource | NamedImage]:
     """The style pictures as a list, also where there is one."""
     if isinstance(style, (Tensor, str, os.PathLike, bytes, NamedImage)):
         return [style]

@@ -98,7 +98,7 @@ def sweep(
     cells, jobs = _cells(grid, {"content": content, "style": style, "size": size} | given)
     if isinstance(executor, int):
         _check_guard()
-    folder = None if folder is None else _made(Path(folder))
+    folder = None if folder is None else _make_folder(Path(folder))
     files = [folder and folder / f"{cell.index:03d}_{cell_key(job)}" for cell, job in zip(cells, jobs, strict=True)]
     left = [i for i, (cell, file) in enumerate(zip(cells, files, strict=True)) if not recall(cell, file)]
     workers = executor if isinstance(executor, int) else getattr(executor, "_max_workers", None)
@@ -175,7 +175,7 @@ def _settled(name: str, value: Any) -> Any:
         return value
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

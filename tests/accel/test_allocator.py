@@ -11,7 +11,7 @@ from nst_helpers.accel import allocator
 
 HEAP = """
 import torch
-from nst_helpers.accel.allocator import give_back
+from nst_helpers.accel.allocator import release_memory
 
 def held():
     return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmRSS")) // 1024
@@ -20,7 +20,7 @@ pieces = [torch.ones(2**16) for _ in range(1000)]  # 250 MB, each small enough f
 last = torch.ones(2**16)  # above them, so that the heap can't shrink by itself
 del pieces
 before = held()
-give_back()
+release_memory()
 print(before - held())
 """
 
@@ -38,6 +38,6 @@ def test_other_systems_are_left_alone(monkeypatch, platform):
     allocator._library.cache_clear()
     monkeypatch.setattr(allocator.sys, "platform", platform)
     assert allocator._library() is None
-    allocator.give_back()
+    allocator.release_memory()
     monkeypatch.undo()
     allocator._library.cache_clear()

@@ -242,7 +242,7 @@ def test_tiles_of_a_large_image_hand_their_memory_back_before_the_optimiser_move
     from nst_helpers.accel import tiling as tiles
 
     told = []
-    monkeypatch.setattr(tiles, "give_back", lambda: told.append(1))
+    monkeypatch.setattr(tiles, "release_memory", lambda: told.append(1))
     encoder, image = Encoder(DEEP, seed=1), noise(1, 3, 64, 96)
     for smallest, expected in ((image.nbytes + 1, [0, 0, 0]), (image.nbytes, [1, 1, 2])):
         monkeypatch.setattr(tiles, "MMAP", smallest)

@@ -9,7 +9,7 @@ import torch
 from conftest import TOY, noise, picture
 
 import nst_helpers as nst
-from nst_helpers.control.balance import USUAL, gradient_pulls, style_laid_over
+from nst_helpers.control.balance import USUAL, balancing_factors, style_laid_over
 from nst_helpers.encoders import Encoder
 from nst_helpers.engine.objective import build_objective
 
@@ -43,11 +43,11 @@ def test_at_the_start_each_term_and_each_style_layer_pulls_alike(options):
     terms = {"content": model.__class__.content_loss, "style": model.__class__.style_loss}
     for term, loss in terms.items():
         assert gradient(model, start, loss).norm().item() == pytest.approx(getattr(USUAL, term), rel=1e-3)
-    assert gradient(model, start, lambda m: m.pulls.tv * m.tv_loss.loss).norm().item() == pytest.approx(
+    assert gradient(model, start, lambda m: m.factors.tv * m.tv_loss.loss).norm().item() == pytest.approx(
         USUAL.tv, rel=1e-3
     )
     norms = [
-        gradient(model, start, lambda m, name=name: m.pulls.style[name] * m.style_losses[name].loss).norm().item()
+        gradient(model, start, lambda m, name=name: m.factors.style[name] * m.style_losses[name].loss).norm().item()
         for name in LAYERS["style_layers"]
     ]
     assert max(norms) == pytest.approx(min(norms), rel=1e-3)
@@ -59,7 +59,7 @@ def test_weights_and_layer_weights_multiply_the_balanced_terms():
     start = style_laid_over(content, [style], None, None)
 
     def norm(name):
-        return gradient(weighted, start, lambda m: m.pulls.style[name] * m.style_losses[name].loss).norm().item()
+        return gradient(weighted, start, lambda m: m.factors.style[name] * m.style_losses[name].loss).norm().item()
 
     assert norm("relu1_1") == pytest.approx(norm("relu3_1"), rel=1e-3)
     assert weighted.style_losses["relu1_1"].weight == 3.0
@@ -76,11 +76,11 @@ def test_the_balanced_objective_is_the_same_in_every_convention():
 
 def test_what_pulls_nowhere_is_left_alone():
     flat = torch.full((1, 3, 32, 40), 0.5)
-    pulls = gradient_pulls(nst.build_model(Encoder(TOY, seed=1), flat, flat, **LAYERS), flat)
-    assert all(value > 0 for value in (*pulls.content.values(), *pulls.style.values(), pulls.tv))
+    factors = balancing_factors(nst.build_model(Encoder(TOY, seed=1), flat, flat, **LAYERS), flat)
+    assert all(value > 0 for value in (*factors.content.values(), *factors.style.values(), factors.tv))
     alone = balanced(picture(), [picture(seed=1)], content_layers=[])
-    assert alone.pulls.content == {}
-    assert len(alone.pulls.style) == 3
+    assert alone.factors.content == {}
+    assert len(alone.factors.style) == 3
 
 
 PAIRS = [("temple", "wave"), ("otter", "mosaic"), ("bridge", "night_swirls"), ("dune", "ink_wash"),

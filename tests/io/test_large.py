@@ -50,7 +50,7 @@ def test_the_repeated_strip_is_a_sound_jpeg():
 MEASURE = """
 import sys
 from pathlib import Path
-from nst_helpers.accel.allocator import give_back
+from nst_helpers.accel.allocator import release_memory
 from nst_helpers.images import load_image
 
 def memory(name):
@@ -58,7 +58,7 @@ def memory(name):
 
 load_image(sys.argv[1], size=16)  # what the first picture loads stays
 for path in sys.argv[2:]:
-    give_back()
+    release_memory()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = memory("VmRSS")
     image = load_image(path, size=256)
