@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-__all__ = ["NumberControl", "log_stops", "name_control", "playing_trait", "uploaded"]
+__all__ = ["NumberControl", "log_stops", "name_control", "playing_trait", "put_choice"]
 
 
 class NumberControl:
@@ -94,17 +94,13 @@ def playing_trait(clock: widgets.Play) -> str:
     return "playing" if clock.has_trait("playing") else "_playing"
 
 
-def uploaded(upload: widgets.FileUpload) -> list[tuple[str, bytes]]:
-    """Take the files out of an upload widget, (name, bytes) each; its value is a tuple in ipywidgets 8, a dict in 7."""
-    value = upload.value
-    if isinstance(value, dict):
-        files = [(name, bytes(file["content"])) for name, file in value.items()]
-        upload.value.clear()
-        upload._counter = 0
-    else:
-        files = [(file["name"], bytes(file["content"])) for file in value]
-        upload.value = ()
-    return files
+def put_choice(choice: Any, value: Any, label: str = "") -> None:
+    """Set a dropdown to a value, which is added to its options if need be, under a label of its own."""
+    options = [option if isinstance(option, tuple) else (option, option) for option in choice.options]
+    if value not in (known for _, known in options):
+        choice.options = (*options, (label or str(value), value))
+    if choice.value != value:
+        choice.value = value
 
 
 def _rounded(value: float) -> float:

@@ -37,19 +37,7 @@ def reports_errors(handler: Callable[Concatenate[L, P], None]) -> Callable[Conca
 
     @functools.wraps(handler)
     def safe(self: L, *args: P.args, **options: P.kwargs) -> None:
-        if self.closed:
-            return
-        try:
-            handler(self, *args, **options)
-        except KeyboardInterrupt:
-            self.pause()
-            self.say("Interrupted, and nothing is lost: press play to go on.")
-        except (NSTError, ValueError) as error:
-            self.pull()
-            self.say(str(error), "bad")
-        except Exception as error:
-            self.pause()
-            self.say(f"Stopped by a fault in the program: {type(error).__name__}: {error}", "bad")
+        self.attempt(functools.partial(handler, self, *args, **options))
 
     return safe
 
@@ -63,7 +51,7 @@ class PanelLoop(PanelView):
         self._busy, self._queueing = threading.Lock(), threading.Lock()
         self._painter = ThreadPoolExecutor(1, "nst-panel")
         self._steps: Future[list[Evaluation]] | None = None
-        self._loader: Task[None] | None = None
+        self._tasks: list[tuple[Task[Any], Callable[[Task[Any]], None]]] = []
         self._was_running, self._paused_at = False, -1
         self._later: list[Callable[[], None] | dict[str, Any]] = []  # actions, and changes of settings
         super().__init__(session, target=target)
@@ -71,6 +59,22 @@ class PanelLoop(PanelView):
         clock.observe(self._tick, "value")
         clock.observe(self._started_or_paused, playing_trait(clock))
         self.parts.echo.observe(self._echoed, "value")
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do something; an error of it becomes a sentence, and the controls show again what the session holds."""
+        if self.closed:
+            return
+        try:
+            action()
+        except KeyboardInterrupt:
+            self.pause()
+            self.say("Interrupted, and nothing is lost: press play to go on.")
+        except (NSTError, ValueError) as error:
+            self.pull()
+            self.say(str(error), "bad")
+        except Exception as error:
+            self.pause()
+            self.say(f"Stopped by a fault in the program: {type(error).__name__}: {error}", "bad")
 
     def pause(self) -> None:
         """Stop the clock."""
@@ -93,8 +97,12 @@ class PanelLoop(PanelView):
     def load(self, name: str) -> None:
         """Load an encoder while the painting goes on, and change to it when it has come."""
         self.loading = name
-        self._loader = Task(functools.partial(self.session.load_encoder, name))
+        self.in_background(functools.partial(self.session.load_encoder, name), functools.partial(self._loaded, name))
         self.say(f"Loading the encoder {name}; until it has come, {self.session.settings.encoder} goes on.")
+
+    def in_background(self, work: Callable[[], Any], then: Callable[[Task[Any]], None]) -> None:
+        """Do some work in a thread of its own; a later message of the page does `then`, which is given the task."""
+        self._tasks.append((Task(work), then))
         self.ask_for_an_echo()
 
     def stop(self) -> None:
@@ -116,7 +124,7 @@ class PanelLoop(PanelView):
 
     @reports_errors
     def _paint(self) -> None:
-        self._finish_loading()
+        self._take_results()
         if self._steps is None:
             self._catch_up()
             self._steps = self._painter.submit(self.session.step, seconds=self.chunk)
@@ -167,11 +175,11 @@ class PanelLoop(PanelView):
             self.entitle()  # the picture comes when the step that is under way is done
         if self.status.startswith(("Press play", "Paused", "Painting", "Interrupted")):
             self.say("Painting: turn any knob." if self.running else f"Paused: {summary(self.session.losses)}.")
-        if not self.running and (self._steps or self._later or self._loader or self.estimate is None):
+        if not self.running and (self._steps or self._later or self._tasks or self.estimate is None):
             self.ask_for_an_echo()
 
     def _echoed(self, change: Mapping[str, Any]) -> None:
-        """Go on with what waits, now that the page has sent a message: a step, an encoder, the measurement.
+        """Go on with what waits, now that the page has sent a message: a step, work in a thread, the measurement.
 
         Each takes a fraction of a second and has the page ask for more, so a knob is heard in between. While it paints,
         the clock's own messages do this, and the measurement waits: the painting's own pace tells the time.
@@ -190,10 +198,10 @@ class PanelLoop(PanelView):
         elif self._later:
             self._catch_up()
             self.ask_for_an_echo()
-        elif self._loader is not None:
-            self._loader.wait(PATIENCE)
-            self._finish_loading()
+        elif self._tasks:
+            self._tasks[0][0].wait(PATIENCE)
             self.ask_for_an_echo()
+            self._take_results()
         elif self.estimate is None:
             # An estimate that can't be had is no matter for the person: the line is left out.
             with contextlib.suppress(Exception, KeyboardInterrupt), self._busy:
@@ -202,11 +210,16 @@ class PanelLoop(PanelView):
                 else:
                     self.ask_for_an_echo()
 
-    def _finish_loading(self) -> None:
-        """Take over an encoder that has come, or say why it hasn't; nothing while it is under way."""
-        if self._loader is None or not self._loader.done:
-            return
-        loader, name, self._loader, self.loading = self._loader, self.loading, None, ""
+    def _take_results(self) -> None:
+        """Go on with the work in threads that is done; nothing while all of it is under way."""
+        for task, then in [entry for entry in self._tasks if entry[0].done]:
+            self._tasks.remove((task, then))
+            then(task)
+
+    def _loaded(self, name: str, loader: Task[None]) -> None:
+        """Take over an encoder that has come, or say why it hasn't."""
+        if self.loading == name:
+            self.loading = ""
         if self.parts.encoder.value == name:  # else a person has chosen another meanwhile
             loader.result()
             self.set(encoder=name)

@@ -15,23 +15,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import NSTError
-from ..images import load_image, resize
-from ..samples import list_samples
-from .controls import uploaded
+from .handles import Handles
 from .loop import PanelLoop, reports_errors
 from .recipes import save_recipe
 from .session import StyleSession
-from .sources import named_image
+from .sources import NamedImage, SessionSource
 from .state import Snapshot
 from .still import running_cell
 from .thumbnails import data_uri, png
+from .uploads import uploaded_pictures
 from .words import capital, file_name, sentence, summary
 
 __all__ = ["Panel", "panel"]
 
 CHUNK = 0.2  # seconds of painting for each message of the clock
-LARGEST = 768  # short side of an uploaded picture; the largest size on offer is 512
 
 _open: list[Panel] = []
 
@@ -66,6 +63,7 @@ class Panel(PanelLoop):
     """The widgets of a session and what they do; made by `panel`."""
 
     def __init__(self, session: StyleSession, *, target: Mapping[str, float] | None, folder: str | Path, chunk: float):
+        self.handles = Handles(self, session)
         super().__init__(session, target=target, chunk=chunk)
         self.folder, self.cell = Path(folder), running_cell()
         parts = self.parts
@@ -81,6 +79,7 @@ class Panel(PanelLoop):
         parts.compare.observe(self._compared, "value")
         for name in ("step", "reset", "snapshot", "undo", "save_picture", "save_recipe", "dismiss"):
             getattr(parts, name).on_click(getattr(self, f"_{name}"))
+        self.handles.connect()
         self.say("Press play: the picture paints itself, and every knob works while it runs.")
 
     # What the controls do
@@ -95,7 +94,7 @@ class Panel(PanelLoop):
 
     @reports_errors
     def _option_chosen(self, name: str, change: Mapping[str, Any]) -> None:
-        if self._comes_from_pull():
+        if self.comes_from_pull():
             return
         if name != "encoder" or self.session.has_encoder(change["new"]):
             self.set(**{name: change["new"]})
@@ -104,20 +103,21 @@ class Panel(PanelLoop):
 
     @reports_errors
     def _picture_chosen(self, role: str, change: Mapping[str, Any]) -> None:
-        if not self._comes_from_pull():
-            self.set(**{role: self._own_pictures.get(change["new"], change["new"])})
+        if not self.comes_from_pull():
+            self._set_picture(role, self._own_pictures.get(change["new"], change["new"]))
 
     @reports_errors
     def _uploaded(self, role: str, _: Any) -> None:
-        for name, data in uploaded(self.parts.uploads[role]):
-            try:
-                image = load_image(data)
-            except NSTError as error:
-                raise type(error)(str(error).replace("the data given as bytes", f"'{name}'")) from error
-            if min(image.shape[-2:]) > LARGEST:
-                image = resize(image, LARGEST)
-            stem = Path(name).stem
-            self.set(**{role: named_image(image, f"{stem} (yours)" if stem in list_samples() else stem)})
+        for picture in uploaded_pictures(self.parts.uploads[role]):
+            self._set_picture(role, picture)
+
+    def _set_picture(self, role: str, picture: SessionSource | NamedImage) -> None:
+        # The regions are the old photo's: they go with it.
+        self.set(**{role: picture}, **(self.handles.without_regions() if role == "content" else {}))
+
+    def pull_control(self) -> None:
+        """Set the controls of colours, the second style and regions to what the session holds."""
+        self.handles.pull()
 
     @reports_errors
     def _step(self, _: Any) -> None:

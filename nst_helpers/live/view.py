@@ -13,7 +13,7 @@ from ..budget.estimate import Estimate, calibrating, estimate
 from ..budget.progress import Pace
 from ..samples import list_samples
 from .chart import draw_chart
-from .controls import playing_trait
+from .controls import playing_trait, put_choice
 from .session import StyleSession
 from .sources import NamedImage
 from .state import LiveSettings
@@ -118,16 +118,18 @@ class PanelView:
             control.put(getattr(settings, name))
         for name, control in parts.layers.items():
             control.put(settings.layer_weights[name])
-        with self._silent():
+        with self.silent():
             for name in ("optimizer", "encoder", "size"):
                 if not (name == "encoder" and self.loading):
-                    _put(getattr(parts, name), getattr(settings, name))
+                    value = getattr(settings, name)
+                    put_choice(getattr(parts, name), value, f"{value} px" if name == "size" else "")
             for role, picture in zip(("content", "style"), self.session.pictures, strict=True):
                 if picture.name not in list_samples():
                     self._own_pictures[picture.name] = picture
-                _put(parts.choices[role], picture.name)
+                put_choice(parts.choices[role], picture.name)
                 parts.thumbs[role].value = thumbnail(picture.image, f"{role} picture: {picture.name}")
         parts.photo.value = jpeg(self.session.content)
+        self.pull_control()
         pictures = (picture.sha256 for picture in (self.session.pictures[0], *self.session.styles))
         masked = [mask is not None for mask in self.session.control.masks or ()]
         costs = (settings.size, settings.encoder, settings.optimizer, *masked, *pictures)
@@ -135,6 +137,9 @@ class PanelView:
             self._costs, self.estimate, self._calibration = costs, None, None
             self.pace.forget()
             self.ask_for_an_echo()
+
+    def pull_control(self) -> None:
+        """Set the controls of colours, the second style and regions; the panel fills this in."""
 
     def ask_for_an_echo(self) -> None:
         """Have the page send a message, so that what comes next belongs to one."""
@@ -169,7 +174,7 @@ class PanelView:
         return [self.session.content, self.session.style, *painted]
 
     @contextmanager
-    def _silent(self) -> Iterator[None]:
+    def silent(self) -> Iterator[None]:
         with self._pulling:
             self._is_pulling = True
             try:
@@ -177,7 +182,7 @@ class PanelView:
             finally:
                 self._is_pulling = False
 
-    def _comes_from_pull(self) -> bool:
+    def comes_from_pull(self) -> bool:
         # In another thread this waits until the controls are set, so that a person's own move is never taken for one.
         with self._pulling:
             return self._is_pulling
@@ -192,12 +197,3 @@ class PanelView:
         display.display(bundle, raw=True)
         if "google.colab" not in sys.modules:  # where updates of an output can't be relied on
             self._still.show(self.describe(), *self._still_images())
-
-
-def _put(choice: Any, value: Any) -> None:
-    """Set a dropdown to a value, which is added to its options if need be."""
-    values = [option[1] if isinstance(option, tuple) else option for option in choice.options]
-    if value not in values:
-        choice.options = (*choice.options, value)
-    if choice.value != value:
-        choice.value = value

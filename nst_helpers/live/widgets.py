@@ -14,12 +14,18 @@ from .controls import NumberControl, log_stops, name_control
 from .painting import OPTIMIZER_NAMES
 from .state import LiveSettings
 
-__all__ = ["PanelWidgets"]
+__all__ = ["COLOR_WORDS", "PanelWidgets"]
 
 CSS = Path(__file__).with_name("panel.css")
 SIZES = (96, 128, 192, 256, 384, 512)
 ENCODERS = ("mini", "vgg19", "hed")
 INIT_NAMES = {"content": "from photo", "style": "from style", "noise": "from noise"}
+COLOR_NAMES = [("style's", "style"), ("photo's", "content"), ("light only", "luminance")]
+COLOR_WORDS = {
+    "style": "Style's: the picture takes the colours of the style.",
+    "content": "Photo's: the style is brought to the photo's colours first, and painted from then.",
+    "luminance": "Light only: the painting's light and dark, with the photo's colours over them.",
+}
 CONTENT_STOPS = [0.0, *log_stops(0.1, 100)]
 STYLE_STOPS = [0.0, *log_stops(1, 10_000)]
 TV_STOPS = [0.0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000]
@@ -37,6 +43,7 @@ class PanelWidgets:
         self._weights(settings)
         self._engine(settings)
         self._sources(names)
+        self._handles()
         self._gallery()
         self._echo()
         self.head, self.status = self._html("nst-head"), self._html("nst-status")
@@ -66,7 +73,7 @@ class PanelWidgets:
         main = self._box([picture, self.status, controls, chart, setup], "nst-main")
         css = self._html("", f"<style>{CSS.read_text(encoding='utf-8')}</style>")
         css.layout.display = "none"
-        inside = [css, self.head, self.transport, self.alert, main, self.gallery]
+        inside = [css, self.head, self.transport, self.alert, main, self.handles, self.gallery]
         self.box = self._box(inside, "nst-panel")
 
     def add_card(self) -> tuple[widgets.HTML, widgets.Button]:
@@ -147,6 +154,39 @@ class PanelWidgets:
             self.uploads[role].tooltip = f"A {role} picture of your own"
             row = [self.thumbs[role], self.choices[role], self.uploads[role]]
             self.sources[role] = self._box(row, "nst-source")
+
+    def _handles(self) -> None:
+        """Colours, a second style, regions: folded away by an element of HTML, which needs no kernel to open."""
+        self.color = self._keep(widgets.RadioButtons(options=COLOR_NAMES, description="colours"), "nst-segments")
+        self.color.tooltip = " ".join(COLOR_WORDS.values())
+        self.color_note = self._html("nst-note")
+        colors = self._box([self._section("Colours"), self.color, self.color_note], "nst-colors")
+        self.second_thumb = self._html()
+        self.second = self._choice("second style", [("none", ""), *((n, n) for n in list_samples("style"))], "")
+        self.second_upload = self._keep(widgets.FileUpload(accept="image/*", multiple=False, description="Upload"))
+        self.second_upload.tooltip = "A second style picture of your own"
+        self.mix = self._number("mix", 50, range(0, 101, 5), "nst-s")
+        self.mix_ends = self._html("nst-ends")
+        self.mix_box = self._box([self.mix.box, self.mix_ends], "nst-mix")
+        row = self._box([self.second_thumb, self.second, self.second_upload], "nst-source")
+        second = self._box([self._section("Second style"), row, self.mix_box], "nst-second")
+        self.find = self._button("Find regions", "puzzle-piece", "Find the parts of the photo that look different")
+        self.parts_of_photo = self._choice("parts", [(f"{k} parts", k) for k in (2, 3, 4)], 3)
+        self.no_regions = self._button("No regions", "times", "Paint the whole photo alike again")
+        self.map, self.map_shape = self._keep(widgets.Image(format="jpeg")), self._html("nst-shape")
+        self.region_buttons = [self._button(f"Region {n}", "", "") for n in range(1, 5)]
+        for number, button in enumerate(self.region_buttons, 1):
+            button.add_class("nst-region").add_class(f"nst-region-{number}")
+        self.map_box = self._box([self.map_shape, self.map, *self.region_buttons], "nst-map")
+        self.legend = self._html("nst-legend")
+        group = self._box([self.find, self.parts_of_photo, self.no_regions], "nst-group")
+        regions = self._section("Regions", "a style for each part of the photo")
+        self.regions = self._box([regions, group, self.map_box, self.legend], "nst-regions")
+        fold = "<details class='nst-fold'><summary>Colours, second style, regions</summary></details>"
+        self.now = self._html("nst-now-on")
+        head = self._box([self._html("nst-fold-row", fold), self.now], "nst-handles-head")
+        inside = self._box([self._box([colors, second], "nst-handles-left"), self.regions], "nst-handles-body")
+        self.handles = self._box([head, inside], "nst-handles")
 
     def _gallery(self) -> None:
         self.cards: list[widgets.HTML] = []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..budget.progress import amount_words, left_words, time_words
 from .chart import colour
+from .control import Control
 from .session import StyleSession
-from .state import Snapshot
+from .sources import NamedImage
+from .state import LiveSettings, Snapshot
 from .thumbnails import thumbnail
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "ahead",
     "capital",
     "card",
+    "control_words",
     "digits",
     "file_name",
     "heading",
@@ -88,9 +91,25 @@ def ahead(step: int, each: float | None, memory: int | None, *, running: bool) -
     return f"{STEPS_AHEAD} steps: about {time_words(STEPS_AHEAD * each)} and {amount_words(memory)} on this machine"
 
 
+def control_words(settings: LiveSettings, styles: Sequence[NamedImage], control: Control) -> str:
+    """Whose colours, which mix, and whether regions decide; "" where nothing differs from a plain run."""
+    words = [{"style": "", "content": "photo's colours", "luminance": "light only"}[settings.color]]
+    names = [style.name for style in styles]
+    if control.masks is not None:
+        there = control.painting(names)
+        words.append(f"in regions: {' and '.join(dict.fromkeys(there))}")
+    elif len(names) == 2:
+        mix = settings.style_mix or (1.0, 1.0)
+        words.append(f"{100 * mix[1] / sum(mix):.0f} % {names[1]}")
+    elif len(names) > 2:
+        words.append(f"{len(names)} styles")
+    return " · ".join(filter(None, words))
+
+
 def heading(session: StyleSession, *, running: bool, outlook: str = "") -> str:
     """The names of the pictures, what paints them, whether it does, and what that takes."""
-    content, style = (html.escape(picture.name) for picture in session.pictures)
+    content = html.escape(session.pictures[0].name)
+    style = " + ".join(html.escape(picture.name) for picture in session.styles)
     height, width = session.content.shape[-2:]
     about = f"{width} × {height} px · {html.escape(session.settings.encoder)}"
     badge = f'<span class="nst-badge{" nst-on" if running else ""}">{"painting" if running else "paused"}</span>'
@@ -133,9 +152,8 @@ def card(snapshot: Snapshot, *, reached: bool) -> str:
     star = '<b class="nst-star">★ target</b>' if reached else ""
     keys = [f'<i class="nst-key" style="background:{colour(n)}"></i>' for n in ("content", "style")]
     distances = f"{keys[0]}c {losses['content']:.2f} {keys[1]}s {losses['style']:.3f}" if losses else "no step yet"
-    lines = [
-        f"<b>{snapshot.number}</b> · step {snapshot.step}",
-        weights,
-        distances,
-    ]
+    styles = [snapshot.pictures[1], *snapshot.control.others]
+    lines = [f"<b>{snapshot.number}</b> · step {snapshot.step}", weights, distances]
+    if words := html.escape(control_words(settings, styles, snapshot.control), quote=True):
+        lines.append(f'<span title="{words}">{words}</span>')
     return f"<figure>{thumbnail(snapshot.image, text)}{star}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"

@@ -291,7 +291,8 @@ def test_every_control_is_reached_by_the_keyboard_and_has_a_label(page):
     assert bare == []
     labels = page.locator(".nst-panel .widget-hslider > .widget-label, .nst-faders .widget-label")
     assert labels.all_inner_texts()[:3] == ["content", "style", "variation"]
-    assert page.locator(".nst-panel img:not([alt])").count() == 2  # the widget's own pictures, told in the line below
+    # The widgets' own pictures: the two of the stage are told in the line below, the map by the names of its regions.
+    assert page.locator(".nst-panel img:not([alt])").count() == 3
     assert "content distance" in page.inner_text(".nst-readout")
 
 

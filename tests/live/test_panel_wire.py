@@ -294,7 +294,7 @@ def test_a_stray_update_is_seen(page):
 
 @pytest.mark.slow
 def test_the_panels_own_tests_pass_with_colabs_versions(colab_python):
-    """All of test_panel.py, with ipywidgets 7.7.1."""
+    """All of test_panel.py and test_handles.py, with ipywidgets 7.7.1."""
     command = [
         str(colab_python),
         "-m",
@@ -305,6 +305,7 @@ def test_the_panels_own_tests_pass_with_colabs_versions(colab_python):
         "-p",
         "no:cacheprovider",
         "tests/live/test_panel.py",
+        "tests/live/test_handles.py",
     ]
     code = "import ipywidgets; print(ipywidgets.__version__)"
     env = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
