@@ -34,6 +34,7 @@ __all__ = [
     "content_loss",
     "get_convention",
     "gram_matrix",
+    "masked_gram_matrix",
     "style_loss",
     "total_variation",
 ]
@@ -68,13 +69,17 @@ def gram_matrix(features: Tensor, mask: Tensor | None = None) -> Tensor:
     """
     _check_features(features)
     if mask is not None:
-        return _masked_gram_matrix(features, mask)
+        return masked_gram_matrix(features, mask)
     flat = at_least_float32(features).flatten(2)
     return torch.bmm(flat, flat.transpose(1, 2)) / flat.shape[-1]
 
 
-def _masked_gram_matrix(features: Tensor, mask: Tensor) -> Tensor:
-    """The mean by the mask's weights, where `gram_matrix` takes the plain one."""
+def masked_gram_matrix(features: Tensor, mask: Tensor) -> Tensor:
+    """What `gram_matrix` gives with a mask: each product's mean over the positions by the mask's weights.
+
+    >>> masked_gram_matrix(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]]), torch.tensor([[[[0.0, 1.0]]]])).tolist()
+    [[[4.0, 0.0], [0.0, 0.0]]]
+    """
     if mask.shape not in ((1, 1, *features.shape[2:]), (len(features), 1, *features.shape[2:])):
         raise ValueError(
             f"The mask is {tuple(mask.shape)} and the feature maps are {tuple(features.shape)}: "

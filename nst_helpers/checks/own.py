@@ -28,7 +28,7 @@ OWN_ANSWERS: dict[str, tuple[Callable[..., Any], ...]] = {
     "make_closure": (lessons.make_closure,),
     "total_variation": (losses.total_variation, losses.TVLoss.forward),
     "match_color": (lessons.match_color,),
-    "masked_gram": (lessons.masked_gram, losses.gram_matrix, losses._masked_gram_matrix),
+    "masked_gram": (lessons.masked_gram, losses.gram_matrix, losses.masked_gram_matrix),
 }
 
 

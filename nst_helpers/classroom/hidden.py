@@ -59,15 +59,15 @@ def _arrays(g: torch.Generator) -> list[tuple]:
 
 
 def _bytes_like(g: torch.Generator) -> list[tuple]:
-    made = []
+    cases = []
     for h, w in ((3, 8), (9, 2), (1, 5)):
         whole = torch.randint(-40, 300, (1, 3, h, w), generator=g)
-        made.append(((whole + (torch.rand(whole.shape, generator=g) - 0.5) * 0.8) / 255,))
-    return made
+        cases.append(((whole + (torch.rand(whole.shape, generator=g) - 0.5) * 0.8) / 255,))
+    return cases
 
 
 def _names(g: torch.Generator) -> list[tuple]:
-    made = []
+    cases = []
     for _ in range(5):
         counts = torch.randint(1, 5, (5,), generator=g).tolist()
         names = [
@@ -75,8 +75,8 @@ def _names(g: torch.Generator) -> list[tuple]:
             for b, count in enumerate(counts, 1)
             for n in (*(f"{kind}{b}_{i}" for i in range(1, count + 1) for kind in ("conv", "relu")), f"pool{b}")
         ]
-        made.append((names[: int(torch.randint(3, len(names), (1,), generator=g))],))
-    return made
+        cases.append((names[: int(torch.randint(3, len(names), (1,), generator=g))],))
+    return cases
 
 
 def _totals(g: torch.Generator) -> list[tuple]:
@@ -201,11 +201,11 @@ def _out_of_order(value: Any) -> Any:
 
 
 def _layer(examination: Examination, pairs: Iterable[tuple[Tensor, Tensor]], references: Sequence[Callable]) -> None:
-    made = []
+    layers = []
     for x, target in pairs:
         layer = examination.call(target.clone(), names=("target",))
-        made.append((layer, x, target))
-    for layer, x, target in made:
+        layers.append((layer, x, target))
+    for layer, x, target in layers:
         examination.require(isinstance(layer, torch.nn.Module), "not-a-module", "is not an nn.Module.")
         given = x.clone().requires_grad_()
         out = examination.call(given, names=("features",), function=layer)

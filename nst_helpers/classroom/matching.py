@@ -74,7 +74,7 @@ def mend(handed_in: dict[str, Any], lesson: Lesson) -> Mended:
     for question in (q for q in lesson.questions if not q.written):
         mended.tests[question.test_id] = _test_state(cells, question, lesson)
     kept = _runs(cells, answers, lesson, mended)
-    made = []
+    marked_cells = []
     for cell in mended.notebook["cells"]:
         if cell.get("id") in ("setup", "numbers") or cell.get("id", "").startswith("checkpoint"):
             continue  # they are graded nowhere, and take seconds
@@ -82,8 +82,8 @@ def mend(handed_in: dict[str, Any], lesson: Lesson) -> Mended:
         before, after = kept.get(grade_id, ([], []))
         if grade_id in answers:
             cell["source"] = cells[answers[grade_id]]["source"]
-        made += [*(_added(cells[i], i) for i in before), cell, *(_added(cells[i], i) for i in after)]
-    mended.notebook["cells"] = made
+        marked_cells += [*(_added(cells[i], i) for i in before), cell, *(_added(cells[i], i) for i in after)]
+    mended.notebook["cells"] = marked_cells
     for i in sorted({i for both in kept.values() for i in (*both[0], *both[1])}):
         if _meddles(cells[i]["source"]):
             told = "changes something of torch, NumPy, Python or the course; that has no effect on how it is judged"

@@ -61,7 +61,7 @@ def prepare(student: str, files: Mapping[str, tuple[bytes, float]], plan: dict[s
 
 
 def _lessons(released: Mapping[str, dict[str, Any]], questions: list[Question]) -> list[matching.Lesson]:
-    made = []
+    lessons = []
     for name, notebook in released.items():
         asked = tuple(q for q in questions if q.notebook == name)
         sources = {c["metadata"].get("nbgrader", {}).get("grade_id"): c["source"] for c in notebook["cells"]}
@@ -69,8 +69,8 @@ def _lessons(released: Mapping[str, dict[str, Any]], questions: list[Question]) 
         for q in (q for q in asked if not q.written):
             call = f"checks.check_{q.name}({q.symbol})"
             tests[q.test_id] = (sources[q.test_id], call, f"nst.{call}", f"{call}.require()", f"nst.{call}.require()")
-        made.append(matching.Lesson(name, notebook, asked, tests))
-    return made
+        lessons.append(matching.Lesson(name, notebook, asked, tests))
+    return lessons
 
 
 def _newest(read: list[_Read], notes: list[str]) -> list[_Read]:

@@ -301,7 +301,7 @@ class Connection:
 
     def _stand_in(self, told: dict[str, Any]) -> Any:
         base = RemoteModule if "module" in told else RemoteCallable if told["callable"] is True else Remote
-        made = type(plain_name(told["name"]), (base,), {})(self, told)
+        stand_in = type(plain_name(told["name"]), (base,), {})(self, told)
         if told["number"] < 0:
-            self._register(made, int(told["number"]))
-        return made
+            self._register(stand_in, int(told["number"]))
+        return stand_in

@@ -112,7 +112,7 @@ def make_notebook(cells: Sequence[dict], questions: Sequence[Question], *, own: 
     """A lesson's source notebook: exercises with solutions, tests with hidden ones, and the written question."""
     lesson = questions[0].lesson
     setup = next(c["source"] for c in cells if c.get("id") == "setup")
-    made = [
+    new_cells = [
         _markdown(_title(cells, questions), "title"),
         _code(setup, "setup"),
         _code(PRELUDE, "prelude"),
@@ -124,30 +124,30 @@ def make_notebook(cells: Sequence[dict], questions: Sequence[Question], *, own: 
         start = max(i for i in range(at) if f"{question.title.partition(' · ')[0]} ·" in cells[i]["source"])
         text = "\n\n".join(c["source"] for c in cells[start:at] if c["cell_type"] == "markdown")
         told = standalone(question, _only_exercise(text, question))
-        made.append(_markdown(f"{told}\n\n{lesson_link(question, setup)}", f"text-{question.answer_id}"))
+        new_cells.append(_markdown(f"{told}\n\n{lesson_link(question, setup)}", f"text-{question.answer_id}"))
         if given := given_cell(question, (c["source"] for c in cells[:at] if c["cell_type"] == "code")):
-            made.append(_code(given, f"given-{question.answer_id}"))
+            new_cells.append(_code(given, f"given-{question.answer_id}"))
         answer = solved(question.name, cells[at]["source"])
-        made.append(_code(answer, cells[at]["id"], _grading(question.answer_id, solution=True)))
+        new_cells.append(_code(answer, cells[at]["id"], _grading(question.answer_id, solution=True)))
         test = cells[by_id[question.test_id]]
         grading = _grading(question.test_id, grade=True, locked=True, points=question.points)
         grading["tags"] = ["raises-exception"]  # so that "Run All Cells" goes on after a test that fails
-        made.append(_code(_test(question, test["source"]), test["id"], grading))
+        new_cells.append(_code(_test(question, test["source"]), test["id"], grading))
     written, last = WRITTEN[lesson], questions[-1]
     numbers = "### Your own numbers\n\nRun the next cell: the question below is about them."
     if checkpoint := checkpoint_cell(questions, written.cell):
         numbers = numbers.replace("the next cell", "the next two cells")
         numbers += " An answer of yours that is not right yet is replaced by the package's own, for these numbers only."
-    made.append(_markdown(numbers, "numbers-text"))
+    new_cells.append(_markdown(numbers, "numbers-text"))
     if checkpoint:
-        made.append(_code(checkpoint, "checkpoint-numbers"))
-    made.append(_code(written.cell, "numbers"))
+        new_cells.append(_code(checkpoint, "checkpoint-numbers"))
+    new_cells.append(_code(written.cell, "numbers"))
     asked = f"### {last.title} · {_points(last.points)}\n\n{written.question} About eight lines."
-    made.append(_markdown(asked, "written-text", _grading(f"{last.name}-text", locked=True)))
+    new_cells.append(_markdown(asked, "written-text", _grading(f"{last.name}-text", locked=True)))
     model = f"{BEGIN_WRITTEN}\n{written.answer}\n\n{written.marking(last.points)}\n{END_WRITTEN}"
-    made.append(_markdown(model, "written", _grading(last.name, grade=True, solution=True, points=last.points)))
+    new_cells.append(_markdown(model, "written", _grading(last.name, grade=True, solution=True, points=last.points)))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    return {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    return {"cells": new_cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
 
 
 BEGIN_WRITTEN, END_WRITTEN = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -164,19 +164,19 @@ def personal_cell(student: str | None, *, own: bool) -> str:
 
 def for_student(notebook: dict, student: str, *, own: bool) -> dict:
     """A released notebook with the student's own seed and pair in it."""
-    made = json.loads(json.dumps(notebook))
-    for cell in made["cells"]:
+    copy = json.loads(json.dumps(notebook))
+    for cell in copy["cells"]:
         if cell.get("id") == "personal":
             cell["source"] = personal_cell(student, own=own)
-    return made
+    return copy
 
 
 def _hand_out(course: Course, student: str) -> None:
     folder = course.root / "personal" / student / ASSIGNMENT
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(course.release.glob("*.ipynb")):
-        made = for_student(json.loads(path.read_text(encoding="utf-8")), student, own=True)
-        (folder / path.name).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        notebook = for_student(json.loads(path.read_text(encoding="utf-8")), student, own=True)
+        (folder / path.name).write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _title(cells: Sequence[dict], questions: Sequence[Question]) -> str:

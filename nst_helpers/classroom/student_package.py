@@ -33,7 +33,7 @@ OWN: dict[str, tuple[Any, ...]] = {
     "receptive_field": (lessons.receptive_field,),
     "content_loss": (losses.content_loss, losses._relative, losses._squares, losses.ContentLoss.forward),
     "gram_matrix": (
-        losses.gram_matrix, losses._masked_gram_matrix, gram.features_and_gram, gram.fused_gram, gram.gram_sum,
+        losses.gram_matrix, losses.masked_gram_matrix, gram.features_and_gram, gram.fused_gram, gram.gram_sum,
         gram._product, losses.StyleLoss.forward, lessons.StyleLossLayer.forward,
     ),
     "style_loss": (losses.style_loss, losses._relative, losses._squares, losses.StyleLoss.forward),
@@ -48,7 +48,7 @@ OWN: dict[str, tuple[Any, ...]] = {
     "make_closure": (lessons.make_closure,),
     "total_variation": (losses.total_variation, losses.TVLoss.forward),
     "match_color": (lessons.match_color, color.match_color, color._with_moments),
-    "masked_gram": (lessons.masked_gram, losses.gram_matrix, losses._masked_gram_matrix),
+    "masked_gram": (lessons.masked_gram, losses.gram_matrix, losses.masked_gram_matrix),
 }  # fmt: skip
 
 

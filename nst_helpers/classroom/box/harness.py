@@ -143,9 +143,9 @@ class Harness:
         if kind == "plain":
             return told["value"]
         if kind in ("list", "tuple"):
-            made = [self._decode(one, blobs, arguments) for one in told["items"]]
-            arguments.append((made, list(made)))
-            return made if kind == "list" else tuple(made)
+            values = [self._decode(one, blobs, arguments) for one in told["items"]]
+            arguments.append((values, list(values)))
+            return values if kind == "list" else tuple(values)
         if kind == "array":
             array = unpack_array(told, blobs)
             self._remember(told["number"], array)

@@ -127,10 +127,10 @@ def unpack_tensor(told: dict[str, Any], blobs: Sequence[bytes], *, strides: bool
         raise ProtocolError("a tensor has another size than its numbers")
     if dtype == torch.bool and blob.translate(None, b"\0\1"):
         raise ProtocolError("a truth value is neither true nor false")
-    made = torch.frombuffer(bytearray(blob), dtype=dtype).reshape(shape) if blob else torch.empty(shape, dtype=dtype)
+    values = torch.frombuffer(bytearray(blob), dtype=dtype).reshape(shape) if blob else torch.empty(shape, dtype=dtype)
     if strides and "strides" in told:
-        return torch.empty_strided(shape, told["strides"], dtype=dtype).copy_(made)
-    return made
+        return torch.empty_strided(shape, told["strides"], dtype=dtype).copy_(values)
+    return values
 
 
 def pack_array(value: np.ndarray, blobs: list[bytes]) -> dict[str, Any]:
