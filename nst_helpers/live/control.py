@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..engine.settings import options
+from ..engine.settings import Settings, options
 from ..errors import MaskError
 from ..regions import check_regions
 from .sources import NamedImage, is_one_source, named_image, sha256_of, sources_of
@@ -39,7 +39,7 @@ class Control:
     style_masks: Sequence[Tensor | None] | None = None
     style_size: float | None = None
     content_map: Tensor | None = None
-    balance: str = "weights"
+    balance: str = Settings.balance
 
     def __post_init__(self) -> None:
         for name in (*MASKS, "style_size", "balance"):

@@ -22,7 +22,9 @@ from nst_helpers.engine import values
 from nst_helpers.engine.settings import OPTIMIZERS, STROKES, options
 from nst_helpers.engine.steppers import make_stepper
 from nst_helpers.engine.values import KINDS
+from nst_helpers.live.control import Control
 from nst_helpers.live.painting import OPTIMIZER_NAMES
+from nst_helpers.live.session import StyleSession
 from nst_helpers.losses import get_convention, total_variation
 
 MASK = torch.ones(1, 1, 1, 1)
@@ -36,6 +38,15 @@ def test_the_signature_of_stylize_is_the_settings():
     assert [(p.name, p.default) for p in parameters][: len(known)] == known
     calls = ["callback", "save_every", "save_to", "checkpoint", "resume"]
     assert [p.name for p in parameters][len(known) :] == calls
+
+
+def test_a_sessions_defaults_are_those_of_the_settings():
+    """All but the size: a session's is small enough to be watched."""
+    known = {option.name: option.default for option in options().values() if option.name != "size"}
+    for kind in (StyleSession, Control):
+        shared = {n: p.default for n, p in inspect.signature(kind).parameters.items() if n in known}
+        assert len(shared) >= 5
+        assert shared == {name: known[name] for name in shared}
 
 
 def test_each_option_of_stylize_arrives_in_the_settings(monkeypatch):

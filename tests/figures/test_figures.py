@@ -182,10 +182,20 @@ def test_pictures_are_clipped_and_not_rescaled():
     assert not any(a.axison for a in figure.axes)
 
 
-def test_images_that_carry_gradients_can_be_drawn():
-    figures.encode(figures.pictures({"optimised": picture().requires_grad_()}))
-    figures.encode(figures.heatmaps({"gram": noise(1, 3, 3).requires_grad_()}))
-    figures.encode(figures.feature_maps(noise(1, 3, 4, 4).requires_grad_()))
+def drawn_numbers(figure: Figure) -> list[np.ndarray]:
+    figures.encode(figure)
+    return [np.asarray(image.get_array()) for axis in figure.axes for image in axis.images]
+
+
+def test_images_that_carry_gradients_are_drawn_like_those_that_do_not():
+    for draw, values in (
+        (lambda x: figures.pictures({"optimised": x}), picture()),
+        (lambda x: figures.heatmaps({"gram": x}), noise(1, 3, 3)),
+        (figures.feature_maps, noise(1, 3, 4, 4)),
+    ):
+        plain, found = drawn_numbers(draw(values)), drawn_numbers(draw(values.clone().requires_grad_()))
+        assert plain
+        np.testing.assert_array_equal(found, plain)
 
 
 @pytest.mark.parametrize(
@@ -237,9 +247,14 @@ def luminance(colour: tuple[float, float, float]) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_a_constant_matrix_can_be_drawn():
+def test_a_constant_matrix_has_one_colour_and_a_scale_that_holds_it():
     for log in (False, True):
-        figures.encode(figures.heatmaps({"zero": torch.zeros(9, 9), "one": torch.ones(9, 9)}, log=log))
+        figure = figures.heatmaps({"zero": torch.zeros(9, 9), "one": torch.ones(9, 9)}, log=log)
+        zero, one = drawn_numbers(figure)[:2]
+        assert (zero.min(), zero.max(), one.min(), one.max()) == (0, 0, 1, 1)
+        low, high = figure.axes[1].images[0].get_clim()
+        assert low < high
+        assert low <= 1 <= high
 
 
 def test_losses_of_a_history_show_what_the_total_is_made_of():

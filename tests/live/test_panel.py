@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import math
 import re
 import threading
 import time
@@ -840,8 +841,14 @@ def test_the_chart_is_logarithmic_and_tells_lines_apart_without_colour():
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), 1e-30, 1e30])
-def test_the_chart_survives_any_loss(value):
-    ET.fromstring(panel_chart.draw_chart(evaluations(4, content=value)))
+def test_the_chart_draws_what_has_a_logarithm_within_its_frame(value):
+    drawn = list(ET.fromstring(panel_chart.draw_chart(evaluations(4, content=value))).iter("polyline"))
+    assert len(drawn) == (3 if math.isfinite(value) and value > panel_chart.FLOOR else 2)
+    for line in drawn:
+        for point in line.get("points").split():
+            x, y = map(float, point.split(","))
+            assert 0 <= x <= panel_chart.WIDTH
+            assert 0 <= y <= panel_chart.HEIGHT
 
 
 def test_the_colours_of_the_sheet_are_those_of_the_chart():
