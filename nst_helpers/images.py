@@ -192,7 +192,7 @@ def save_image(
     check_image(image)
     if len(image) != 1:
         raise ImageError(f"image is a batch of {len(image)}, expected one picture: save image[:1], then the others.")
-    if _whole(quality) not in range(1, 101):
+    if _whole_number(quality) not in range(1, 101):
         raise ImageError(f"quality is {quality!r}, expected a whole number from 1 to 100.")
     path = _file_in_a_folder(path) if not parents else _named(path)
     kind = _SAVE_AS[path.suffix.lower()]
@@ -268,7 +268,7 @@ def _named(path: object) -> Path:
     return path
 
 
-def _whole(value: object) -> int | None:
+def _whole_number(value: object) -> int | None:
     """A whole number of any type (256, 256.0, NumPy's, a tensor of one element) as an int; None for anything else."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray, Tensor)):
         return None
@@ -280,7 +280,7 @@ def _whole(value: object) -> int | None:
 
 
 def _check_size(size: object) -> TargetSize:
-    sides = [_whole(side) for side in (size if isinstance(size, (tuple, list)) else [size])]
+    sides = [_whole_number(side) for side in (size if isinstance(size, (tuple, list)) else [size])]
     found = [side for side in sides if side is not None and side > 0]
     if len(found) != len(sides) or len(sides) not in ((2,) if isinstance(size, (tuple, list)) else (1,)):
         raise ImageError(f"size is {size!r}, expected whole pixels above zero, as in 256 (short side) or (256, 384).")
