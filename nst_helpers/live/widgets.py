@@ -173,7 +173,8 @@ class PanelWidgets:
         self.find = self._button("Find regions", "puzzle-piece", "Find the parts of the photo that look different")
         self.parts_of_photo = self._choice("parts", [(f"{k} parts", k) for k in (2, 3, 4)], 3)
         self.no_regions = self._button("No regions", "times", "Paint the whole photo alike again")
-        self.map, self.map_shape = self._keep(widgets.Image(format="jpeg")), self._html("nst-shape")
+        self.map = self._keep(widgets.Image(format="jpeg"), "nst-map-picture")
+        self.map_shape = self._html("nst-shape")
         self.region_buttons = [self._button(f"Region {n}", "", "") for n in range(1, 5)]
         for number, button in enumerate(self.region_buttons, 1):
             button.add_class("nst-region").add_class(f"nst-region-{number}")

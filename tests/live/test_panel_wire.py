@@ -188,6 +188,30 @@ def test_every_message_is_answered_inside_its_own_request(page):
     assert page.said == []
 
 
+@pytest.mark.slow
+def test_regions_come_in_answers_to_the_page_and_hold_up_no_message(page):
+    """They are looked for in a thread, and taken over in one of the page's own messages."""
+    clock, picture = page.find(_model_name="PlayModel"), page.find(_dom_classes=["nst-map-picture"])
+    page.stray.clear()
+    page.listen(page.set(page.find(description="second style"), index=1))
+    page.listen(page.click("Find regions"))
+    waits, number = [], 500
+    while not page.models[picture].get("value") and len(waits) < 300:
+        start, number = time.monotonic(), number + 1
+        page.listen(page.set(clock, value=number))
+        waits.append(time.monotonic() - start)
+    assert page.models[picture]["value"][:2] == b"\xff\xd8"
+    assert sorted(waits)[len(waits) // 2] < 1.5
+    region = page.find(description="Region 1: wave")
+    page.listen(page.post(region, {"method": "custom", "content": {"event": "click"}}))
+    assert page.models[region]["description"] == "Region 1: night_swirls"
+    page.listen(page.click("No regions"))
+    assert page.value("session.control.masks") is None
+    page.listen(page.set(page.find(description="second style"), index=0))
+    assert page.stray == []
+    assert page.said == []
+
+
 def test_a_slider_counts_within_half_a_second_of_its_message(page):
     clock, slider = page.find(_model_name="PlayModel"), page.find(description="content, exact value")
     page.listen(page.click("Reset"))
