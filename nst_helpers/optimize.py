@@ -248,6 +248,8 @@ class Run:
             if isinstance(error, TooLargeError) or not is_out_of_memory(error):
                 raise
             self.optimisation = None
+        finally:
+            release_memory()
         # Here and not above: until the error is let go of, it holds on to the run's tensors.
         raise out_of_memory_error(self.content, self.styles, self.settings)
 

@@ -1,9 +1,9 @@
 """The one place where a model's layers give way to their quicker twins; the numbers stay the same.
 
-Two twins are put in. The Gram matrix gets a backward pass written by hand (gram.py), which adds to the gradient that
-comes from the layers behind where it lies. And in float32 on a CPU a convolution and the ReLU behind it become one
-layer where no loss reads the value between them (convolution.py). What concerns the encoder itself, its device, number
-format and memory layout, is `prepare` in devices.py.
+The Gram matrix gets a backward pass written by hand (gram.py), which adds to the gradient that comes from the layers
+behind where it lies. On a CPU pooling does too (pooling.py), and two layers become one where no loss reads the value
+between them: in float32 a convolution and its ReLU (convolution.py), in half precision a ReLU and the maximum pooling
+behind it. What concerns the encoder itself, its device, number format and memory layout, is `prepare` in devices.py.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..encoders import Pool
 from ..losses import HALF_PRECISION, StyleLoss, gram_matrix, style_loss
 from ..model import StyleModel
 from ..regions import RegionStyleLoss
 from .convolution import ConvReLU
 from .gram import features_and_gram, fused_gram
+from .pooling import AvgPool, MaxPoolReLU
 
 __all__ = ["FusedStyleLoss", "accelerate"]
 
@@ -46,8 +48,11 @@ def accelerate(model: StyleModel) -> StyleModel:
     styles = {name: _fused(layer) for name, layer in model.style_losses.items()}
     twins = {id(layer): styles[name] for name, layer in model.style_losses.items()}
     layers = [(name, twins.get(id(layer), layer)) for name, layer in model.named_children()]
+    weight = next((layer.weight for _, layer in layers if isinstance(layer, nn.Conv2d)), None)
+    if weight is not None and weight.device.type == "cpu":
+        layers = list(_with_twins(layers, weight.dtype in HALF_PRECISION))
     return StyleModel(
-        OrderedDict(_one_pass(layers)),
+        OrderedDict(layers),
         tv_loss=model.tv_loss,
         content_losses=model.content_losses,
         style_losses=styles,
@@ -65,24 +70,24 @@ def _fused(layer: StyleLoss) -> StyleLoss:
     return FusedStyleLoss(layer.target, **common)
 
 
-def _one_pass(layers: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Module]]:
-    """The named layers, each convolution and the ReLU right behind it as one by the ReLU's name, where that pays."""
-    waiting: tuple[str, nn.Conv2d] | None = None
+def _with_twins(layers: Iterable[tuple[str, nn.Module]], half: bool) -> Iterator[tuple[str, nn.Module]]:
+    """The named layers of a CPU's model; two that follow each other may become one, by the name of the second."""
+    waiting: tuple[str, nn.Module] | None = None
     for name, layer in layers:
-        if waiting and isinstance(layer, nn.ReLU):
-            yield name, ConvReLU(waiting[1])
+        if waiting and (both := _as_one(waiting[1], layer, half)):
+            yield name, both
             waiting = None
             continue
         if waiting:
             yield waiting
-            waiting = None
-        if (
-            isinstance(layer, nn.Conv2d)
-            and layer.weight.device.type == "cpu"
-            and layer.weight.dtype not in HALF_PRECISION
-        ):
-            waiting = name, layer
-        else:
-            yield name, layer
+        waiting = name, AvgPool(layer.scale) if isinstance(layer, Pool) and layer.kind == "avg" else layer
     if waiting:
         yield waiting
+
+
+def _as_one(first: nn.Module, second: nn.Module, half: bool) -> nn.Module | None:
+    if not half and isinstance(first, nn.Conv2d) and isinstance(second, nn.ReLU):
+        return ConvReLU(first)
+    if half and isinstance(first, nn.ReLU) and isinstance(second, Pool) and second.kind == "max":
+        return MaxPoolReLU()
+    return None

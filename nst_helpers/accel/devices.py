@@ -19,6 +19,7 @@ from ..encoders import Encoder
 from ..errors import NSTError
 from ..io.records import read_record
 from ..pretrained.vgg19 import cache_folder
+from .allocator import keep_memory
 from .convolution import SplitConv
 from .modes import plain_torch
 
@@ -83,7 +84,8 @@ def choose_precision(encoder: Encoder, device: torch.device, precision: str = "a
 def prepare(encoder: Encoder, *, device: torch.device | str | None = None, precision: str = "auto") -> Encoder:
     """A copy of the encoder for that device; on a CPU with channels last and, where it pays, bfloat16 convolutions.
 
-    Gram matrices and losses stay in float32 (see losses.py); a float64 encoder stays float64 throughout.
+    Gram matrices and losses stay in float32 (see losses.py); a float64 encoder stays float64 throughout. On a CPU the
+    process keeps memory for the next evaluation from here on (allocator.py).
 
     >>> from nst_helpers.encoders import Architecture
     >>> toy = prepare(Encoder(Architecture("toy", ((4,),))), device="cpu", precision="bfloat16")
@@ -91,6 +93,8 @@ def prepare(encoder: Encoder, *, device: torch.device | str | None = None, preci
     torch.bfloat16
     """
     device = choose_device(device)
+    if device.type == "cpu":
+        keep_memory()
     double = encoder.layers["conv1_1"].weight.dtype == torch.float64
     if double and precision == "auto":
         precision = "float32"  # Nothing to choose, so nothing to measure.

@@ -31,6 +31,8 @@ __all__ = ["features_and_gram", "fused_gram", "gram_sum", "mask_root", "rows_of"
 STRETCH, FEWEST_STRETCHES = 256, 64
 # Below this many multiplications a convolution's start takes longer than the product.
 FEWEST_PRODUCTS = 2**23
+# It changes nothing for a kernel of 1 x 1, and with one thread PyTorch would not use oneDNN for a plain one.
+DILATION = 2
 # Whether a GPU's product of half precision may be had in float32: PyTorch knows it since 2.8.
 FULL_SUMS = "out_dtype" in (torch.bmm.__doc__ or "")
 
@@ -84,14 +86,14 @@ def _product(rows: Tensor) -> Tensor:
     if not _as_convolution(rows):
         return torch.bmm(rows.transpose(1, 2), rows)
     maps, c = _maps(rows), rows.shape[-1]
-    return conv2d_weight(maps, (c, c, 1, 1), maps).view(1, c, c)
+    return conv2d_weight(maps, (c, c, 1, 1), maps, dilation=DILATION).view(1, c, c)
 
 
 def _mixed(rows: Tensor, matrices: Tensor) -> Tensor:
     """(B, P, C) times symmetric matrices (B, C, C): a 1 x 1 convolution with the matrix as its kernel."""
     if not _as_convolution(rows):
         return torch.bmm(rows, matrices)
-    return conv2d(_maps(rows), matrices[0, :, :, None, None]).squeeze(2).transpose(1, 2)
+    return conv2d(_maps(rows), matrices[0, :, :, None, None], dilation=DILATION).squeeze(2).transpose(1, 2)
 
 
 def _add_mixed(total: Tensor, rows: Tensor, matrices: Tensor) -> None:

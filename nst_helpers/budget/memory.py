@@ -102,8 +102,8 @@ def untiled_bytes(
     image = 12 * math.prod(size)
     layers = list(layers_of(encoder, size, [*contents, *styles]))
     targets = sum(4 * layer.numbers for layer in layers if layer.name in contents)
-    in_place = _in_place(encoder, unit)
-    work = _pass(layers, contents, styles, unit, VARIATION_IMAGES * image, regions=regions, in_place=in_place)
+    on_cpu = encoder.device.type == "cpu"
+    work = _pass(layers, contents, styles, unit, VARIATION_IMAGES * image, regions=regions, with_twins=on_cpu)
     return targets + work + _overhead(image)
 
 
@@ -188,12 +188,16 @@ def _pass(
     variation: int,
     *,
     regions: int = 0,
-    in_place: bool = False,
+    with_twins: bool = False,
 ) -> int:
-    """The fullest moment of one forward and backward pass, in bytes; `in_place` where ReLU takes no memory."""
+    """The fullest moment of one forward and backward pass, in bytes; `with_twins` for the layers of accel/ on a CPU."""
     split = 2 if unit == 2 and layers[0].before == 3 else 1  # the image in bfloat16, and what is left of it
     now = variation + split * layers[0].before * math.prod(layers[0].size) * unit
-    most, loose, half = now, 0, unit < 4
+    most, loose, half, read = now, 0, unit < 4, {*contents, *styles}
+    if with_twins and half:
+        # A ReLU before a maximum pooling comes behind it, in the memory of what is pooled (accel/pooling.py).
+        pairs = zip(layers, [*layers[1:], layers[-1]], strict=True)
+        layers = [a for a, b in pairs if not (a.kind == "relu" and b.kind == "max" and a.name not in read)]
     kept: list[int] = []
     for layer in layers:
         out, keeps = layer.numbers * unit, 0
@@ -202,13 +206,14 @@ def _pass(
             # ReLU's output itself (accel/convolution.py).
             most = max(most, now + out)
             keeps = out if layer.name in styles else 0
-            loose = 0 if in_place and layer.name not in (*contents, *styles) else out - keeps
+            loose = 0 if with_twins and not half and layer.name not in read else out - keeps
         elif layer.kind == "relu":
             most = max(most, now + loose + out)
             keeps, loose = out, 0
         else:
             keeps = out + (8 * layer.numbers if layer.kind == "max" else 0)
-            most = max(most, now + keeps + (out if layer.kind == "avg" else 0))
+            most = max(most, now + loose + keeps + (out if layer.kind == "avg" else 0))
+            loose = 0
         if layer.name in styles:
             gram = 4 * layer.channels**2
             # In half precision few positions are summed up in float32, and many in stretches.

@@ -69,6 +69,20 @@ def test_the_gradient_comes_in_the_convolutions_layout():
     assert gradient.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="a PyTorch without oneDNN")
+def test_one_thread_is_no_reason_to_do_without_onednn():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.autograd.profiler.profile() as seen:
+            fused_gram(noise(1, 96, 32, 40).requires_grad_()).sum().backward()
+    finally:
+        torch.set_num_threads(before)
+    routines = {event.name for event in seen.function_events}
+    assert "aten::mkldnn_convolution" in routines
+    assert not any("slow_conv2d" in name for name in routines)
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_a_large_product_goes_by_a_convolution_with_the_same_result(layout, monkeypatch):
     """The oracle is float64, which takes the matrix product."""
@@ -77,7 +91,9 @@ def test_a_large_product_goes_by_a_convolution_with_the_same_result(layout, monk
     taken = []
     for name in ("conv2d", "conv2d_weight"):
         plain = getattr(fused, name)
-        monkeypatch.setattr(fused, name, lambda *a, name=name, plain=plain: (taken.append(name), plain(*a))[1])
+        monkeypatch.setattr(
+            fused, name, lambda *a, name=name, plain=plain, **o: (taken.append(name), plain(*a, **o))[1]
+        )
     features = noise(1, 96, 32, 40).contiguous(memory_format=layout)
     weights = noise(1, 96, 96, seed=1)
     one, two = features.clone().requires_grad_(), features.double().requires_grad_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -96,12 +97,15 @@ def test_the_count_is_what_pytorch_allocates():
     from torch.profiler import ProfilerActivity, profile
 
     from nst_helpers import build_model
+    from nst_helpers.accel.accelerate import accelerate
     from nst_helpers.budget.memory import VARIATION_IMAGES, _pass, layers_of
 
-    for pool in ("avg", "max"):
-        encoder = prepare(load_encoder("mini", pool=pool), device="cpu", precision="float32")
+    for pool, (twins, unit) in itertools.product(("avg", "max"), ((False, 4), (True, 4), (True, 2))):
+        precision = "float32" if unit == 4 else "bfloat16"
+        encoder = prepare(load_encoder("mini", pool=pool), device="cpu", precision=precision)
         settings, image = Settings(), picture(160, 160).requires_grad_()
         model = build_model(encoder, picture(160, 160, 1), picture(160, 160, 2))
+        model = accelerate(model) if twins else model
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
             model(image)
             model.total_loss().backward()
@@ -112,8 +116,9 @@ def test_the_count_is_what_pytorch_allocates():
                 most = max(most, now)
         layers = list(layers_of(encoder, (160, 160), [*settings.content_layers, *settings.style_layers]))
         styles = settings.style_layers
-        count = _pass(layers, settings.content_layers, styles, 4, VARIATION_IMAGES * 12 * 160**2)
-        assert count == pytest.approx(most, rel=0.1)
+        variation = VARIATION_IMAGES * 12 * 160**2
+        count = _pass(layers, settings.content_layers, styles, unit, variation, with_twins=twins)
+        assert count == pytest.approx(most, rel=0.12), (pool, twins, unit)
 
 
 def test_bytes_grow_as_they_must():

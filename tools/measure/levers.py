@@ -23,7 +23,7 @@ from textbook import CONTENT_LAYERS, MEAN, STD, STYLE_LAYERS, WIDTHS, textbook_l
 TURN = 3
 
 
-# Levers that work in float32 alone: both sides of their pairs compute in it.
+# What both sides of a lever's pairs are without: ReLU and its convolution are one layer in float32 alone.
 WITHIN = {"ReLU in one pass": ("bfloat16",)}
 
 
@@ -32,7 +32,8 @@ def levers() -> dict[str, Callable[[], AbstractContextManager]]:
     return {
         "channels last": lambda: lever("accel.devices", "_moved", _in_plain_order, off=True),
         "fused Gram": lambda: lever("accel.accelerate", "features_and_gram", plain_gram, off=True),
-        "ReLU in one pass": lambda: lever("accel.accelerate", "_one_pass", one_by_one, off=True),
+        "ReLU in one pass": lambda: lever("accel.accelerate", "_with_twins", one_by_one, off=True),
+        "pooling": lambda: lever("accel.accelerate", "_with_twins", one_by_one, off=True),
         "bfloat16": contextlib.nullcontext,  # an option of the run
         "further reach": lambda: lever("engine.lbfgs", "LONGER_BY", 0.0, off=True),
         "preconditioner": contextlib.nullcontext,  # an option of the run

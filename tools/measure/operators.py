@@ -26,7 +26,7 @@ KINDS = {
     "convolutions": ("convolution", "conv2d", "mkldnn"),
     "Gram matrices and other products": ("bmm", "baddbmm", "addmm", "mm", "mv", "dot", "einsum"),
     "ReLU": ("relu", "clamp_min", "threshold"),
-    "pooling": ("pool",),
+    "pooling": ("pool", "upsample"),
     "copies and casts": ("copy_", "cat", "contiguous", "flip"),
     "fills": ("fill_", "zero", "ones"),
 }
