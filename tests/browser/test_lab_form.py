@@ -22,12 +22,16 @@ pytestmark = [
 ]
 
 OPEN = "path => { window.jupyterapp.commands.execute('docmanager:open', {path}) }"
-IS_OPEN = """path => { const w = window.jupyterapp.shell.currentWidget;
-  return w && w.context && w.context.path == path && w.context.isReady }"""
-IS_DIRTY = "() => window.jupyterapp.shell.currentWidget.context.model.dirty"
-SHUT_DOWN = "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
-SAVE = "() => window.jupyterapp.shell.currentWidget.context.save()"
-QUIET = 1500  # milliseconds after the kernel is idle in which a change would have come
+IS_SHOWN = """path => { const w = window.jupyterapp.shell.currentWidget;
+  return w && w.context && w.context.path == path && w.context.isReady && w.node.querySelector('.jp-Cell') }"""
+# The notebooks in the main area: name, what the kernel does, and whether there is something to save.
+NOTEBOOKS_SHOWN = """() => [...window.jupyterapp.shell.widgets('main')].filter(w => w.sessionContext).map(w => {
+  const kernel = w.sessionContext.session && w.sessionContext.session.kernel;
+  return {name: w.context.path.split('/').pop(), kernel: kernel && kernel.status, dirty: w.context.model.dirty} })"""
+ALL_IDLE = f"count => {{ const all = ({NOTEBOOKS_SHOWN})(); return all.filter(w => w.kernel == 'idle').length == count }}"
+SAVE_ALL = """async () => { for (const w of window.jupyterapp.shell.widgets('main'))
+  if (w.sessionContext) { await w.context.save(); await w.sessionContext.shutdown() } }"""
+QUIET = 1500  # milliseconds after the kernels are idle in which a change would have come
 
 
 def test_a_lesson_opened_and_closed_untouched_is_not_marked_as_changed(lab):
@@ -44,17 +48,16 @@ def test_a_lesson_opened_and_closed_untouched_is_not_marked_as_changed(lab):
     old = nbformat.read(folder / names[0], as_version=4)
     old.metadata.language_info = {"name": "python"}
     nbformat.write(old, folder / "old.ipynb")
-    dirty, rewritten = [], []
+    opened = [*names, "old.ipynb"]
+    before = {name: (folder / name).read_text(encoding="utf-8") for name in opened}
     with jupyter_lab.browse(lab.address, f"form/{names[0]}") as page:
-        for name in [*names, "old.ipynb"]:
+        for name in opened:  # each is shown, while the kernels of those before it start
             page.evaluate(OPEN, f"form/{name}")
-            page.wait_for_function(IS_OPEN, arg=f"form/{name}", timeout=90_000)
-            page.wait_for_function(jupyter_lab.KERNEL_IS, arg="idle", timeout=90_000)
-            page.wait_for_timeout(QUIET)
-            dirty += [name] if page.evaluate(IS_DIRTY) else []
-            before = (folder / name).read_text(encoding="utf-8")
-            page.evaluate(SAVE)
-            rewritten += [name] if (folder / name).read_text(encoding="utf-8") != before else []
-            page.evaluate(SHUT_DOWN)
+            page.wait_for_function(IS_SHOWN, arg=f"form/{name}", timeout=90_000)
+        page.wait_for_function(ALL_IDLE, arg=len(opened), timeout=90_000)
+        page.wait_for_timeout(QUIET)
+        dirty = [shown["name"] for shown in page.evaluate(NOTEBOOKS_SHOWN) if shown["dirty"]]
+        page.evaluate(SAVE_ALL)
+    rewritten = [name for name in opened if (folder / name).read_text(encoding="utf-8") != before[name]]
     assert dirty == ["old.ipynb"]  # which shows that a mark would have been seen
     assert rewritten == ["old.ipynb"]

@@ -164,12 +164,12 @@ def test_the_estimate_comes_in_answers_to_the_pages_own_echo(page):
 
 @pytest.mark.slow
 def test_every_message_is_answered_inside_its_own_request(page):
-    """The Colab property: a hundred ticks with sliders between them, and not one update out of turn."""
+    """The Colab property: forty ticks with sliders between them, and not one update out of turn."""
     clock, slider = page.find(_model_name="PlayModel"), page.find(description="style, exact value")
     picture = page.find(_model_name="ImageModel", _dom_classes=[])
     page.stray.clear()
     answered = turned = 0
-    for i in range(1, 101):
+    for i in range(1, 41):
         tick = page.set(clock, value=i)
         page.listen(tick)
         sent = {comm for comm, _ in page.updates.get(tick, [])}
@@ -179,7 +179,7 @@ def test_every_message_is_answered_inside_its_own_request(page):
             page.listen(move)
             words = [s["value"] for _, s in page.updates.get(move, []) if "tyle weight" in str(s.get("value"))]
             turned += len(words) == 1
-    assert (answered, turned) == (100, 25)
+    assert (answered, turned) == (40, 10)
     for name in ("Step", "Snapshot", "Undo", "Reset"):
         click = page.click(name)
         page.listen(click)
@@ -252,15 +252,11 @@ def test_a_pause_stops_the_painting(page):
 @pytest.mark.slow
 def test_messages_on_two_threads_neither_overlap_nor_get_lost(page):
     """ipykernel 7 takes widgets' messages on a second shell, whose thread runs beside the first's."""
-    request = page.client.session.msg("create_subshell_request", {})
-    page.client.control_channel.send(request)
-    try:
-        reply = page.client.control_channel.get_msg(timeout=10)
-    except queue.Empty:
+    about = page.client.kernel_info(reply=True, timeout=60)["content"]
+    if "kernel subshells" not in about.get("supported_features", ()):
         pytest.skip("this kernel has one shell alone")
-    if reply["content"].get("status") != "ok" or "subshell_id" not in reply["content"]:
-        pytest.skip("this kernel has one shell alone")
-    other = reply["content"]["subshell_id"]
+    page.client.control_channel.send(page.client.session.msg("create_subshell_request", {}))
+    other = page.client.control_channel.get_msg(timeout=60)["content"]["subshell_id"]
     page.run(
         "inside, most = 0, 0\n"
         "real = session.step\n"
