@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from .box.server import LIMITS, Limits
 from .box.wire import Channel
 from .questions import ClassroomError
 from .remote import Connection
+from .scratch import ScratchFolder
 from .student_package import write_package
 
 __all__ = ["MOST_PROCESSES", "Box", "BoxServer", "Ending"]
@@ -46,27 +46,30 @@ class BoxServer:
     """
 
     def __init__(self, isolation: str = "auto") -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="nst-students-"))
+        self._scratch = ScratchFolder()
+        package, boxes = self._scratch.path / "package", self._scratch.path / "boxes"
         try:
-            write_package(self._folder)
-            for path in (self._folder, *self._folder.rglob("*")):  # boxes may run as another user
+            boxes.mkdir(0o700)
+            write_package(package)
+            for path in (self._scratch.path, package, *package.rglob("*")):  # boxes may run as another user
                 path.chmod(0o755 if path.is_dir() else 0o644)
             self._talk, theirs = socket.socketpair()
             with tempfile.TemporaryFile() as errors:
+                command = [sys.executable, "-m", "nst_helpers.classroom.box.server"]
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "nst_helpers.classroom.box.server", str(theirs.fileno()), isolation],
-                    cwd=self._folder, env=_environment(self._folder), stderr=errors, pass_fds=[theirs.fileno()],
+                    [*command, str(theirs.fileno()), isolation, str(boxes)],
+                    cwd=package, env=_environment(package), stderr=errors, pass_fds=[theirs.fileno()],
                 )  # fmt: skip
                 theirs.close()
                 try:
                     ready = self._read()
                 except OSError:
                     errors.seek(0)
-                    told = errors.read().decode(errors="replace").strip().splitlines()
-                    why = told[-1] if told else "it gave no reason"
+                    output = errors.read().decode(errors="replace").strip().splitlines()
+                    why = output[-1] if output else "it gave no reason"
                     raise ClassroomError(f"The process for the students' code did not start: {why}.") from None
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._scratch.close()
             raise
         self.isolation, self.why = ready["isolation"], ready["why"]
         if isolation == "namespaces" and self.isolation == LIMITS:
@@ -87,7 +90,7 @@ class BoxServer:
         self._process.kill()
         self._process.wait()
         self._talk.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
     @contextlib.contextmanager
     def box(self, limits: Limits) -> Iterator[Box]:
@@ -117,8 +120,8 @@ class BoxServer:
 class Box:
     """One box: a connection to talk over, and how it has ended."""
 
-    def __init__(self, talk: socket.socket, told: int, keeper: int, server: int, limits: Limits) -> None:
-        self._talk, self._told, self._keeper, self._server = talk, told, keeper, server
+    def __init__(self, talk: socket.socket, report: int, keeper: int, server: int, limits: Limits) -> None:
+        self._talk, self._report, self._keeper, self._server = talk, report, keeper, server
         self._limits, self._ending = limits, Ending()
         self._looked, self._ended = 0.0, False
         # On a machine with more to do than it has processors, everything takes longer by the clock.
@@ -140,22 +143,22 @@ class Box:
         elif self._ending.accident is None:
             self._ending = self._how_it_ended()
         _kill(self._keeper)
-        os.close(self._told)
+        os.close(self._report)
         return self._ending
 
     def _how_it_ended(self) -> Ending:
         """What the keeper tells of a box that has closed the connection by itself."""
-        ready = select.select([self._told], [], [], 2)[0]
-        text = os.read(self._told, 4096) if ready else b""
+        ready = select.select([self._report], [], [], 2)[0]
+        text = os.read(self._report, 4096) if ready else b""
         if not text:  # it has closed the connection and goes on, or its keeper is gone
             return Ending("exit")
-        told = json.loads(text)
-        if "failed" in told:
-            raise ClassroomError(f"A box could not be made: {told['failed']}.")
-        number = told.get("signal")
-        if number == signal.SIGXCPU or told["seconds"] >= 0.9 * self._limits.seconds:
+        report = json.loads(text)
+        if "failed" in report:
+            raise ClassroomError(f"A box could not be made: {report['failed']}.")
+        number = report.get("signal")
+        if number == signal.SIGXCPU or report["seconds"] >= 0.9 * self._limits.seconds:
             return Ending("time", f"{self._limits.seconds:g} seconds")
-        if told.get("code") == 77:
+        if report.get("code") == 77:
             return Ending("memory")
         if number and number != signal.SIGKILL:
             return Ending("crash", signal.Signals(number).name)
@@ -186,8 +189,8 @@ def _descendants(process: int) -> list[psutil.Process]:
 
 def _memory(process: psutil.Process, kind: str) -> int:
     with contextlib.suppress(psutil.Error):
-        told = process.memory_info() if kind == "rss" else process.memory_full_info()
-        return getattr(told, kind)
+        info = process.memory_info() if kind == "rss" else process.memory_full_info()
+        return getattr(info, kind)
     return 0
 
 

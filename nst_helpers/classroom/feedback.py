@@ -44,14 +44,14 @@ def feedback(result: dict[str, Any], questions: Mapping[str, Question]) -> str:
 
 def _card(row: dict[str, Any], question: Question) -> str:
     if row["points"] is None:
-        kind, badge, told = "open", f"? / {row['maximum']:g}", "Your answer will be read by a person."
+        kind, badge, text = "open", f"? / {row['maximum']:g}", "Your answer will be read by a person."
     elif row["points"] >= row["maximum"]:
-        told = row["reason"] or "All tests passed."
+        text = row["reason"] or "All tests passed."
         kind, badge = "right", f"{row['points']:g} / {row['maximum']:g}"
     else:
         kind = "part" if row["points"] else "wrong"
-        badge, told = f"{row['points']:g} / {row['maximum']:g}", row["reason"]
-    parts = [f"<h3>{html.escape(question.title)}<span>{badge}</span></h3><p>{html.escape(sentence(told))}</p>"]
+        badge, text = f"{row['points']:g} / {row['maximum']:g}", row["reason"]
+    parts = [f"<h3>{html.escape(question.title)}<span>{badge}</span></h3><p>{html.escape(sentence(text))}</p>"]
     parts += [f"<p class=comment>{html.escape(comment)}</p>" for comment in row.get("comments", ())]
     if row["code"].strip() and kind in ("part", "wrong"):
         shown = row["code"].strip("\n")

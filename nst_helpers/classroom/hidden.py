@@ -138,8 +138,8 @@ def inspect(name: str, function: Any, *, seed: int = 0) -> tuple[float, Verdict]
         return 0.0, verdict
     fragile = assess(name, function, lambda examination: _strain(examination, name, seed), symptoms)
     if not fragile:
-        told = f"{fragile.sentence} (The values are right, so this costs a quarter of the points.)"
-        return 0.75, dataclasses.replace(fragile, sentence=told)
+        sentence = f"{fragile.sentence} (The values are right, so this costs a quarter of the points.)"
+        return 0.75, dataclasses.replace(fragile, sentence=sentence)
     return 1.0, verdict
 
 
@@ -261,8 +261,8 @@ def _closure(examination: Examination, g: torch.Generator) -> None:
             optimizer.zero_grad()
             (twin - goal).abs().pow(1.5).mean().backward()
             optimizer.step()
-        told = f"leads {kind.__name__} elsewhere than the four lines do, in three steps."
-        examination.require(close(image, twin), "wrong-gradient", told)
+        sentence = f"leads {kind.__name__} elsewhere than the four lines do, in three steps."
+        examination.require(close(image, twin), "wrong-gradient", sentence)
 
 
 OTHERS: dict[str, Callable[[Examination, torch.Generator], None]] = {

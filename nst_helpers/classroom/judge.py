@@ -29,8 +29,8 @@ def main(isolation: str) -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
 
-    def reply(told: dict[str, Any]) -> None:
-        replies.write(json.dumps(told) + "\n")
+    def reply(message: dict[str, Any]) -> None:
+        replies.write(json.dumps(message) + "\n")
         replies.flush()
 
     try:

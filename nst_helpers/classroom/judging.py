@@ -63,27 +63,27 @@ def _judge(
 ) -> dict[str, Any]:
     for _ in range(len(cells) + 1):
         if answer in stopped:
-            return _told(0, "stopped", stopped[answer], accident="stopped")
-        told: dict[str, Any] = {}
+            return _outcome(0, "stopped", stopped[answer], accident="stopped")
+        outcome: dict[str, Any] = {}
         with server.box(limits) as box:
             connection = box.connection
             try:
                 connection.allow(allowed(question.name))
                 running = [cell for cell in cells if cell["number"] not in stopped]
                 defined, function, errors = connection.run(running, question.symbol)
-                told = _verdict_on(question, connection, defined, function, errors.get(answer), seed)
-                told["errors"] = {number: f"{e['error']}: {e['text']}".strip(": ") for number, e in errors.items()}
+                outcome = _verdict_on(question, connection, defined, function, errors.get(answer), seed)
+                outcome["errors"] = {number: f"{e['error']}: {e['text']}".strip(": ") for number, e in errors.items()}
             except Lost:
-                told = {}
+                outcome = {}
             ending = box.end()
-        if told:
-            return told
+        if outcome:
+            return outcome
         # The box has ended in a cell, or (None) while the answer was called.
         at, number = connection.cell, answer if connection.cell is None else connection.cell
         sentence = accident(ending, question.symbol if at in (None, answer) else f"Cell {at}, before the answer,")
         stopped[number] = sentence
         if number == answer:
-            return _told(0, ending.accident, sentence, accident=ending.accident)
+            return _outcome(0, ending.accident, sentence, accident=ending.accident)
     raise AssertionError("every round stops another cell")
 
 
@@ -104,29 +104,29 @@ def _verdict_on(
     if not defined:
         if error and error["error"] in ("SystemExit", "MemoryError"):
             kind = "exit" if error["error"] == "SystemExit" else "memory"
-            return _told(0, kind, accident(Ending(kind), symbol), accident=kind)
+            return _outcome(0, kind, accident(Ending(kind), symbol), accident=kind)
         if connection.absent:
             return _own_work(symbol)
         code, sentence = _why_undefined(symbol, error)
-        return _told(0, code, sentence, accident=code if code == "missing-package" else None)
+        return _outcome(0, code, sentence, accident=code if code == "missing-package" else None)
     connection.absent = False
     share, verdict = examine(question.name, function, connection, seed)
     if share < 1 and connection.absent:
         return _own_work(symbol)
     for kind in ("memory", "exit"):
         if share < 1 and getattr(connection, kind) and verdict.mistake == "raised":
-            return _told(0, kind, accident(Ending(kind), symbol), accident=kind)
+            return _outcome(0, kind, accident(Ending(kind), symbol), accident=kind)
     lacking = "missing-package" if "raises ModuleNotFoundError" in verdict.sentence else None
-    told = verdict.sentence if share < 1 else ""
-    return _told(share, lacking or verdict.mistake, told, accident=lacking)
+    sentence = verdict.sentence if share < 1 else ""
+    return _outcome(share, lacking or verdict.mistake, sentence, accident=lacking)
 
 
 def _why_undefined(symbol: str, error: dict[str, Any] | None) -> tuple[str, str]:
     if error is None:
         return "not-defined", f"The answer cell doesn't define {symbol}: keep its name."
     if error["lacks"]:
-        told = f"needs the package {error['lacks']!r}, which is not installed where the work is marked."
-        return "missing-package", f"The answer cell {told}"
+        reason = f"needs the package {error['lacks']!r}, which is not installed where the work is marked."
+        return "missing-package", f"The answer cell {reason}"
     if error["line"] is not None:
         text = str(error["text"]).partition(" (")[0]
         return "syntax", f"The answer cell isn't valid Python (line {error['line']}: {text})."
@@ -135,8 +135,8 @@ def _why_undefined(symbol: str, error: dict[str, Any] | None) -> tuple[str, str]
 
 
 def _own_work(symbol: str) -> dict[str, Any]:
-    told = f"{symbol} calls the course's own code for what you are asked to write: write it yourself."
-    return _told(0, "package-function", told)
+    sentence = f"{symbol} calls the course's own code for what you are asked to write: write it yourself."
+    return _outcome(0, "package-function", sentence)
 
 
 def examine(name: str, function: Any, connection: Connection, seed: int) -> tuple[float, Verdict]:
@@ -160,9 +160,9 @@ def examine(name: str, function: Any, connection: Connection, seed: int) -> tupl
 
 def _partial(verdict: Verdict) -> tuple[float, Verdict]:
     share = SHARES[str(verdict.mistake)]
-    told = f"{verdict.sentence} (The values are right, so this costs {_COSTS[share]} of the points.)"
-    return share, dataclasses.replace(verdict, sentence=told)
+    sentence = f"{verdict.sentence} (The values are right, so this costs {_COSTS[share]} of the points.)"
+    return share, dataclasses.replace(verdict, sentence=sentence)
 
 
-def _told(share: float, mistake: str | None, sentence: str, *, accident: str | None = None) -> dict[str, Any]:
+def _outcome(share: float, mistake: str | None, sentence: str, *, accident: str | None = None) -> dict[str, Any]:
     return {"share": share, "mistake": mistake, "sentence": sentence, "accident": accident, "errors": {}}

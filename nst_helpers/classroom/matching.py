@@ -86,8 +86,8 @@ def mend(handed_in: dict[str, Any], lesson: Lesson) -> Mended:
     mended.notebook["cells"] = marked_cells
     for i in sorted({i for both in kept.values() for i in (*both[0], *both[1])}):
         if _meddles(cells[i]["source"]):
-            told = "changes something of torch, NumPy, Python or the course; that has no effect on how it is judged"
-            mended.notes.append(f"cell {i + 1} {told}.")
+            effect = "changes something of torch, NumPy, Python or the course; that has no effect on how it is judged"
+            mended.notes.append(f"cell {i + 1} {effect}.")
     count = sum(len(before) + len(after) for before, after in kept.values())
     if count:
         mended.notes.append(f"{count} added {'cell was' if count == 1 else 'cells were'} kept, which the answers need.")

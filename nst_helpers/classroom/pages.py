@@ -76,8 +76,8 @@ def histogram(shares: Sequence[float]) -> str:
         if count:
             parts.append(f"<text x={x + 28} y={124 - height:.1f} text-anchor=middle>{count}</text>")
         parts.append(f"<text x={x + 28} y=150 text-anchor=middle>{i * 10}–{i * 10 + 10} %</text>")
-    told = ", ".join(f"{count} with {i * 10} to {i * 10 + 10} %" for i, count in enumerate(counts) if count)
-    return f"<svg viewBox='0 0 720 160' width='100%' role=img aria-label='Students: {told}'>{''.join(parts)}</svg>"
+    label = ", ".join(f"{count} with {i * 10} to {i * 10 + 10} %" for i, count in enumerate(counts) if count)
+    return f"<svg viewBox='0 0 720 160' width='100%' role=img aria-label='Students: {label}'>{''.join(parts)}</svg>"
 
 
 def slug_of(student: str) -> str:

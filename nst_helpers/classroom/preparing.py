@@ -81,8 +81,8 @@ def _newest(read: list[_Read], notes: list[str]) -> list[_Read]:
         if older and older[0] > one[0]:
             older, one = one, older
         if older:
-            told = f"there is a newer file of the same lesson, {one[1]}, which was marked instead."
-            notes.append(f"{older[1]}: {told}")
+            why = f"there is a newer file of the same lesson, {one[1]}, which was marked instead."
+            notes.append(f"{older[1]}: {why}")
         chosen[one[2]] = one
     return list(chosen.values())
 

@@ -123,8 +123,8 @@ class Connection:
     def gradients(self, number: int, gradient: Tensor, wanted: list[int]) -> list[Tensor | None]:
         """The gradients of one result of the box with respect to the judge's tensors."""
         blobs: list[bytes] = []
-        told = pack_tensor(gradient, blobs)
-        header = {"do": "gradients", "of": number, "gradient": told, "wrt": wanted}
+        encoded = pack_tensor(gradient, blobs)
+        header = {"do": "gradients", "of": number, "gradient": encoded, "wrt": wanted}
         header |= {"args": [], "release": [], "sync": []}
         reply, back = self._exchange(header, blobs)
         if "error" in reply:
@@ -135,10 +135,10 @@ class Connection:
 
     # --- the talk
 
-    def _note(self, told: dict[str, Any]) -> None:
-        self.memory |= told.get("memory") is True
-        self.exit |= told.get("exit") is True
-        self.absent |= bool(told.get("absent"))
+    def _note(self, reply: dict[str, Any]) -> None:
+        self.memory |= reply.get("memory") is True
+        self.exit |= reply.get("exit") is True
+        self.absent |= bool(reply.get("absent"))
 
     def _send(self, header: dict[str, Any], blobs: list[bytes] | None = None) -> None:
         if self.lost:
@@ -191,21 +191,21 @@ class Connection:
 
     def _take_changes(self, reply: dict[str, Any], blobs: list[bytes], given: list[Any]) -> None:
         """Let arguments, earlier results and gradients be what they would be after a call in one process."""
-        for told in () if self.hide_changes else reply["changed"]:
-            overwrite(given[told["place"]], told, blobs)
-        for told in reply["results"]:
-            overwrite(self._find(told["number"]), told, blobs)
-        for told in reply["shared"]:
-            mine = self._find(told["number"])
+        for encoded in () if self.hide_changes else reply["changed"]:
+            overwrite(given[encoded["place"]], encoded, blobs)
+        for encoded in reply["results"]:
+            overwrite(self._find(encoded["number"]), encoded, blobs)
+        for encoded in reply["shared"]:
+            mine = self._find(encoded["number"])
             if isinstance(mine, torch.optim.Optimizer) and hasattr(mine, "steps"):
-                mine.steps = int(told["steps"])
+                mine.steps = int(encoded["steps"])
             if isinstance(mine, Tensor):
-                overwrite(mine, told["value"], blobs)
+                overwrite(mine, encoded["value"], blobs)
                 if mine.is_leaf:
-                    gradient = unpack_tensor(told["gradient"], blobs) if told["gradient"] else None
+                    gradient = unpack_tensor(encoded["gradient"], blobs) if encoded["gradient"] else None
                     if gradient is None or mine.grad is None or not torch.equal(gradient, mine.grad):
                         mine.grad = gradient
-                for _ in range(min(int(told["hooks"]), 100)):
+                for _ in range(min(int(encoded["hooks"]), 100)):
                     for hook in list((mine._backward_hooks or {}).values()):
                         hook(torch.zeros_like(mine) if mine.grad is None else mine.grad)
 
@@ -254,17 +254,17 @@ class Connection:
             given.append(value)
             if number is not None and number > 0:
                 return {"kind": "known", "number": number, "value": pack_tensor(value, blobs), "version": version}
-            told = {"kind": "tensor", "grad": value.requires_grad, "leaf": value.is_leaf, "version": version}
-            told["number"] = self._register(value)
+            encoded = {"kind": "tensor", "grad": value.requires_grad, "leaf": value.is_leaf, "version": version}
+            encoded["number"] = self._register(value)
             if value.requires_grad:
                 self._kept.append(value)  # the answer may keep it, and then its gradient may be asked for
-            return told | pack_tensor(value, blobs, strides=True)
+            return encoded | pack_tensor(value, blobs, strides=True)
         if isinstance(value, torch.optim.Optimizer):
             parameters = [self._encode(p, blobs, []) for group in value.param_groups for p in group["params"]]
             name = next(kind.__name__ for kind in type(value).__mro__ if getattr(torch.optim, kind.__name__, 0) is kind)
             defaults = {key: v for key, v in value.defaults.items() if isinstance(v, (int, float, bool, type(None)))}
-            told = {"kind": "optimizer", "name": name, "number": number or self._register(value)}
-            return told | {"parameters": parameters, "defaults": defaults}
+            encoded = {"kind": "optimizer", "name": name, "number": number or self._register(value)}
+            return encoded | {"parameters": parameters, "defaults": defaults}
         if isinstance(value, (Remote, RemoteModule)):
             return {"kind": "known", "number": value.__dict__["_number"]}
         if callable(value):
@@ -273,35 +273,35 @@ class Connection:
             return {"kind": "callback", "number": number}
         return {"kind": "plain", "value": value}
 
-    def _decode(self, told: Any, blobs: list[bytes], given: list[Any]) -> Any:
-        kind = told["kind"]
+    def _decode(self, encoded: Any, blobs: list[bytes], given: list[Any]) -> Any:
+        kind = encoded["kind"]
         if kind == "plain":
-            return plain(told["value"])
+            return plain(encoded["value"])
         if kind == "argument":
-            return given[told["place"]]
+            return given[encoded["place"]]
         if kind in ("list", "tuple"):
-            items = [self._decode(one, blobs, given) for one in told["items"]]
+            items = [self._decode(one, blobs, given) for one in encoded["items"]]
             return items if kind == "list" else tuple(items)
         if kind == "scalar":
-            return unpack_array(told, blobs).reshape(())[()]
-        number = told["number"]
+            return unpack_array(encoded, blobs).reshape(())[()]
+        number = encoded["number"]
         known = self._find(number)
         if kind == "object":
-            return known if known is not None else self._stand_in(told)
-        value: Any = unpack_tensor(told, blobs) if kind == "tensor" else unpack_array(told, blobs)
-        if known is not None and number < 0 and alike(known, value, told.get("grad")):
-            overwrite(known, told, blobs)
+            return known if known is not None else self._stand_in(encoded)
+        value: Any = unpack_tensor(encoded, blobs) if kind == "tensor" else unpack_array(encoded, blobs)
+        if known is not None and number < 0 and alike(known, value, encoded.get("grad")):
+            overwrite(known, encoded, blobs)
             return known
-        if kind == "tensor" and told["grad"] is True:
-            leaves = [leaf for n, leaf in self._leaves() if n in told["from"]]
+        if kind == "tensor" and encoded["grad"] is True:
+            leaves = [leaf for n, leaf in self._leaves() if n in encoded["from"]]
             value = Through.apply(self, number, value, *leaves) if leaves else value.requires_grad_()
         if number < 0:
             self._register(value, number)
         return value
 
-    def _stand_in(self, told: dict[str, Any]) -> Any:
-        base = RemoteModule if "module" in told else RemoteCallable if told["callable"] is True else Remote
-        stand_in = type(plain_name(told["name"]), (base,), {})(self, told)
-        if told["number"] < 0:
-            self._register(stand_in, int(told["number"]))
+    def _stand_in(self, encoded: dict[str, Any]) -> Any:
+        base = RemoteModule if "module" in encoded else RemoteCallable if encoded["callable"] is True else Remote
+        stand_in = type(plain_name(encoded["name"]), (base,), {})(self, encoded)
+        if encoded["number"] < 0:
+            self._register(stand_in, int(encoded["number"]))
         return stand_in

@@ -77,8 +77,8 @@ def _write_table(out: Path, results: Sequence[dict[str, Any]], absent: Sequence[
             shown = [_harmless(text) for text in (result["student"], row["question"])]
             table.writerow([*shown, points, f"{row['maximum']:g}", _harmless(row["reason"])])
         reached, most, waiting = totals(result["rows"])
-        told = f"{waiting:g} points are still to be read by a person." if waiting else ""
-        table.writerow([_harmless(result["student"]), "total", f"{reached:g}", f"{most + waiting:g}", told])
+        remark = f"{waiting:g} points are still to be read by a person." if waiting else ""
+        table.writerow([_harmless(result["student"]), "total", f"{reached:g}", f"{most + waiting:g}", remark])
     for student in absent:
         table.writerow([_harmless(student), "total", "", "", "Nothing was handed in."])
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -166,20 +166,20 @@ def _by_question(questions: Sequence[Question], results: Sequence[dict[str, Any]
 def _mistakes(results: Sequence[dict[str, Any]]) -> str:
     """The commonest mistakes by their signature, each with one sentence as it was told."""
     counts: Counter[tuple[str, str]] = Counter()
-    told: dict[tuple[str, str], str] = {}
+    sentences: dict[tuple[str, str], str] = {}
     who: dict[tuple[str, str], list[str]] = defaultdict(list)
     for result in results:
         for row in result["rows"]:
             if row["mistake"] and row["mistake"] not in ("to-do", "not-handed-in", "missing"):
                 key = (row["question"], row["mistake"])
                 counts[key] += 1
-                told.setdefault(key, row["reason"])
+                sentences.setdefault(key, row["reason"])
                 who[key].append(result["student"])
     if not counts:
         return "<h2>Commonest mistakes</h2><p>None.</p>"
     lines = [
         f"<tr><td class=n>{count}<td>{html.escape(key[0])}<br><code>{html.escape(key[1])}</code>"
-        f"<td>{html.escape(told[key])}"
+        f"<td>{html.escape(sentences[key])}"
         f"<br><span class=quiet>{html.escape(', '.join(who[key][:8]))}{' …' if len(who[key]) > 8 else ''}</span>"
         for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:20]
     ]

@@ -58,11 +58,11 @@ def make_result(
 
 def failed_result(course: Course, student: str, notes: Sequence[str], why: str) -> dict[str, Any]:
     """What is kept of a hand-in that could not be marked at all."""
-    told = f"It could not be marked ({why.rstrip('.')}): look at it by hand."
-    rows = [blank_row(q) | {"points": 0.0, "reason": told, "mistake": "not-handed-in"} for q in course.questions]
+    sentence = f"It could not be marked ({why.rstrip('.')}): look at it by hand."
+    rows = [blank_row(q) | {"points": 0.0, "reason": sentence, "mistake": "not-handed-in"} for q in course.questions]
     return {
-        "student": student, "known_as": student, "rows": rows, "notes": list(notes), "accidents": [told], "answers": {},
-        "notebooks": {}, "isolation": "",
+        "student": student, "known_as": student, "rows": rows, "notes": list(notes), "accidents": [sentence],
+        "answers": {}, "notebooks": {}, "isolation": "",
     }  # fmt: skip
 
 
@@ -75,8 +75,8 @@ def _row(
 ) -> dict[str, Any]:
     row = blank_row(question)
     if mended is None:
-        told = f"No notebook of lesson {question.lesson} could be marked."
-        return row | {"points": 0.0, "reason": told, "mistake": "not-handed-in"}
+        sentence = f"No notebook of lesson {question.lesson} could be marked."
+        return row | {"points": 0.0, "reason": sentence, "mistake": "not-handed-in"}
     row["code"] = "" if question.written else mended["answers"].get(question.name, "")
     if question.written:
         text = mended["answers"].get(question.name, "").strip()
@@ -93,18 +93,18 @@ def _row(
         accidents.append(reason if reason.startswith((question.symbol, "Cell ")) else f"{question.name}: {reason}")
     state = mended["tests"][question.test_id]
     if state != "kept":
-        told = f"The test cell of {question.symbol} was {state}"
-        accidents.append(f"{question.name}: {told.removeprefix('The ')}.")
+        sentence = f"The test cell of {question.symbol} was {state}"
+        accidents.append(f"{question.name}: {sentence.removeprefix('The ')}.")
         if not lenient:
             points, mistake = 0.0, f"test-{state}"
-            reason = f"{told}; a {state} test earns nothing." + (f" Beside that: {reason}" if reason else "")
+            reason = f"{sentence}; a {state} test earns nothing." + (f" Beside that: {reason}" if reason else "")
     return row | {"points": points, "reason": reason, "mistake": mistake if points < question.points else None}
 
 
 def _shown(notebook: dict[str, Any], rows: Sequence[dict[str, Any]], course: Course) -> dict[str, Any]:
     """A notebook for formgrader: below each test what the judge has said of the answer."""
-    told = {row["question"]: row for row in rows}
-    by_test = {q.test_id: told[q.name] for q in course.questions if not q.written}
+    by_question = {row["question"]: row for row in rows}
+    by_test = {q.test_id: by_question[q.name] for q in course.questions if not q.written}
     for cell in notebook["cells"]:
         row = by_test.get(cell["metadata"].get("nbgrader", {}).get("grade_id"))
         if row:

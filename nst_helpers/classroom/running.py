@@ -77,8 +77,9 @@ class _Judge:
             ready = self._read()
             if ready is None:
                 errors.seek(0)
-                told = errors.read().decode(errors="replace").strip().splitlines()
-                raise ClassroomError(f"The judge's process did not start: {told[-1] if told else 'it gave no reason'}.")
+                lines = errors.read().decode(errors="replace").strip().splitlines()
+                why = lines[-1] if lines else "it gave no reason"
+                raise ClassroomError(f"The judge's process did not start: {why}.")
             if "failed" in ready:
                 raise ClassroomError(ready["failed"])
         self.isolation = ready["isolation"]

@@ -123,8 +123,8 @@ def make_notebook(cells: Sequence[dict], questions: Sequence[Question], *, own: 
         at = by_id[question.answer_id]
         start = max(i for i in range(at) if f"{question.title.partition(' · ')[0]} ·" in cells[i]["source"])
         text = "\n\n".join(c["source"] for c in cells[start:at] if c["cell_type"] == "markdown")
-        told = standalone(question, _only_exercise(text, question))
-        new_cells.append(_markdown(f"{told}\n\n{lesson_link(question, setup)}", f"text-{question.answer_id}"))
+        prose = standalone(question, _only_exercise(text, question))
+        new_cells.append(_markdown(f"{prose}\n\n{lesson_link(question, setup)}", f"text-{question.answer_id}"))
         if given := given_cell(question, (c["source"] for c in cells[:at] if c["cell_type"] == "code")):
             new_cells.append(_code(given, f"given-{question.answer_id}"))
         answer = solved(question.name, cells[at]["source"])
@@ -233,7 +233,8 @@ def need_nbgrader() -> None:
         import nbgrader  # noqa: F401
     except ImportError:
         raise ClassroomError(
-            'The classroom kit needs nbgrader, which is not installed: pip install "nst-helpers[classroom]".'
+            "The classroom kit needs nbgrader, which is not installed: in a clone of the course run "
+            "`uv run --group classroom python -m nst_helpers.classroom`, or else `pip install nbgrader`."
         ) from None
 
 
@@ -280,8 +281,8 @@ def _release(root: Path) -> None:
 def _generate(root: Path) -> None:
     result = nbgrader_api(root).generate_assignment(ASSIGNMENT)
     if not result["success"]:
-        told = (result.get("error") or result.get("log") or "").strip().splitlines()
-        raise ClassroomError(f"nbgrader could not make the release: {told[-1] if told else 'no reason given'}.")
+        output = (result.get("error") or result.get("log") or "").strip().splitlines()
+        raise ClassroomError(f"nbgrader could not make the release: {output[-1] if output else 'no reason given'}.")
 
 
 assert set(WRITTEN) == set(LESSONS)

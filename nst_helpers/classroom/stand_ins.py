@@ -51,8 +51,8 @@ class Through(torch.autograd.Function):
 class Remote:
     """Some object in the box."""
 
-    def __init__(self, connection: Any, told: dict[str, Any]) -> None:
-        self._connection, self._number = connection, told["number"]
+    def __init__(self, connection: Any, encoded: dict[str, Any]) -> None:
+        self._connection, self._number = connection, encoded["number"]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -70,10 +70,10 @@ class RemoteCallable(Remote):
 class RemoteModule(nn.Module):
     """A layer in the box. Its parameters have shapes, and no values."""
 
-    def __init__(self, connection: Any, told: dict[str, Any]) -> None:
+    def __init__(self, connection: Any, encoded: dict[str, Any]) -> None:
         super().__init__()
-        self.__dict__["_connection"], self.__dict__["_number"] = connection, told["number"]
-        for place, (shape, learns) in enumerate(told["module"]):
+        self.__dict__["_connection"], self.__dict__["_number"] = connection, encoded["number"]
+        for place, (shape, learns) in enumerate(encoded["module"]):
             empty = torch.zeros(1).expand([int(n) for n in shape])
             self.register_parameter(f"parameter_{place}", nn.Parameter(empty, requires_grad=learns is True))
 
@@ -106,15 +106,15 @@ def gradient_of(value: Tensor, blobs: list[bytes]) -> dict[str, Any] | None:
     return pack_tensor(value.grad, blobs) if value.is_leaf and value.grad is not None else None
 
 
-def overwrite(mine: Any, told: dict[str, Any], blobs: list[bytes]) -> None:
+def overwrite(mine: Any, encoded: dict[str, Any], blobs: list[bytes]) -> None:
     """Change one of the judge's values in place to what it has become in the box."""
     if isinstance(mine, list):
         mine.append(None)  # something about it has changed, no matter what
     elif isinstance(mine, np.ndarray):
-        array = unpack_array(told, blobs)
+        array = unpack_array(encoded, blobs)
         mine[...] = array if array.shape == mine.shape else np.zeros(1, mine.dtype)
     elif isinstance(mine, Tensor):
-        value = unpack_tensor(told, blobs)
+        value = unpack_tensor(encoded, blobs)
         if value.shape != mine.shape or value.dtype != mine.dtype:
             mine.data = value.to(mine.dtype)
         elif not torch.equal(value, mine.detach()):
@@ -133,8 +133,8 @@ def plain_name(value: Any) -> str:
     return re.sub(r"\W+", "", str(value))[:80] or "Unknown"
 
 
-def error_from(told: dict[str, Any]) -> Exception:
+def error_from(reply: dict[str, Any]) -> Exception:
     """What the answer has raised: an exception of the same name and text."""
-    name, text = plain_name(told["error"]), " ".join(str(told.get("text", "")).split())[:500]
-    base = NotImplementedError if told.get("unwritten") is True else Exception
+    name, text = plain_name(reply["error"]), " ".join(str(reply.get("text", "")).split())[:500]
+    base = NotImplementedError if reply.get("unwritten") is True else Exception
     return type(name, (base,), {"__str__": lambda self: text})(text)

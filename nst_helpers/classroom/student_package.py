@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import conventions, encoders, losses, regions
-from ..accel import gram
+from ..accel import accelerate, bands, gram
 from ..checks import lessons
 from ..control import color
 
@@ -42,13 +42,16 @@ OWN: dict[str, tuple[Any, ...]] = {
     ),
     "style_loss_layer": (
         lessons.StyleLossLayer.forward, losses.StyleLoss.forward, regions.RegionStyleLoss.forward,
+        accelerate.FusedStyleLoss.forward,
     ),
     "total_loss": (lessons.total_loss,),
     "convert_style_weight": (conventions.convert_style_weight,),
     "make_closure": (lessons.make_closure,),
-    "total_variation": (losses.total_variation, losses.TVLoss.forward),
+    "total_variation": (losses.total_variation, losses.TVLoss.forward, bands.BandedTVLoss.forward, bands._band),
     "match_color": (lessons.match_color, color.match_color, color._with_moments),
-    "masked_gram": (lessons.masked_gram, losses.gram_matrix, losses.masked_gram_matrix),
+    "masked_gram": (
+        lessons.masked_gram, losses.gram_matrix, losses.masked_gram_matrix, gram.fused_gram, gram.mask_root,
+    ),
 }  # fmt: skip
 
 

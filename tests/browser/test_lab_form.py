@@ -28,7 +28,7 @@ IS_SHOWN = """path => { const w = window.jupyterapp.shell.currentWidget;
 NOTEBOOKS_SHOWN = """() => [...window.jupyterapp.shell.widgets('main')].filter(w => w.sessionContext).map(w => {
   const kernel = w.sessionContext.session && w.sessionContext.session.kernel;
   return {name: w.context.path.split('/').pop(), kernel: kernel && kernel.status, dirty: w.context.model.dirty} })"""
-ALL_IDLE = f"count => {{ const all = ({NOTEBOOKS_SHOWN})(); return all.filter(w => w.kernel == 'idle').length == count }}"
+ALL_IDLE = f"count => ({NOTEBOOKS_SHOWN})().filter(w => w.kernel == 'idle').length == count"
 SAVE_ALL = """async () => { for (const w of window.jupyterapp.shell.widgets('main'))
   if (w.sessionContext) { await w.context.save(); await w.sessionContext.shutdown() } }"""
 QUIET = 1500  # milliseconds after the kernels are idle in which a change would have come

@@ -48,7 +48,7 @@ HASTY = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
-@pytest.mark.parametrize(("optimizer", "size"), [("lbfgs", 96), ("adam", 256), ("lbfgs", 512)])
+@pytest.mark.parametrize(("optimizer", "size"), [("lbfgs", 96), ("adam", 256), ("lbfgs", 384)])
 def test_bytes_and_seconds_are_near_the_truth(optimizer, size, tmp_path):
     near_the_truth(optimizer, size, tmp_path)
 
@@ -56,7 +56,7 @@ def test_bytes_and_seconds_are_near_the_truth(optimizer, size, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
 def test_they_are_with_a_hasty_library_too(tmp_path):
-    near_the_truth("adam", 512, tmp_path, library=HASTY)
+    near_the_truth("adam", 384, tmp_path, library=HASTY)
 
 
 @pytest.mark.slow

@@ -204,7 +204,11 @@ def test_a_roster_that_cant_be_read_is_one_sentence(tmp_path, content):
         read_roster(path)
 
 
-def test_a_full_temporary_folder_is_one_sentence_of_the_judges():
+def test_a_full_temporary_folder_is_one_sentence_of_the_judges(tmp_path):
+    """What a killed judge has left there is removed first, and nothing is left behind."""
+    abandoned = tmp_path / "nst-students-abandoned" / "package"
+    abandoned.mkdir(parents=True)
+    (abandoned.parent / "in_use").touch()
     program = (
         "import errno\nfrom nst_helpers.classroom import boxes, judge\n"
         "def full(folder): raise OSError(errno.ENOSPC, 'No space left on device', str(folder))\n"
@@ -212,9 +216,10 @@ def test_a_full_temporary_folder_is_one_sentence_of_the_judges():
     )
     run = subprocess.run(
         [sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
-        cwd=Path(__file__).parents[2], env=os.environ | {"PYTHONWARNINGS": "ignore"},
+        cwd=Path(__file__).parents[2], env=os.environ | {"PYTHONWARNINGS": "ignore", "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert json.loads(run.stdout)["failed"].startswith("No space left on device (")
+    assert list(tmp_path.iterdir()) == []
     assert run.stderr == ""
 
 

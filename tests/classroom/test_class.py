@@ -83,21 +83,12 @@ def one_judge():
 
 @pytest.fixture(scope="module")
 def marked(small, tmp_path_factory, one_judge):
-    """The class, marked in two goes: the first one is killed in the middle."""
+    """The class, marked in one go."""
     made = Class(tmp_path_factory.mktemp("class"), small)
     fifty.hand_in(made.students, made.place)
     (made.place / "03_gram.ipynb").write_text("whose?")
-    command = [sys.executable, "-m", "nst_helpers.classroom", "mark", str(made.root), str(made.place), "--jobs", "1"]
-    run = subprocess.Popen([*command, *OPTIONS], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    for line in run.stdout:
-        if line.startswith(f"3 of {len(made.students)}"):
-            break
-    made.judges = psutil.Process(run.pid).children(recursive=True)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    run.stdout.close()
-    made.first = made.kept()
     made.code = made.mark()
+    made.written = made.files()
     made.results = marking.results_of(made.course)
     return made
 
@@ -108,12 +99,39 @@ def test_every_hand_in_gets_the_right_marks_whatever_is_in_it(marked):
     assert fifty.mistakes(marked.students, marked.results, marked.course.questions, re.search) == []
 
 
-def test_a_run_that_is_killed_leaves_nothing_behind_and_goes_on_where_it_stopped(marked):
-    assert len(marked.judges) >= 2
-    _, alive = psutil.wait_procs(marked.judges, timeout=20)
+def test_a_marking_that_is_killed_leaves_nothing_behind_and_ends_with_the_same_marks(marked, small, tmp_path):
+    """Killed after two hand-ins and run again, against the class that was marked in one go."""
+    few = Class(tmp_path / "few", small)
+    names = ("Zoë <b>O'Hara</b>", "colab", "delegator", "test-changed", "test-deleted")
+    fifty.hand_in([few.by_name[name] for name in names], few.place)
+    few.proven_by(marked)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "nst_helpers.classroom", "mark", str(few.root), str(few.place), "--jobs", "1"]
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    run = subprocess.Popen([*command, *OPTIONS], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
+    for line in run.stdout:
+        if line.startswith(f"2 of {len(names)}"):
+            break
+    judges = psutil.Process(run.pid).children(recursive=True)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    run.stdout.close()
+    assert len(judges) >= 2
+    _, alive = psutil.wait_procs(judges, timeout=60)
     assert alive == []
-    assert 3 <= len(marked.first) < len(fifty.GATE)
-    assert marked.first.items() <= marked.kept().items()
+    assert list(temporary.iterdir()) == []
+    first = few.kept()
+    assert 2 <= len(first) < len(names)
+    assert not (few.root / "marks.csv").exists()
+    assert few.mark() == 0
+    assert first.items() <= few.kept().items()  # who had marks was not marked again
+    lines = marked.written["marks.csv"].splitlines(keepends=True)
+    theirs = [line for line in lines if line.decode().split(",")[0] in ("student", *names)]
+    assert (few.root / "marks.csv").read_bytes() == b"".join(theirs)
+    pages = {name: page for name, page in few.files().items() if name.startswith("feedback")}
+    assert len(pages) == len(names)
+    assert pages.items() <= marked.written.items()
 
 
 def test_the_table_holds_a_line_for_each_question_of_each_student(marked):

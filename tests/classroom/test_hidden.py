@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import socket
 import subprocess
 import sys
@@ -18,11 +20,14 @@ pytest.importorskip("nbgrader")
 if not hasattr(os, "fork"):
     pytest.skip("marking needs fork", allow_module_level=True)
 
+import nst_helpers
 from nst_helpers import checks, losses
 from nst_helpers.checks import lessons, verdicts
 from nst_helpers.checks.exercises import CHECKS
 from nst_helpers.classroom import hidden
 from nst_helpers.classroom.box.wire import Channel
+from nst_helpers.classroom.judging import judge_question
+from nst_helpers.classroom.questions import Question
 from nst_helpers.classroom.remote import Connection, Lost
 from nst_helpers.classroom.student_package import OWN, allowed, own_functions, write_package
 
@@ -148,7 +153,7 @@ import nst_helpers
 from nst_helpers.classroom.box import harness, wire
 
 found = {}
-compute_nothing = ("box", "__main__", "cli", "live", "io", "budget", "sweeps", "pretrained")
+compute_nothing = ("box", "__main__", "cli", "live", "io", "budget", "sweeps", "pretrained", "figures")
 for info in pkgutil.walk_packages(nst_helpers.__path__, "nst_helpers."):
     if set(info.name.split(".")) & set(compute_nothing):
         continue
@@ -161,7 +166,8 @@ for info in pkgutil.walk_packages(nst_helpers.__path__, "nst_helpers."):
             place = f"{value.__module__}:{getattr(value, '__qualname__', name)}"  # each once, wherever it is imported
             found[place] = value
             if isinstance(value, type):
-                found |= {f"{place}.{n}": v for n, v in vars(value).items() if inspect.isfunction(v)}
+                methods = {n: v for n, v in vars(value).items() if inspect.isfunction(v) and not n.startswith("__")}
+                found |= {f"{place}.{n}": v for n, v in methods.items()}
 import nst_helpers.losses as losses
 found |= {f"convention {n}": c.style for n, c in losses.CONVENTIONS.items()}
 server = socket.create_server(("127.0.0.1", 0))
@@ -206,6 +212,67 @@ def test_a_question_gets_back_what_it_does_not_ask_for(server):
             _, function, _ = box.connection.run(cells, "gram_matrix")
             assert bool(checks.check_gram_matrix(function)) is not own
             assert box.connection.absent is own
+
+
+# Right answers around what the package computes for itself, where the question asks for just that.
+BY_A_DETOUR = {
+    "total_variation, by its bands": (
+        "total_variation",
+        "from nst_helpers.accel import bands\ndef total_variation(image):\n    return bands._band(image, 'l1', 0)",
+    ),
+    "total_variation, by the layer in bands": (
+        "total_variation",
+        "from nst_helpers.accel.bands import BandedTVLoss\n"
+        "def total_variation(image):\n"
+        "    layer = BandedTVLoss(kind='l1')\n    layer(image)\n    return layer.loss",
+    ),
+    "style_loss_layer, around the accelerated one": (
+        "StyleLossLayer",
+        "from torch import nn\nfrom nst_helpers.accel.accelerate import FusedStyleLoss\n"
+        "class StyleLossLayer(nn.Module):\n"
+        "    def __init__(self, target):\n        super().__init__()\n"
+        "        self.inner = FusedStyleLoss(nst.gram_matrix(target))\n"
+        "    def forward(self, features):\n        self.inner(features)\n"
+        "        self.loss = self.inner.loss\n        return features",
+    ),
+    "masked_gram, by the fused one": (
+        "masked_gram",
+        "from torch.nn import functional as F\nfrom nst_helpers.accel.gram import fused_gram\n"
+        "def masked_gram(features, mask):\n"
+        "    return fused_gram(features, F.adaptive_avg_pool2d(mask, features.shape[-2:]))",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BY_A_DETOUR)
+def test_an_answer_built_around_the_packages_own_earns_nothing(server, what):
+    symbol, source = BY_A_DETOUR[what]
+    name = "style_loss_layer" if symbol == "StyleLossLayer" else symbol
+    question = Question(name, "00", "00", name, 2.0, "answer", "test", symbol)
+    cells = [{"number": 0, "source": "import nst_helpers as nst"}, {"number": 1, "source": source}]
+    verdict = judge_question(server, question, {"cells": cells, "answer": 1, "all": cells}, LIMITS, 5, {})
+    assert (verdict["share"], verdict["mistake"]) == (0, "package-function"), verdict
+
+
+LAYERS = {
+    "content_loss_layer": losses.ContentLoss,
+    "style_loss_layer": losses.StyleLoss,
+    "total_variation": losses.TVLoss,
+}
+
+
+@pytest.mark.parametrize("question", LAYERS)
+def test_every_layer_of_the_package_that_does_what_a_question_asks_for_is_taken_away(question):
+    """A new kind of loss layer, too: all that inherit from the one that the question is about."""
+    for info in pkgutil.walk_packages(nst_helpers.__path__, "nst_helpers."):
+        if ".classroom" not in info.name and not info.name.endswith("__main__"):
+            importlib.import_module(info.name)
+    found = [LAYERS[question]]
+    for kind in found:
+        found += kind.__subclasses__()
+    forwards = {f"{kind.__module__}:{kind.__qualname__}.forward" for kind in found if "forward" in vars(kind)}
+    assert len(found) > 1
+    assert forwards <= {name for name, _ in own_functions(question)}
 
 
 def test_every_question_has_functions_that_are_taken_away(students_package):

@@ -67,9 +67,8 @@ def test_each_saves_what_there_is_and_exits_with_130(tmp_path, number):
 
 @pytest.mark.slow
 def test_from_the_first_moment_on_it_ends_with_130_and_one_true_line(tmp_path):
-    """At eight moments of the first seconds: importing, reading, estimating, painting."""
-    random.seed(0)
-    for moment in sorted(random.uniform(0.15, 4) for _ in range(8)):
+    """At four moments of the first seconds: importing, with PyTorch half loaded, reading and estimating, painting."""
+    for moment in (0.2, 1.1, 2.2, 3.6):
         (tmp_path / "out.png").unlink(missing_ok=True)
         (tmp_path / "out.png.checkpoint").unlink(missing_ok=True)
         process = start(tmp_path, "--quiet")

@@ -63,6 +63,9 @@ def serve(folder: Path, *, opens: str | None = None, **env: str) -> Iterator[str
     quiet = own / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     quiet.parent.mkdir(parents=True, exist_ok=True)
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    learners = own / "config_dir" / "labconfig" / "page_config.json"  # who have no nbgrader
+    learners.parent.mkdir(parents=True, exist_ok=True)
+    learners.write_text('{"disabledExtensions": {"@jupyter/nbgrader": true}}')
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     with (own / "log.txt").open("w") as log:
         server = subprocess.Popen(

@@ -95,8 +95,8 @@ class Harness:
         """Do what the judge asks for, and reply."""
         for number in header.get("release", ()):
             self._release(number)
-        for told in header.get("sync", ()):
-            self._take_over(told, blobs)
+        for encoded in header.get("sync", ()):
+            self._take_over(encoded, blobs)
         back: list[bytes] = []
         arguments: Arguments = []
         reply: dict[str, Any] = {}
@@ -117,7 +117,7 @@ class Harness:
         what: str = header["do"]
         target: Any = self.objects.get(header.get("of", 0))
         if what == "call":
-            given = [self._decode(told, blobs, arguments) for told in header["args"]]
+            given = [self._decode(encoded, blobs, arguments) for encoded in header["args"]]
             if not header["watch"]:
                 return target(*given)
             with Sizes() as sizes:
@@ -138,39 +138,39 @@ class Harness:
 
     # --- values that come
 
-    def _decode(self, told: Any, blobs: list[bytes], arguments: Arguments) -> Any:
-        kind = told["kind"]
+    def _decode(self, encoded: Any, blobs: list[bytes], arguments: Arguments) -> Any:
+        kind = encoded["kind"]
         if kind == "plain":
-            return told["value"]
+            return encoded["value"]
         if kind in ("list", "tuple"):
-            values = [self._decode(one, blobs, arguments) for one in told["items"]]
+            values = [self._decode(one, blobs, arguments) for one in encoded["items"]]
             arguments.append((values, list(values)))
             return values if kind == "list" else tuple(values)
         if kind == "array":
-            array = unpack_array(told, blobs)
-            self._remember(told["number"], array)
+            array = unpack_array(encoded, blobs)
+            self._remember(encoded["number"], array)
             arguments.append((array, bytes_of(array)))
             return array
         if kind == "callback":
-            return function_of_the_judge(self._ask, told["number"])
+            return function_of_the_judge(self._ask, encoded["number"])
         if kind == "optimizer":
-            return self._optimizer(told, blobs)
+            return self._optimizer(encoded, blobs)
         if kind == "known":
-            known = self.objects[told["number"]]
-            if "value" in told:
-                self._renew(known, told, blobs)
+            known = self.objects[encoded["number"]]
+            if "value" in encoded:
+                self._renew(known, encoded, blobs)
                 arguments.append((known, bytes_of(known)))
             return known
-        tensor = unpack_tensor(told, blobs, strides=True)
-        self.versions[told["number"]] = told["version"]
-        if not told["grad"]:
-            self._remember(told["number"], tensor)
+        tensor = unpack_tensor(encoded, blobs, strides=True)
+        self.versions[encoded["number"]] = encoded["version"]
+        if not encoded["grad"]:
+            self._remember(encoded["number"], tensor)
             arguments.append((tensor, bytes_of(tensor)))
             return tensor
         tensor.requires_grad_()
-        if not told["leaf"]:
+        if not encoded["leaf"]:
             tensor = tensor * 1
-        number = told["number"]
+        number = encoded["number"]
         self._remember(number, tensor)
         tensor.register_hook(lambda _: self.hooks.update({number: self.hooks.get(number, 0) + 1}))
         arguments.append((tensor, None))
@@ -186,41 +186,42 @@ class Harness:
             raise RuntimeError(reply["error"])
         return unpack_tensor(reply["value"], back), reply.get("evaluation", 0)
 
-    def _optimizer(self, told: dict[str, Any], blobs: list[bytes]) -> torch.optim.Optimizer:
-        known = self.objects.get(told["number"])
+    def _optimizer(self, encoded: dict[str, Any], blobs: list[bytes]) -> torch.optim.Optimizer:
+        known = self.objects.get(encoded["number"])
         if known is None:
-            base = getattr(torch.optim, told["name"])
+            base = getattr(torch.optim, encoded["name"])
 
             def step(self: Any, closure: Any = None) -> Any:
                 self.steps += 1
                 return base.step(self, closure)
 
-            counted = type(told["name"], (base,), {"step": step, "steps": 0})
-            known = counted([self._decode(one, blobs, []) for one in told["parameters"]], **told["defaults"])
-            self._remember(told["number"], known)
+            counted = type(encoded["name"], (base,), {"step": step, "steps": 0})
+            known = counted([self._decode(one, blobs, []) for one in encoded["parameters"]], **encoded["defaults"])
+            self._remember(encoded["number"], known)
         return known
 
-    def _renew(self, known: Any, told: dict[str, Any], blobs: list[bytes]) -> None:
+    def _renew(self, known: Any, encoded: dict[str, Any], blobs: list[bytes]) -> None:
         """The judge's present value of an argument that comes again: the same object, changed as the judge's was."""
         if isinstance(known, np.ndarray):
-            known[...] = unpack_array(told["value"], blobs)
+            known[...] = unpack_array(encoded["value"], blobs)
             return
-        value = unpack_tensor(told["value"], blobs)
-        noticed = self.versions.get(told["number"]) != told["version"]  # else it was changed behind autograd's back
-        self.versions[told["number"]] = told["version"]
+        value = unpack_tensor(encoded["value"], blobs)
+        # Else it was changed behind autograd's back.
+        noticed = self.versions.get(encoded["number"]) != encoded["version"]
+        self.versions[encoded["number"]] = encoded["version"]
         with torch.no_grad():
             (known if noticed else known.data).copy_(value)
 
-    def _take_over(self, told: dict[str, Any], blobs: list[bytes]) -> None:
+    def _take_over(self, encoded: dict[str, Any], blobs: list[bytes]) -> None:
         """The judge's present value and gradient of a tensor that both sides have."""
-        tensor = self.objects.get(told["number"])
+        tensor = self.objects.get(encoded["number"])
         if tensor is None:
             return
         with torch.no_grad():
-            value = unpack_tensor(told["value"], blobs)
+            value = unpack_tensor(encoded["value"], blobs)
             if bytes_of(value) != bytes_of(tensor):
                 tensor.data.copy_(value) if tensor.shape == value.shape else setattr(tensor, "data", value)
-            tensor.grad = unpack_tensor(told["gradient"], blobs) if told["gradient"] else None
+            tensor.grad = unpack_tensor(encoded["gradient"], blobs) if encoded["gradient"] else None
 
     # --- values that go
 
@@ -233,31 +234,31 @@ class Harness:
         if value is None or type(value) in (bool, str, float) or (type(value) is int and abs(value) < 2**63):
             return {"kind": "plain", "value": value[:_LONGEST] if isinstance(value, str) else value}
         if type(value) in (Tensor, torch.nn.Parameter) and is_ordinary(value):
-            told = pack_tensor(value, blobs)
+            encoded = pack_tensor(value, blobs)
             self.sent[number := self._number(value)] = bytes_of(value)
             return {
                 "kind": "tensor",
                 "number": number,
                 "grad": value.requires_grad,
                 "from": origins(value, self.objects),
-                **told,
+                **encoded,
             }
         if type(value) is np.ndarray and value.dtype.name in ARRAY_DTYPES:
-            told = pack_array(value, blobs)
+            encoded = pack_array(value, blobs)
             self.sent[number := self._number(value)] = bytes_of(value)
-            return {"kind": "array", "number": number, **told}
+            return {"kind": "array", "number": number, **encoded}
         if isinstance(value, np.generic) and value.dtype.name in ARRAY_DTYPES:
             return {"kind": "scalar", **pack_array(np.asarray(value), blobs)}
         if type(value) in (list, tuple) and depth < 4 and len(value) <= _LONGEST:
             items = [self._encode(one, blobs, arguments, depth + 1) for one in value]
             return {"kind": type(value).__name__, "items": items}
-        told = {"kind": "object", "number": self._number(value), "name": type(value).__name__[:80]}
-        told["callable"] = callable(value)
+        encoded = {"kind": "object", "number": self._number(value), "name": type(value).__name__[:80]}
+        encoded["callable"] = callable(value)
         if isinstance(value, torch.nn.Module):
-            told["module"] = []
+            encoded["module"] = []
             with contextlib.suppress(Exception):
-                told["module"] = [[list(p.shape), p.requires_grad] for p in value.parameters()][:1000]
-        return told
+                encoded["module"] = [[list(p.shape), p.requires_grad] for p in value.parameters()][:1000]
+        return encoded
 
     def _tell_changes(self, reply: dict[str, Any], blobs: list[bytes], arguments: Arguments) -> None:
         """Add to a reply what a caller in the same process would see by looking at what it already had."""
@@ -274,10 +275,10 @@ class Harness:
                 pack = pack_tensor if isinstance(thing, Tensor) else pack_array
                 reply["results"].append({"number": number, **pack(thing, blobs)})
             elif number > 0 and isinstance(thing, Tensor) and thing.requires_grad:
-                told = {"number": number, "value": pack_tensor(thing, blobs), "hooks": self.hooks.pop(number, 0)}
+                encoded = {"number": number, "value": pack_tensor(thing, blobs), "hooks": self.hooks.pop(number, 0)}
                 grad = thing.grad if thing.is_leaf else None
-                told["gradient"] = pack_tensor(grad, blobs) if isinstance(grad, Tensor) else None
-                reply["shared"].append(told)
+                encoded["gradient"] = pack_tensor(grad, blobs) if isinstance(grad, Tensor) else None
+                reply["shared"].append(encoded)
             elif number > 0 and isinstance(thing, torch.optim.Optimizer):
                 reply["shared"].append({"number": number, "steps": getattr(thing, "steps", 0)})
 

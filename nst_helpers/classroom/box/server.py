@@ -46,8 +46,8 @@ class Limits:
     total: float = 300.0
 
 
-def main(descriptor: int, wanted: str) -> None:
-    """Answer requests until the judge is gone; `wanted` is "namespaces", "limits" or "auto"."""
+def main(descriptor: int, wanted: str, folder: Path) -> None:
+    """Answer requests until the judge is gone; `wanted` is "namespaces", "limits" or "auto", and `folder` is empty."""
     judge = socket.socket(fileno=descriptor)
     _process_control(_SUBREAPER, 1)
     _process_control(_DEATH_SIGNAL, signal.SIGKILL)
@@ -56,25 +56,24 @@ def main(descriptor: int, wanted: str) -> None:
     os.dup2(null, 1)
     why = _begin() if wanted != LIMITS else "not wanted"
     cells = _load()
-    with tempfile.TemporaryDirectory(prefix="nst-box-") as folder:
-        root = Path(folder) / "root"
-        root.mkdir()
-        why = why or _why_not(root)
-        judge.sendall(json.dumps({"isolation": LIMITS if why else NAMESPACES, "why": why}).encode() + b"\n")
-        while True:
-            text, descriptors, _, _ = socket.recv_fds(judge, 65536, 2)
-            if not text:
-                return
-            limits = Limits(**json.loads(text))
-            keeper = os.fork()
-            if not keeper:
-                judge.close()
-                _keep(root if not why else None, Path(folder), limits, descriptors[0], descriptors[1], cells)
-            for one in descriptors:
-                os.close(one)
-            judge.sendall(json.dumps({"keeper": keeper}).encode() + b"\n")
-            _wait_for(keeper)
-            judge.sendall(b'{"over": true}\n')
+    root = folder / "root"
+    root.mkdir()
+    why = why or _why_not(root)
+    judge.sendall(json.dumps({"isolation": LIMITS if why else NAMESPACES, "why": why}).encode() + b"\n")
+    while True:
+        text, descriptors, _, _ = socket.recv_fds(judge, 65536, 2)
+        if not text:
+            return
+        limits = Limits(**json.loads(text))
+        keeper = os.fork()
+        if not keeper:
+            judge.close()
+            _keep(root if not why else None, folder, limits, descriptors[0], descriptors[1], cells)
+        for one in descriptors:
+            os.close(one)
+        judge.sendall(json.dumps({"keeper": keeper}).encode() + b"\n")
+        _wait_for(keeper)
+        judge.sendall(b'{"over": true}\n')
 
 
 def _load() -> Any:
@@ -130,8 +129,8 @@ def _why_not(root: Path) -> str:
             os._exit(0)
     os.close(write)
     os.waitpid(trial, 0)
-    with os.fdopen(read, "rb") as told:
-        text = told.read().decode(errors="replace")
+    with os.fdopen(read, "rb") as pipe:
+        text = pipe.read().decode(errors="replace")
     return "" if text == "ready" else text.removeprefix("ready") or "the new file system could not be put together"
 
 
@@ -148,7 +147,7 @@ def _isolate(root: Path, megabytes: int) -> None:
 
 def _keep(root: Path | None, folder: Path, limits: Limits, talk: int, tell: int, shell: Any) -> NoReturn:
     """Start the box, wait for its end and tell it: how much processor time, and the exit code or the signal."""
-    told: dict[str, Any] = {"code": 1}
+    report: dict[str, Any] = {"code": 1}
     try:
         os.setsid()
         _process_control(_DEATH_SIGNAL, signal.SIGKILL)
@@ -160,13 +159,13 @@ def _keep(root: Path | None, folder: Path, limits: Limits, talk: int, tell: int,
             _be_the_box(root, number, folder, limits, talk, shell)
         os.close(talk)
         _, status, used = os.wait4(box, 0)
-        told = {"seconds": used.ru_utime + used.ru_stime}
-        told |= {"signal": os.WTERMSIG(status)} if os.WIFSIGNALED(status) else {"code": os.WEXITSTATUS(status)}
+        report = {"seconds": used.ru_utime + used.ru_stime}
+        report |= {"signal": os.WTERMSIG(status)} if os.WIFSIGNALED(status) else {"code": os.WEXITSTATUS(status)}
     except OSError as error:
-        told = {"failed": str(error)}
+        report = {"failed": str(error)}
     finally:
         with contextlib.suppress(OSError):
-            os.write(tell, json.dumps(told).encode())
+            os.write(tell, json.dumps(report).encode())
         os._exit(0)
 
 
@@ -247,4 +246,4 @@ def _process_control(option: int, value: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -39,8 +39,8 @@ def is_ordinary(value: Tensor) -> bool:
 def bytes_of(value: Any) -> bytes:
     """A value's kind, shape and numbers, to be compared later."""
     blobs: list[bytes] = []
-    told = pack_tensor(value, blobs) if isinstance(value, Tensor) else pack_array(value, blobs)
-    return f"{told['dtype']}{told['shape']}".encode() + blobs[0]
+    encoded = pack_tensor(value, blobs) if isinstance(value, Tensor) else pack_array(value, blobs)
+    return f"{encoded['dtype']}{encoded['shape']}".encode() + blobs[0]
 
 
 class Sizes(TorchFunctionMode):

@@ -110,57 +110,57 @@ class Channel:
 
 def pack_tensor(value: Tensor, blobs: list[bytes], *, strides: bool = False) -> dict[str, Any]:
     """Describe a tensor, and add its numbers to the blobs; with `strides`, how they lie in memory as well."""
-    told: dict[str, Any] = {"dtype": str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}
+    encoded: dict[str, Any] = {"dtype": str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}
     if strides and not value.is_contiguous():
-        told["strides"] = list(value.stride())
-    told["blob"] = len(blobs)
+        encoded["strides"] = list(value.stride())
+    encoded["blob"] = len(blobs)
     plain = value.detach().cpu().contiguous().reshape(-1)
     blobs.append(plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
-    return told
+    return encoded
 
 
-def unpack_tensor(told: dict[str, Any], blobs: Sequence[bytes], *, strides: bool = False) -> Tensor:
+def unpack_tensor(encoded: dict[str, Any], blobs: Sequence[bytes], *, strides: bool = False) -> Tensor:
     """The tensor that was described, with its `strides` only where the sender is trusted; raises ProtocolError."""
-    shape, blob = _shape(told), _blob(told, blobs)
-    dtype = DTYPES.get(str(told.get("dtype")))
+    shape, blob = _shape(encoded), _blob(encoded, blobs)
+    dtype = DTYPES.get(str(encoded.get("dtype")))
     if dtype is None or math.prod(shape) * torch.empty(0, dtype=dtype).element_size() != len(blob):
         raise ProtocolError("a tensor has another size than its numbers")
     if dtype == torch.bool and blob.translate(None, b"\0\1"):
         raise ProtocolError("a truth value is neither true nor false")
     values = torch.frombuffer(bytearray(blob), dtype=dtype).reshape(shape) if blob else torch.empty(shape, dtype=dtype)
-    if strides and "strides" in told:
-        return torch.empty_strided(shape, told["strides"], dtype=dtype).copy_(values)
+    if strides and "strides" in encoded:
+        return torch.empty_strided(shape, encoded["strides"], dtype=dtype).copy_(values)
     return values
 
 
 def pack_array(value: np.ndarray, blobs: list[bytes]) -> dict[str, Any]:
     """Describe an array, and add its numbers to the blobs."""
     order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
-    told = {"dtype": value.dtype.name, "shape": list(value.shape), "order": order, "blob": len(blobs)}
+    encoded = {"dtype": value.dtype.name, "shape": list(value.shape), "order": order, "blob": len(blobs)}
     blobs.append(np.ascontiguousarray(value).tobytes())
-    return told
+    return encoded
 
 
-def unpack_array(told: dict[str, Any], blobs: Sequence[bytes]) -> np.ndarray:
+def unpack_array(encoded: dict[str, Any], blobs: Sequence[bytes]) -> np.ndarray:
     """The array that was described; raises ProtocolError where its parts don't agree."""
-    shape, blob = _shape(told), _blob(told, blobs)
-    if told.get("dtype") not in ARRAY_DTYPES:
+    shape, blob = _shape(encoded), _blob(encoded, blobs)
+    if encoded.get("dtype") not in ARRAY_DTYPES:
         raise ProtocolError("an array has an unknown kind of numbers")
-    dtype = np.dtype(told["dtype"])
+    dtype = np.dtype(encoded["dtype"])
     if math.prod(shape) * dtype.itemsize != len(blob):
         raise ProtocolError("an array has another size than its numbers")
-    return np.array(np.frombuffer(blob, dtype).reshape(shape), order="F" if told.get("order") == "F" else "C")
+    return np.array(np.frombuffer(blob, dtype).reshape(shape), order="F" if encoded.get("order") == "F" else "C")
 
 
-def _shape(told: dict[str, Any]) -> list[int]:
-    shape = told.get("shape")
+def _shape(encoded: dict[str, Any]) -> list[int]:
+    shape = encoded.get("shape")
     if not isinstance(shape, list) or len(shape) > 16 or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
         raise ProtocolError("a shape can't be read")
     return shape
 
 
-def _blob(told: dict[str, Any], blobs: Sequence[bytes]) -> bytes:
-    place = told.get("blob")
+def _blob(encoded: dict[str, Any], blobs: Sequence[bytes]) -> bytes:
+    place = encoded.get("blob")
     if type(place) is not int or not 0 <= place < len(blobs):
         raise ProtocolError("numbers are missing")
     return blobs[place]

@@ -1,0 +1,78 @@
+"""The temporary folder of a marking: who was killed leaves it behind, and the next one to start removes it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+if not hasattr(os, "fork"):
+    pytest.skip("marking needs fork", allow_module_level=True)
+
+from nst_helpers.classroom import scratch
+from nst_helpers.classroom.scratch import ScratchFolder, remove_abandoned
+
+OWNER = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("scratch", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+folder = module.ScratchFolder()
+(folder.path / "package").mkdir()
+print(folder.path, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """A temporary folder for this process and those that it starts."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+def owner() -> tuple[subprocess.Popen, Path]:
+    """A process with a folder of its own."""
+    command = [sys.executable, "-c", OWNER, scratch.__file__]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return process, Path(process.stdout.readline().strip())
+
+
+def end(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_what_a_killed_process_leaves_is_removed_and_what_a_living_one_uses_is_not(temporary):
+    (killed, abandoned), (living, used) = owner(), owner()
+    try:
+        end(killed)
+        assert (abandoned / "package").is_dir()
+        mine = ScratchFolder()
+        assert set(temporary.iterdir()) == {used, mine.path}
+        assert (used / "package").is_dir()
+        mine.close()
+        assert set(temporary.iterdir()) == {used}
+    finally:
+        end(living)
+    remove_abandoned()
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_only_looks_like_a_left_folder_stays(temporary):
+    """A folder that gets its lock at this moment, somebody's link to elsewhere, and a file."""
+    elsewhere = temporary / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / scratch._LOCK).touch()
+    (temporary / f"{scratch.PREFIX}new").mkdir()
+    (temporary / f"{scratch.PREFIX}link").symlink_to(elsewhere)
+    (temporary / f"{scratch.PREFIX}file").touch()
+    before = set(temporary.rglob("*"))
+    remove_abandoned()
+    assert set(temporary.rglob("*")) == before
