@@ -80,8 +80,10 @@ def _load() -> Any:
     import matplotlib_inline.backend_inline  # noqa: F401
     import torch
 
-    from ... import checks, conventions  # noqa: F401
+    from ... import checks, conventions, regions  # noqa: F401
+    from ...accel import accelerate, bands, gram  # noqa: F401
     from ...checks import lessons  # noqa: F401
+    from ...control import color  # noqa: F401
     from .. import personal  # noqa: F401
     from . import cells, harness  # noqa: F401
 
