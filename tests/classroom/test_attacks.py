@@ -185,7 +185,7 @@ def test_nothing_is_left_for_a_later_question(boxes):
 
 # What docs/teaching.md says would still work: the public solution, and hiding an answer's changes of its arguments.
 PUBLIC = "from torch import Tensor\nfrom nst_helpers.losses import at_least_float32\n" + "\n".join(
-    inspect.getsource(part) for part in (losses.gram_matrix, losses._masked_gram_matrix, losses._check_features)
+    inspect.getsource(part) for part in (losses.gram_matrix, losses.masked_gram_matrix, losses._check_features)
 )
 HIDING = (
     "import gc\nfor o in gc.get_objects():\n    if type(o).__name__ == 'Harness':\n"
