@@ -293,12 +293,6 @@ def test_a_course_is_not_overwritten_unasked(course, capsys):
         Course(course.root / "release")
 
 
-def test_a_missing_nbgrader_is_one_sentence(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "nbgrader", None)
-    assert main(["build", str(tmp_path / "c")]) == 2
-    assert 'pip install "nst-helpers[classroom]"' in capsys.readouterr().err
-
-
 def test_lessons_may_be_written_in_many_ways():
     assert select("3, 01") == select(["01_images", "03"]) == ["01", "03"]
     assert select(None) == ["01", "03", "04", "05"]
