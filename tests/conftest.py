@@ -47,6 +47,12 @@ def picture(height: int = 32, width: int = 40, seed: int = 0) -> torch.Tensor:
     return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=False).clamp(0, 1)
 
 
+def busy() -> float:
+    """How many times as long as on an idle machine something may take by the clock: 1, or the load of a processor."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1.0, load / (os.cpu_count() or 1))
+
+
 class Reads(TorchDispatchMode):
     """Counts the numbers that the interpreter asks a tensor for."""
 

@@ -21,6 +21,7 @@ except ImportError:  # Windows has no such locks: what times something is merely
 
 QUICK_LESSONS = ("01_images",)
 BROWSER = "tests/browser/"
+LONGEST = ("notebooks/", BROWSER)
 
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # This process is one of several: it, and all that it starts, has one thread.
@@ -55,6 +56,7 @@ class Gate:
         self.turns: Turns | None = None
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))  # a long one at the end would run alone
         for item in items:
             if item.path.suffix == ".ipynb" and item.path.stem not in QUICK_LESSONS:
                 item.add_marker(pytest.mark.slow)

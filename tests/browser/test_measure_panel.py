@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import busy
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -46,8 +47,8 @@ def test_a_short_soak_loses_nothing_overlaps_nothing_and_does_not_grow(lab, tmp_
     assert figures["most steps at once"] == 1
     assert figures["console errors"] == 0
     assert figures["kernel memory growth MB"] < 50
-    assert figures["key press to a step with the new value, median s"] < 1.5
-    assert figures["pause: last step ended after s"] < 2
+    assert figures["key press to a step with the new value, median s"] < 1.5 * busy()
+    assert figures["pause: last step ended after s"] < 2 * busy()
     assert figures["evaluations a second"] > 0.3 * figures["evaluations a second, session alone"]
     assert "evaluations a second" in capsys.readouterr().out
 

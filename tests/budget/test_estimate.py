@@ -237,9 +237,9 @@ def test_a_second_estimate_is_remembered():
     import time
 
     estimate((64, 64), (64, 64), **toy())
-    start = time.perf_counter()
+    start = time.process_time()
     told = str(estimate((96, 96), (64, 64), **toy(steps=1000)))
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert "about" in told
     assert "free" in told
 

@@ -135,27 +135,27 @@ def test_the_contracts_names_are_all_there():
 def test_the_solution_passes_quickly(name):
     check, answer = CHECKS[name][0], written_out(name)
     check(answer)  # the first use of an optimiser imports a large part of torch, which is not the check's time
-    start = time.perf_counter()
+    start = time.process_time()
     verdict = check(answer)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert verdict, verdict
     assert verdict.mistake is None
     assert verdict.checks >= 15
     assert repr(verdict) == f"right: {name} passed {verdict.checks} checks."
     assert verdict.require() is verdict
-    assert seconds < 2  # 0.03 s on an idle processor, which a busy one needn't be
+    assert seconds < 2  # of processor time, of which it needs 0.03
 
 
 @pytest.mark.slow
 def test_wrong_answers_are_found_quickly():
-    start = time.perf_counter()
+    start = time.process_time()
     slowest = 0.0
     for name, _, f in mutants.WRONG:
-        before = time.perf_counter()
+        before = time.process_time()
         judge(name, f)
-        slowest = max(slowest, time.perf_counter() - before)
+        slowest = max(slowest, time.process_time() - before)
     assert slowest < 2
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 # Not those that give functions, and not receptive_field, whose cases are mostly known networks.

@@ -368,9 +368,9 @@ def test_a_bomb_is_refused_from_its_header(kind, side, monkeypatch):
     side = min(side, 16383) if kind == "WebP" else side  # its largest
     data, limit, filters = bomb(kind, side), Image.MAX_IMAGE_PIXELS, list(warnings.filters)
     monkeypatch.delattr(Image.core, "new")  # no pixel can be laid out
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert "more than 64 megapixels" in refusal(data)
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5
     assert limit == Image.MAX_IMAGE_PIXELS
     assert warnings.filters == filters
 

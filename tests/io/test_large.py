@@ -200,10 +200,10 @@ def test_a_bomb_is_refused_from_its_header_at_any_size(kind, monkeypatch):
 
     monkeypatch.delattr(Image.core, "new")
     for side in (20000, 60000):
-        begin = time.perf_counter()
+        begin = time.process_time()
         with pytest.raises(ImageError, match=r"has more than (64|256) megapixels: scale it down"):
             load_image(bomb(kind, side), size=256)
-        assert time.perf_counter() - begin < 0.5
+        assert time.process_time() - begin < 0.5
 
 
 def test_a_large_jpeg_without_a_size_is_told_to_ask_for_one():

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from conftest import TOY, noise, picture
+from conftest import TOY, busy, noise, picture
 from test_panel import LAYERS, echo, jpeg_of, slow_evaluations, stored, tick  # noqa: F401
 
 import nst_helpers as nst
@@ -163,7 +163,7 @@ def test_regions_are_found_while_the_painting_goes_on(panel, session, finder):
     panel.parts.parts_of_photo.value = 4
     start = time.monotonic()
     panel.parts.find.click()
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < busy()
     assert panel.status == "Looking for 4 parts in content; the painting goes on."
     assert panel.parts.find.disabled
     tick(panel, 3)
@@ -298,7 +298,7 @@ def test_a_click_in_a_slow_step_waits_and_two_clicks_both_count(slow_evaluations
     start = time.monotonic()
     panel.parts.region_buttons[0].click()
     panel.parts.region_buttons[1].click()
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < busy()
     assert "as soon as the step that is under way is done" in panel.status
     end = time.monotonic() + 20
     while (panel._later or not session.history) and time.monotonic() < end:

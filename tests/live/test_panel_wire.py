@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import busy
 from jupyter_client.manager import KernelManager
 from test_colab import FOREIGN, build_environment, lend
 
@@ -159,7 +160,7 @@ def test_the_estimate_comes_in_answers_to_the_pages_own_echo(page):
     assert "on this machine" in page.models[head]["value"]
     assert page.stray == []
     assert len(waits) < 40
-    assert max(waits) < 0.5  # so long does a knob wait at most
+    assert max(waits) < 0.5 * busy()  # so long does a knob wait at most
 
 
 @pytest.mark.slow
@@ -201,7 +202,7 @@ def test_regions_come_in_answers_to_the_page_and_hold_up_no_message(page):
         page.listen(page.set(clock, value=number))
         waits.append(time.monotonic() - start)
     assert page.models[picture]["value"][:2] == b"\xff\xd8"
-    assert sorted(waits)[len(waits) // 2] < 1.5
+    assert sorted(waits)[len(waits) // 2] < 1.5 * busy()
     region = page.find(description="Region 1: wave")
     page.listen(page.post(region, {"method": "custom", "content": {"event": "click"}}))
     assert page.models[region]["description"] == "Region 1: night_swirls"
@@ -229,7 +230,7 @@ def test_a_slider_counts_within_half_a_second_of_its_message(page):
         event = page.value(f"[e.event for e in session.history if e.step == {change['after'] + 1}]")
         assert "ontent weight" in event[0]
     # From the message to the end of the chunk that used it, and two chunks of 0.1 s are in it.
-    assert sorted(waits)[len(waits) // 2] < 0.5
+    assert sorted(waits)[len(waits) // 2] < 0.5 * busy()
 
 
 def test_a_pause_stops_the_painting(page):
@@ -242,7 +243,7 @@ def test_a_pause_stops_the_painting(page):
     tick, pause = page.set(clock, value=2010), page.set(clock, **{trait: False})
     page.listen(tick)
     page.listen(pause)
-    assert time.monotonic() - sent < 1.0
+    assert time.monotonic() - sent < busy()
     before = page.value("len(session.history)")
     time.sleep(0.3)
     assert page.value("len(session.history)") == before

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from conftest import TOY, noise, picture
+from conftest import TOY, busy, noise, picture
 
 import nst_helpers as nst
 from nst_helpers.encoders import Encoder
@@ -220,7 +220,7 @@ def test_a_time_box_is_kept_and_holds_one_evaluation_at_least(monkeypatch):
         counts.append(len(made.step(seconds=0.3)))
         used.append(time.perf_counter() - start)
     assert max(counts) > 3
-    assert min(used) < 0.4
+    assert min(used) < 0.4 * busy()
     assert len(made.step(2, seconds=60)) == 2
 
 
@@ -253,7 +253,7 @@ def test_changes_from_other_threads_wait_for_one_evaluation_and_none_is_lost():
             made.set(style_weight=1.0 + i)
             waits.append(time.perf_counter() - start)
             time.sleep(0.005)
-    assert sorted(waits)[54] < 0.2
+    assert sorted(waits)[54] < 0.2 * busy()
     noted = [c["style_weight"] for c in made.recipe()["changes"]]
     assert noted == [1.0 + i for i in range(60)]
     assert torch.equal(again(made).image, made.image)
