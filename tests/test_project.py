@@ -46,8 +46,8 @@ def test_imports_point_downwards_only():
 
 def test_the_map_tells_the_same_order_and_names_folders_that_exist_or_says_so():
     text = (PACKAGE / "README.md").read_text(encoding="utf-8")
-    told = text.partition("from the bottom up:")[2].partition(". A test")[0]
-    order = [re.findall(r"`(\w+)`", floor) for floor in told.split("·")]
+    chain = text.partition("from the bottom up:")[2].partition(". A test")[0]
+    order = [re.findall(r"`(\w+)`", floor) for floor in chain.split("·")]
     there = {path.stem for path in PACKAGE.iterdir()} - {"__init__"}
     floors = [[name for name in line.split() if name in there] for line in FLOORS.split("\n")]
     assert [sorted(floor) for floor in order] == [sorted(floor) for floor in floors if floor]
