@@ -69,7 +69,8 @@ def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput)
     run = Run(content, styles, Settings(**chosen))
     if options.resume:
         run.resume(outputs.checkpoint)
-    on_the_way = Outputs(options.save_every, outputs.picture, outputs.checkpoint) if options.save_every else NOTHING
+    every = options.save_every
+    on_the_way = Outputs(every, outputs.picture, outputs.checkpoint, alpha=alpha) if every else NOTHING
     total = options.steps if isinstance(options.steps, int) else sum(options.steps)
     with tqdm(total=total, bar_format=BAR, disable=options.quiet or None, file=out) as bar:
         result = run.finish(on_the_way, _following(bar, left, interrupts))

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..control.masks import resize_mask
 from ..errors import NSTError
 from ..images import check_output, save_image
 from ..io.atomic import check_writable
@@ -23,12 +24,14 @@ __all__ = ["Outputs", "numbered", "save_or_rescue"]
 class Outputs:
     """Where a run's picture and state go: every so many steps, and the state once more at the end.
 
+    `alpha` (1, 1, H, W) is how opaque the pictures are, at any size of their proportions.
     Raises ValueError, ImageError or CheckpointError, before any work is done, for what can't be written.
     """
 
     every: int
     picture: Path | None
     checkpoint: Path | None
+    alpha: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.every and self.picture is None and self.checkpoint is None:
@@ -58,7 +61,8 @@ class Outputs:
 
     def _save_picture(self, steps: int, image: Tensor, state: Callable[[], Mapping[str, Any]]) -> None:
         if self.picture is not None:
-            save_image(image, numbered(self.picture, steps))
+            alpha = None if self.alpha is None else resize_mask(self.alpha, like=image)
+            save_image(image, numbered(self.picture, steps), alpha=alpha)
 
     def _save_checkpoint(self, steps: int, image: Tensor, state: Callable[[], Mapping[str, Any]]) -> None:
         if self.checkpoint is not None:

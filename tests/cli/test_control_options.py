@@ -83,6 +83,17 @@ def test_the_photos_transparency_is_kept(folder, ending):
     assert alpha[:, 28:].max() == 0
 
 
+def test_pictures_on_the_way_keep_the_transparency_at_every_scale(folder):
+    steps = ["--scales", "16,32", "--steps", "1,1", "--save-every", "1", "--keep-alpha", *SMALL[4:]]
+    assert main(["cut_out.png", "wave", "-o", "out.png", *steps]) == 0
+    for name, width in (("out_0001.png", 24), ("out_0002.png", 48)):
+        with Image.open(name) as found:
+            assert (found.mode, found.width) == ("RGBA", width)
+            alpha = np.asarray(found.getchannel("A"))
+        assert alpha[:, : width // 2 - 2].min() == 255
+        assert alpha[:, width // 2 + 2 :].max() == 0
+
+
 def test_a_photo_without_transparency_has_none_after(folder):
     assert main(["temple", "wave", "-o", "out.png", "--keep-alpha", *SMALL]) == 0
     with Image.open("out.png") as found:
