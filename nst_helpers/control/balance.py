@@ -1,36 +1,34 @@
 """Weights that mean the same for every pair: each term's gradient is measured once, and divided by its norm.
 
-The convention `relative` already takes out the scale of encoder and picture; the others don't, and in none of them do
-two styles pull alike. Balanced, the gradients' norms are known, whatever the convention: those that the default weights
-have for a usual pair.
+With the weights alone, a run ends at about the same distance from the style, wherever it began. So of a style that is
+near to the photo it takes little, and of one that is far away nearly everything. Balanced, each term pulls alike at the
+start, and each run goes about the same share of its way, whatever pair, encoder, size and convention.
 
-At the photo itself the content's gradient is 0. So the norms are taken at the style picture, cut to the photo's shape
-and turned upside down: the content pulls fully there, and the style as little as it does at the end of a run. Upright,
-a style picture of the photo's own size would not pull at all.
+The style is measured at the photo, where most runs begin. The content's gradient is 0 there, so it is measured a small
+step away, where the style pulls the photo: as soon as that happens, the content pulls back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..images import scaled
 from ..model import LossFactors, LossTerm, Objective, Weights
-from ..regions import stacked
 
-__all__ = ["USUAL", "balancing_factors", "style_laid_over"]
+__all__ = ["USUAL", "balancing_factors", "stepped"]
 
-# The gradient norms of the three terms with the weights 1, 1 and 1, in those of the content: medians over six of the
-# course's pairs with the mini encoder (tools/measure/balance.py).
+# The gradient norms of the three terms with the weights 1, 1 and 1, in those of the content. With the default weights a
+# usual pair then keeps as much of its distance from the style as it does without balancing (tools/measure/balance.py).
 USUAL = Weights(content=1.0, style=0.45, tv=0.01)
+STEP = 0.02  # root mean square of what is added to the photo's pixels before the content is measured
 FLAT = 1e-12  # a norm below this is a loss that pulls nowhere: there is nothing to balance
 
 
-def balancing_factors(model: Objective, image: Tensor) -> LossFactors:
-    """What each loss is multiplied by so that at an image (1, 3, H, W) the gradients of terms and layers are alike.
+def balancing_factors(model: Objective, photo: Tensor) -> LossFactors:
+    """What each loss is multiplied by so that the gradients of terms and layers are alike for a photo (1, 3, H, W).
 
     Each style layer's gradient has the same norm, times its weight, and so has each content layer's; each whole term's
     is that of `USUAL`. Calls the model once for each loss, so it also works where a graph serves one backward pass.
@@ -40,57 +38,50 @@ def balancing_factors(model: Objective, image: Tensor) -> LossFactors:
     >>> photo, style = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
     >>> model = build_model(Encoder(Architecture("toy", ((4,), (4,)))), photo, style, content_layers=["relu2_1"],
     ...                     style_layers=["relu1_1"])
-    >>> x = style.clone().requires_grad_()
-    >>> model.factors = balancing_factors(model, x); _ = model(x)
+    >>> model.factors = balancing_factors(model, photo)
+    >>> x = stepped(model, photo).requires_grad_(); _ = model(x)
     >>> round(torch.autograd.grad(model.content_loss(), x)[0].norm().item(), 4)
     1.0
     """
-    image = image.detach().clone().requires_grad_()
 
-    def inverse(losses: Mapping[str, LossTerm], name: str) -> float:
-        return _inverse(_norm(model, image, lambda: losses[name].loss))
+    def inverse(losses: Mapping[str, LossTerm], name: str, image: Tensor) -> float:
+        return _inverse(_gradient(model, image, lambda: losses[name].loss))
 
-    content = {name: inverse(model.content_losses, name) for name in model.content_losses}
-    style = {name: inverse(model.style_losses, name) for name in model.style_losses}
-    model.factors = LossFactors(content, style)
-    whole = USUAL.content * _inverse(_norm(model, image, model.content_loss))
-    strokes = USUAL.style * _inverse(_norm(model, image, model.style_loss))
+    style = {name: inverse(model.style_losses, name, photo) for name in model.style_losses}
+    model.factors = LossFactors(style=style)
+    pull = _gradient(model, photo, model.style_loss)
+    moved = _step(photo, pull)
+    content = {name: inverse(model.content_losses, name, moved) for name in model.content_losses}
+    model.factors = LossFactors(content=content)
+    whole, strokes = USUAL.content * _inverse(_gradient(model, moved, model.content_loss)), USUAL.style * _inverse(pull)
     model.factors = LossFactors()
     return LossFactors(
-        content={name: pull * whole for name, pull in content.items()},
-        style={name: pull * strokes for name, pull in style.items()},
-        tv=USUAL.tv * _inverse(_norm(model, image, lambda: model.tv_loss.loss)),
+        content={name: factor * whole for name, factor in content.items()},
+        style={name: factor * strokes for name, factor in style.items()},
+        tv=USUAL.tv * _inverse(_gradient(model, photo, lambda: model.tv_loss.loss)),
     )
 
 
-def style_laid_over(
-    content: Tensor, styles: Sequence[Tensor], masks: Sequence[Tensor] | None, mix: Sequence[float] | None
-) -> Tensor:
-    """The style upside down, cut to the content's shape (1, 3, H, W): of several the first in weight, or by masks all.
-
-    >>> style_laid_over(torch.rand(1, 3, 4, 6), [torch.zeros(1, 3, 8, 8)], None, None).shape
-    torch.Size([1, 3, 4, 6])
-    """
-    size = (content.shape[-2], content.shape[-1])
-    weights = list(mix or [1.0] * len(styles))
-    if masks is None:
-        return scaled(styles[weights.index(max(weights))], size, crop=True).flip(2, 3)
-    regions = stacked(masks, size)
-    laid = [
-        region * scaled(style, size, crop=True).flip(2, 3)
-        for region, style in zip(regions.split(1), styles, strict=True)
-    ]
-    return torch.stack(laid).sum(0) + (1 - regions.sum(0, keepdim=True)) * content
+def stepped(model: Objective, photo: Tensor) -> Tensor:
+    """The photo (1, 3, H, W) after one small step to where the style pulls it; where no style pulls, as it is."""
+    return _step(photo, _gradient(model, photo, model.style_loss))
 
 
-def _norm(model: Any, image: Tensor, loss: Callable[[], Tensor | None]) -> float:
-    """The norm of a loss's gradient at an image; 0 where it doesn't depend on it."""
+def _step(photo: Tensor, pull: Tensor) -> Tensor:
+    size = pull.square().mean().sqrt()
+    return photo if size < FLAT else photo - (STEP / size * pull).to(photo)
+
+
+def _gradient(model: Any, image: Tensor, loss: Callable[[], Tensor | None]) -> Tensor:
+    """A loss's gradient at an image, in float32; 0 where it doesn't depend on it."""
+    image = image.detach().clone().requires_grad_()
     model(image)
     value = loss()
     if value is None or not value.requires_grad:
-        return 0.0
-    return torch.autograd.grad(value, image)[0].float().norm().item()
+        return torch.zeros_like(image, dtype=torch.float32)
+    return torch.autograd.grad(value, image)[0].float()
 
 
-def _inverse(norm: float) -> float:
+def _inverse(gradient: Tensor) -> float:
+    norm = gradient.norm().item()
     return 1 / norm if norm > FLAT else 1.0

@@ -1,8 +1,9 @@
-"""Parts of a picture by what an encoder sees in it: soft masks by k-means, brought to the photo's edges.
+"""Parts of a picture by what an encoder sees in it: soft masks by clustering, brought to the photo's edges.
 
-Nothing is downloaded and nothing is learned: the features of this one picture, or of two, are put into k groups, with a
-little of the place and the colour beside them. What looks different comes apart, and what a person would name often
-looks different. A grey cat on a grey stone doesn't, and then `load_mask` takes a mask drawn by hand.
+Nothing is downloaded and nothing is learned: the features and colours of this one picture, or of two, are put into k
+groups. In one picture, what is connected also counts: from place to place through places that look alike. What looks
+different comes apart, and what a person would name often looks different. Where two things look alike, as a brown
+otter before brown water may, they stay together, and then `load_mask` takes a mask drawn by hand.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ from .color import to_oklab
 __all__ = ["find_regions", "guided_filter", "kmeans", "match_regions", "merged"]
 
 SHORT_SIDE = 192  # pixels: at this size the features are taken
-CELL = 4  # pixels of it to a side of what is grouped
+CELL = 8  # pixels of it to a side of what is grouped
+CELLS = 1200  # at most, of a long picture larger ones: all pairs of them are compared
 # Middle layers tell textures apart; deeper ones see more around a place and know less well where it ends.
-LAYERS = {"relu3_1": 0.8, "relu4_1": 0.8}
-COLOR, HEIGHT, WIDTH = 1.2, 0.9, 0.35  # against features whose mean square is 1 before their layer's weight
-AROUND, AROUND_COLOR = 2, 1  # how many cells to each side a texture, and a colour, is averaged over
-# Along an edge everything is a mixture, and the mixtures would be a group of their own: this share of the cells, where
+LAYERS = {"relu2_1": 0.5, "relu3_1": 0.8, "relu4_1": 0.8}
+COLOR = 1.2  # against features whose mean square is 1 before their layer's weight
+NEAR, ANYWHERE = 3.0, 0.035  # cells: how far a connection reaches, and the share of it that any distance has
+WAYS, LOOKS = 12, 0.7  # the eigenvectors used for what is connected, and the weight of the looks beside them
+# Along an edge everything is a mixture, and the mixtures would be a group of their own: this share of the places, where
 # least changes, makes the groups, and the others join one of them.
-CALM = 0.6
+CALM = 0.9
 FIRST_GROUPS = 12  # of which the most alike are put together: more stable than k at once
 TRIES, ROUNDS = 4, 30
 
@@ -43,7 +46,8 @@ def find_regions(content: Tensor, k: int = 3, *, encoder: Encoder | str = "mini"
     >>> sky.shape, bool(sky[..., :24, :].mean() > 0.9), bool(torch.allclose(sky + ground, torch.ones(())))
     (torch.Size([1, 1, 64, 64]), True, True)
 
-    Source: k-means++, Arthur & Vassilvitskii 2007; Ward 1963; guided filter, He, Sun & Tang 2010.
+    Source: Shi & Malik 2000 (the graph of places), Qiu & Hancock 2007 (distances in it), Arthur & Vassilvitskii 2007
+    (k-means++), Ward 1963 (merging), He, Sun & Tang 2010 (guided filter).
     """
     return _parts([("content", content)], k, encoder, seed)[0]
 
@@ -73,8 +77,10 @@ def _parts(pictures: Sequence[tuple[str, Tensor]], k: int, encoder: Encoder | st
         if len(check_image(picture, name=name)) != 1:
             raise ImageError(f"{name} is a batch of {len(picture)}, expected one picture: take {name}[:1].")
     encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
-    described = [_described(picture.float().cpu(), encoder, alone=len(pictures) == 1) for _, picture in pictures]
+    described = [_described(picture.float().cpu(), encoder) for _, picture in pictures]
     rows = torch.cat([maps.flatten(2)[0].T for maps in described])
+    if len(pictures) == 1:  # between two pictures nothing is connected
+        rows = torch.cat([_unit(_connected(described[0])), LOOKS * _unit(rows)], 1)
     calm = torch.cat([_is_calm(maps) for maps in described])
     first = merged(rows[calm], kmeans(rows[calm], FIRST_GROUPS, seed=seed), k)
     centres = torch.stack([rows[calm][first == group].mean(0) for group in first.unique()])
@@ -93,28 +99,47 @@ def _parts(pictures: Sequence[tuple[str, Tensor]], k: int, encoder: Encoder | st
     return masks
 
 
-def _described(picture: Tensor, encoder: Encoder, *, alone: bool) -> Tensor:
-    """What is grouped, (1, D, h, w): features, colour and place, each about as large as its weight says."""
-    small = resize(picture, SHORT_SIDE)
+def _described(picture: Tensor, encoder: Encoder) -> Tensor:
+    """What a place looks like, (1, D, h, w): features and colour, each about as large as its weight says."""
+    h, w = picture.shape[-2:]
+    short = min(SHORT_SIDE, CELL * (CELLS * min(h, w) / max(h, w)) ** 0.5)
+    small = resize(picture, max(CELL, round(short)))
     size = (small.shape[-2] // CELL, small.shape[-1] // CELL)
     layers = encoder(small.to(encoder.device, encoder.dtype), LAYERS)
     parts = []
     for name, features in layers.items():
         mode = "area" if features.shape[-1] > size[1] else "bilinear"
-        maps = _mean(F.interpolate(features.float().cpu(), size=size, mode=mode), AROUND)
+        maps = _mean(F.interpolate(features.float().cpu(), size=size, mode=mode), 1)
         parts.append(LAYERS[name] * _standardized(maps / maps.norm(dim=1, keepdim=True).clamp_min(1e-6)))
     colors = F.interpolate(to_oklab(small).float(), size=size, mode="area")
-    parts.append(COLOR * _standardized(_mean(colors, AROUND_COLOR)))
-    if alone:  # in another picture the same thing lies elsewhere
-        y, x = torch.meshgrid(torch.linspace(-1, 1, size[0]), torch.linspace(-1, 1, size[1]), indexing="ij")
-        parts.append(torch.stack([HEIGHT * y, WIDTH * x])[None])
-    return torch.cat(parts, 1)
+    return torch.cat([*parts, COLOR * _standardized(colors)], 1)
+
+
+def _connected(maps: Tensor) -> Tensor:
+    """Where each place of (1, D, h, w) lies in the graph that joins what is near and looks alike, (h * w, WAYS).
+
+    The distance of two rows is about the time that a random walk takes from the one to the other and back. So an edge
+    parts its two sides, and inside a part even far places are near.
+    """
+    h, w = maps.shape[-2:]
+    rows, places = maps.flatten(2)[0].T, torch.cartesian_prod(torch.arange(float(h)), torch.arange(float(w)))
+    unlike, far = torch.cdist(rows, rows).square(), torch.cdist(places, places).square()
+    alike = torch.exp(-2 * unlike / unlike.median().clamp_min(1e-6))
+    joined = (alike * (torch.exp(-far / (2 * NEAR**2)) + ANYWHERE)).double()
+    degree = joined.sum(1).sqrt()
+    values, vectors = torch.linalg.eigh(joined / degree / degree[:, None])
+    values = values[-WAYS - 1 : -1].clamp(0, 1 - 1e-4)  # the last one says nothing: it is the same everywhere
+    return (vectors[:, -WAYS - 1 : -1] * (values / (1 - values)).sqrt()).float()
 
 
 def _is_calm(maps: Tensor) -> Tensor:
-    """Which cells of (1, D, h, w) look like those around them, as (h * w,) truth values."""
-    change = (_mean(maps.square(), AROUND) - _mean(maps, AROUND).square()).sum(1).flatten()
+    """Which places of (1, D, h, w) look like those around them, as (h * w,) truth values."""
+    change = (_mean(maps.square(), 1) - _mean(maps, 1).square()).sum(1).flatten()
     return change <= change.quantile(CALM)
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return rows / rows.square().sum(1).mean().sqrt().clamp_min(1e-6)
 
 
 def _standardized(maps: Tensor) -> Tensor:

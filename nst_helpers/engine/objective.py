@@ -11,7 +11,7 @@ from ..accel.accelerate import accelerate
 from ..accel.graphs import CapturedModel
 from ..accel.modes import plain_torch
 from ..accel.tiling import TiledModel, build_tiled_model
-from ..control.balance import balancing_factors, style_laid_over
+from ..control.balance import balancing_factors
 from ..control.masks import resize_mask
 from ..encoders import Encoder
 from ..images import scaled
@@ -70,8 +70,7 @@ def build_objective(
         model = accelerate(build_model(encoder, content, list(styles), **losses))
         model = CapturedModel(model) if settings.compiled and encoder.device.type == "cuda" else model
     if settings.balance == "gradients":
-        start = style_laid_over(content, styles, losses["masks"], settings.style_mix)
-        model.factors = balancing_factors(model, start)
+        model.factors = balancing_factors(model, content)
     return model
 
 

@@ -109,6 +109,40 @@ def test_parts_sum_up_to_one_come_from_the_top_and_repeat():
     assert all(torch.equal(a, b) for a, b in zip(masks, nst.find_regions(content, 3), strict=True))
 
 
+# Of each photo, places that a person would put into one part, as shares of its width and height; part by part.
+NAMED = {
+    "temple": [[(0.7, 0.15), (0.12, 0.2), (0.68, 0.45)], [(0.35, 0.45), (0.92, 0.6), (0.5, 0.92)]],
+    "dune": [[(0.3, 0.2), (0.9, 0.5)], [(0.4, 0.7), (0.7, 0.85)]],
+    "otter": [[(0.7, 0.2), (0.2, 0.15), (0.6, 0.55)], [(0.3, 0.88), (0.85, 0.92)]],
+    "cat": [[(0.5, 0.5), (0.3, 0.6), (0.55, 0.15)], [(0.92, 0.72), (0.03, 0.2)]],
+    "colosseum": [[(0.9, 0.3), (0.88, 0.7)], [(0.3, 0.6), (0.5, 0.3)]],
+    "portrait": [[(0.1, 0.15), (0.88, 0.2)], [(0.45, 0.45), (0.45, 0.7)]],
+    "street": [[(0.3, 0.2), (0.7, 0.3)], [(0.3, 0.8), (0.08, 0.6)]],
+    "bridge": [[(0.85, 0.15)], [(0.15, 0.5), (0.8, 0.68)], [(0.36, 0.3), (0.35, 0.67)]],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMED)
+def test_the_parts_of_the_courses_photos_are_those_a_person_would_name(name):
+    photo = nst.load_sample(name, size=192)
+    masks = nst.find_regions(photo, len(NAMED[name]))
+    for mask, places in zip(masks, NAMED[name], strict=True):
+        for x, y in places:
+            at = mask[0, 0, int(y * mask.shape[-2]), int(x * mask.shape[-1])]
+            assert at > 0.5, (x, y)
+
+
+def test_a_long_picture_is_seen_in_larger_pieces():
+    """All pairs of places are compared, so that their number is bounded, whatever the picture's shape."""
+    left, right = nst.find_regions(torch.cat([torch.zeros(1, 3, 24, 400), noise(1, 3, 24, 400)], -1), 2)
+    assert left.shape == (1, 1, 24, 800)
+    low, high = sorted([left[..., :350].mean().item(), left[..., 450:].mean().item()])
+    assert low < 0.05
+    assert high > 0.95
+    torch.testing.assert_close(left + right, torch.ones_like(left))
+
+
 def test_matched_parts_mean_the_same_in_both_pictures():
     here, there = nst.match_regions(scene(), scene().flip(-2), 2)
     assert here[0][..., :20, :].mean() > 0.95

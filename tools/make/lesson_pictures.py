@@ -26,7 +26,7 @@ import nst_helpers as nst
 IMAGES = Path(__file__).resolve().parents[2] / "notebooks" / "images"
 BYTES = 150_000
 GAP = 6  # white pixels between two pictures of a strip
-SIDE_07 = 384  # pixels of lesson 07's four pictures while they are painted
+SIDE_07 = 341  # pixels of the short side of lesson 07's pictures: the long one has 511
 PICTURES: dict[str, Callable[[], Tensor]] = {}
 
 
@@ -205,33 +205,44 @@ def wall() -> Tensor:
     return below([above, nst.resize(squares, (side, above.shape[-1]))])
 
 
-def _wish(photo: Tensor, *styles: Tensor, **wish: object) -> Tensor:
-    """The photo (1, 3, H, W) painted on two scales by mini; lesson 07's other settings are in `wish`."""
-    settings = {"style_weight": 50.0, "scales": (SIDE_07 // 2, SIDE_07), "steps": (40, 15), "device": "cpu"}
-    return nst.stylize(photo, list(styles), encoder="mini", precision="float32", **settings, **wish).image
+@functools.cache
+def wish(*names: str, sky_alone: bool = False, across: bool = False) -> Tensor:
+    """The pagoda painted by `hed` in one style, or in two: sky and ground, or from left to right."""
+    photo, styles = nst.load_sample("temple", size=SIDE_07), [nst.load_sample(name, size=448) for name in names]
+    masks = parts() if len(names) == 2 else [parts()[0]] if sky_alone else None
+    if across:
+        ramp = torch.linspace(0, 1, photo.shape[-1]).expand_as(photo[:, :1])
+        masks = [1 - ramp, ramp]
+    options = {"style_weight": 40.0, "tv_weight": 20.0, "scales": (176, SIDE_07), "steps": (70, 40), "device": "cpu"}
+    return nst.stylize(photo, styles, encoder="hed", precision="float32", masks=masks, **options).image
+
+
+def parts() -> list[Tensor]:
+    """The pagoda's sky, with the lake, and all the rest."""
+    return nst.find_regions(nst.load_sample("temple", size=SIDE_07), 2)
+
+
+@functools.cache
+def sky_alone() -> Tensor:
+    """The sky painted, and the photo put back everywhere else."""
+    sky, ground = parts()
+    return sky * wish("night_swirls", sky_alone=True) + ground * nst.load_sample("temple", size=SIDE_07)
 
 
 @picture("07_sky.jpg")
 def lesson_07_sky() -> Tensor:
     """A photo, the mask of its sky, and the sky painted alone."""
-    photo, swirls = (nst.load_sample(name, size=SIDE_07) for name in ("temple", "night_swirls"))
-    sky, ground = nst.find_regions(photo, 2)
-    painted = sky * _wish(photo, swirls, masks=[sky]) + ground * photo
-    return strip([nst.resize(image, 192) for image in (photo, sky.expand_as(photo), painted)])
+    photo = nst.load_sample("temple", size=SIDE_07)
+    return strip([nst.resize(image, 192) for image in (photo, parts()[0].expand_as(photo), sky_alone())])
 
 
 @picture("07_wishes.jpg")
 def lesson_07() -> Tensor:
-    """One photo and four wishes: swirls, swirls in the photo's colours, in the sky alone, and mosaic below them."""
-    photo, swirls, mosaic = (nst.load_sample(name, size=SIDE_07) for name in ("temple", "night_swirls", "mosaic"))
-    sky, ground = nst.find_regions(photo, 2)
-
-    def painted(*styles: Tensor, **wish: object) -> Tensor:
-        return _wish(photo, *styles, **wish)
-
-    upper = [painted(swirls), painted(swirls, color="luminance")]
-    lower = [sky * painted(swirls, masks=[sky]) + ground * photo, painted(swirls, mosaic, masks=[sky, ground])]
-    return below([strip([nst.resize(image, 256) for image in row]) for row in (upper, lower)])
+    """Four wishes: the photo's colours, the sky alone, mosaic below it, one style that turns into another."""
+    photo = nst.load_sample("temple", size=SIDE_07)
+    upper = [nst.keep_color(wish("night_swirls"), photo), sky_alone()]
+    lower = [wish("night_swirls", "mosaic"), wish("night_swirls", "linocut", across=True)]
+    return below([strip(row) for row in (upper, lower)])
 
 
 def main() -> None:

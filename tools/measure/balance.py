@@ -1,21 +1,23 @@
-"""What `balance="gradients"` wins over fixed weights: how much results scatter over six pairs, by convention.
+"""What `balance="gradients"` wins over fixed weights: how much results scatter over six pairs, sizes and encoders.
 
-    python tools/measure/balance.py --size 64 --steps 40
+    python tools/measure/balance.py --encoders mini hed --sizes 48 96 --conventions relative gatys
 
-Prints first the medians that `USUAL` in nst_helpers/control/balance.py holds: the gradient norms of the default
-weights' terms, in those of the content.
+Prints for fixed weights and for balanced ones the scatter of the final distances, which are read by the convention
+`relative`: the standard deviation of their logarithms, so 0.1 is about a tenth. A share is a part of the way: the
+style's of its distance at the start, the content's of the distance that the style picture has from the photo.
+`USUAL` in nst_helpers/control/balance.py is chosen so that the medians of the style's shares are near each other.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import statistics
 
-import torch
+from torch import Tensor
 
 import nst_helpers as nst
-from nst_helpers.control.balance import USUAL, style_laid_over
-from nst_helpers.engine.objective import build_objective
 
 PAIRS = [
     ("temple", "wave"),
@@ -27,43 +29,47 @@ PAIRS = [
 ]
 
 
-def norms(encoder: nst.Encoder, content: torch.Tensor, style: torch.Tensor, convention: str) -> list[float]:
-    """The gradient norms of content, style and total variation where balancing measures them."""
-    model = build_objective(encoder, content, [style], nst.Settings(convention=convention))
-    image = style_laid_over(content, [style], None, None).requires_grad_()
-    found = []
-    for term in (model.content_loss, model.style_loss, lambda: model.tv_loss.loss):
-        model(image)
-        found.append(torch.autograd.grad(term(), image)[0].norm().item())
-    return found
+def pictures(size: int) -> list[tuple[Tensor, ...]]:
+    return [tuple(nst.load_sample(name, size=size) for name in pair) for pair in PAIRS]
 
 
-def medians(rows: list[list[float]]) -> tuple[float, float]:
-    style, tv = (statistics.median(row[i] / row[0] for row in rows) for i in (1, 2))
-    return style, tv
+def distances(encoder: nst.Encoder, photo: Tensor, style: Tensor, **options: object) -> tuple[float, ...]:
+    """Of a run's result: the content's distance and its share of the way, the style's distance and its share."""
+    image = nst.stylize(photo, style, encoder=encoder, device="cpu", **options).image
+    judge = nst.build_model(encoder, photo, style)
+
+    def read(picture: Tensor) -> tuple[float, float]:
+        judge(picture)
+        return judge.content_loss().item(), judge.style_loss().item()
+
+    (content, left), (_, start) = read(image), read(photo)
+    whole, _ = read(nst.resize(style, (photo.shape[-2], photo.shape[-1]), crop=True))
+    return content, content / whole, left, left / start
+
+
+def scatter(rows: list[tuple[float, ...]]) -> str:
+    spread = [statistics.stdev(map(math.log, column)) for column in zip(*rows, strict=True)]
+    shares = [statistics.median(column) for column in zip(*rows, strict=True)]
+    return "content {:.2f}, its share {:.2f}; style {:.2f}, its share {:.2f}".format(*spread) + (
+        f"; medians of the shares {shares[1]:.2f} and {shares[3]:.3f}"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--encoders", nargs="+", default=["mini"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[64])
+    parser.add_argument("--conventions", nargs="+", default=["relative"])
+    parser.add_argument("--steps", type=int, default=30)
     given = parser.parse_args()
-    encoder = nst.load_encoder("mini")
-    pictures = [tuple(nst.load_sample(name, size=given.size) for name in pair) for pair in PAIRS]
-    usual = medians([norms(encoder, *pair, "relative") for pair in pictures])
-    print(f"usual norms: content 1, style {usual[0]:.3g}, total variation {usual[1]:.3g}; USUAL has {USUAL}")
-    for convention in nst.CONVENTIONS:
-        style, tv = medians([norms(encoder, *pair, convention) for pair in pictures])
-        fixed = {"style_weight": 100 * USUAL.style / style, "tv_weight": 50 * USUAL.tv / tv}
-        for name, options in (("fixed", fixed), ("gradients", {"balance": "gradients"})):
-            rows = []
-            for content, picture in pictures:
-                run = {"encoder": encoder, "steps": given.steps, "convention": convention, "device": "cpu", **options}
-                judge = nst.build_model(encoder, content, picture)
-                judge(nst.stylize(content, picture, **run).image)
-                rows.append((judge.content_loss().item(), judge.style_loss().item()))
-            scatter = [statistics.stdev(column) / statistics.mean(column) for column in zip(*rows, strict=True)]
-            print(f"{convention:9} {name:9} scatter of content {scatter[0]:.2f}, of style {scatter[1]:.2f}")
+    for balance in ("weights", "gradients"):
+        rows = []
+        for name, size, convention in itertools.product(given.encoders, given.sizes, given.conventions):
+            encoder, options = nst.load_encoder(name), {"convention": convention, "balance": balance}
+            found = [distances(encoder, *pair, steps=given.steps, **options) for pair in pictures(size)]
+            print(f"{balance:9} {name:5} {size:4} px {convention:8}: {scatter(found)}", flush=True)
+            rows += found
+        print(f"{balance:9} all {len(rows)} runs: {scatter(rows)}", flush=True)
 
 
 if __name__ == "__main__":
