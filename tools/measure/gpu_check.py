@@ -3,7 +3,7 @@
     python tools/measure/gpu_check.py [--only right fast course] [--device cuda] [--json FILE]
 
 `right` holds every number that a GPU computes against float64 on the CPU, and walks each way through a run. `fast`
-times the textbook loop, pystiche and this package in turns, with each lever by itself. `course` runs lessons 00 to 06.
+times the textbook loop, pystiche and this package in turns, with each lever by itself. `course` runs lessons 00 to 07.
 Each row is by itself: one that fails is told and the others go on; the exit code is 1 if one of `right` or `course`
 failed. Each part has a budget of seconds, and the rows it has no time for say so. On `--device cpu` a smaller `right`
 runs as a rehearsal.

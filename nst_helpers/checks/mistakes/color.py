@@ -145,11 +145,14 @@ COLOR = ExerciseSpec(
         ),
         spread=(
             Variant(covariance),
-            Variant(
-                lambda p: covariance(p).diag().diag(),
-                "std-per-channel",
-                "matches the deviation of each channel alone: how the channels go together has to match too, so use "
-                "the whole 3 x 3 covariance.",
+            *(
+                Variant(
+                    lambda p, less=less: covariance(p, less=less).diag().diag(),
+                    "std-per-channel",
+                    "matches the deviation of each channel alone: how the channels go together has to match too, so "
+                    "use the whole 3 x 3 covariance.",
+                )
+                for less in (0, 1)
             ),
             Variant(
                 lambda p: p @ p.T / p.shape[1],
