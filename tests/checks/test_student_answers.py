@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
+from importlib import import_module
 
+import mutants
 import pytest
 import student_answers
 import torch
 from student_answers import judged, load
 
 from nst_helpers import checks
+from nst_helpers.checks import mistakes
 
 
 @pytest.mark.slow
@@ -57,3 +61,15 @@ def test_only_what_is_written_in_is_called_written_in():
     told = {str(one.answer): one.verdict.sentence for one in judged() if "written in" in one.verdict.sentence}
     fixed = ("fixed", "first call", "five", "of its own", "same names", "known", "known answers")
     assert [name for name in told if not any(word in name for word in fixed)] == []
+
+
+@pytest.mark.slow
+def test_every_mistake_in_the_tables_has_a_mutant():
+    from nst_helpers.checks.known import ExerciseSpec
+
+    tables = [import_module(f"{mistakes.__name__}.{info.name}") for info in pkgutil.iter_modules(mistakes.__path__)]
+    specs = {id(v): v for table in tables for v in vars(table).values() if isinstance(v, ExerciseSpec)}
+    named = {mistake.code for spec in specs.values() for mistake in spec.mistakes}
+    assert len(specs) == 15  # thirteen functions and two layers
+    found = {mistake for _, mistake, _ in mutants.WRONG} | student_answers.codes()
+    assert named - found == set()

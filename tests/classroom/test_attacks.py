@@ -114,14 +114,13 @@ def judge(server: BoxServer, text: str, question: Question = GRAM, limits: Limit
     return judge_question(server, question, {"cells": cells, "answer": 1, "all": cells}, limits, 5, {})
 
 
-@pytest.fixture(scope="module")
-def boxes():
+@pytest.fixture
+def boxes(server):
     if os.geteuid() == 0 and not Path("/proc/self/status").exists():
         pytest.skip("the superuser's processes can't be counted here")
-    with BoxServer() as server:
-        if server.isolation != "namespaces":
-            pytest.skip(f"no namespaces here: {server.why}")
-        yield server
+    if server.isolation != "namespaces":
+        pytest.skip(f"no namespaces here: {server.why}")
+    return server
 
 
 def test_there_are_enough_attacks():

@@ -70,7 +70,7 @@ for path in sys.argv[2:]:
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_large_photo_loads_within_300_megabytes(tmp_path):
     Image.new("RGB", (40, 30), "gold").save(tmp_path / "small.jpg")
-    sizes = [(12000, 9000), (20000, 3000), (8000, 6000), (16320, 12240)]
+    sizes = [(20000, 3000), (16320, 12240)]
     for width, height in sizes:
         (tmp_path / f"{width}.jpg").write_bytes(large_jpeg(width, height))
     Image.new("RGB", (8000, 6000), "gold").save(tmp_path / "large.png", compress_level=1)
