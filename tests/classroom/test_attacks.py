@@ -182,7 +182,15 @@ def test_nothing_is_left_for_a_later_question(boxes):
     assert (verdict["share"], verdict["mistake"]) == (0, "not-defined")
 
 
-# What docs/teaching.md says would still work: the public solution, and hiding an answer's changes of its arguments.
+# What docs/teaching.md says would still work: the public solution, others' functions, the package's by a detour, and
+# hiding an answer's changes of its arguments.
+TORCHVISIONS = (
+    "from torchvision.transforms import functional\ndef to_tensor(array):\n    return functional.to_tensor(array)[None]"
+)
+DETOUR = (
+    "from PIL import Image\ndef to_tensor(array):\n"
+    "    Image.fromarray(array).save('picture.png')\n    return nst.load_image('picture.png')"
+)
 PUBLIC = "from torch import Tensor\nfrom nst_helpers.losses import at_least_float32\n" + "\n".join(
     inspect.getsource(part) for part in (losses.gram_matrix, losses.masked_gram_matrix, losses._check_features)
 )
@@ -191,12 +199,15 @@ HIDING = (
     "        type(o)._tell_changes = lambda s, reply, *_: reply.update(changed=[], results=[], shared=[])\n"
 )
 IN_PLACE = "def to_array(x):\n    return x.detach()[0].clamp_(0, 1).mul_(255).round_().byte().permute(1, 2, 0).numpy()"
+TO_TENSOR = Question("to_tensor", "01", "01_images", "1.1 · to_tensor", 2.0, "ex-1-1", "check-1-1", "to_tensor")
 TO_ARRAY = Question("to_array", "01", "01_images", "1.2 · to_array", 3.0, "ex-1-2", "check-1-2", "to_array")
 
 
 def test_what_the_guide_says_would_still_work_does(boxes):
     """Else it would have to be an attack above, and the guide would say too little of what the marking holds."""
     assert judge(boxes, PUBLIC)["share"] == 1
+    assert judge(boxes, TORCHVISIONS, TO_TENSOR)["share"] == 1
+    assert judge(boxes, DETOUR, TO_TENSOR)["share"] == 1
     assert judge(boxes, IN_PLACE, TO_ARRAY)["share"] == 0.75
     assert judge(boxes, HIDING + IN_PLACE, TO_ARRAY)["share"] == 1
     assert judge(boxes, HIDING + IN_PLACE.replace("255", "256"), TO_ARRAY)["share"] == 0
