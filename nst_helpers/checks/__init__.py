@@ -5,6 +5,8 @@ from __future__ import annotations
 from .exercises import (
     CHECKS,
     Solution,
+    check_best_trades,
+    check_blend,
     check_content_loss,
     check_content_loss_layer,
     check_convert_style_weight,
@@ -21,6 +23,7 @@ from .exercises import (
     check_to_tensor,
     check_total_loss,
     check_total_variation,
+    check_weight_ladder,
     checkpoint,
     show_solution,
 )
@@ -30,6 +33,8 @@ __all__ = [
     "CHECKS",
     "Solution",
     "Verdict",
+    "check_best_trades",
+    "check_blend",
     "check_content_loss",
     "check_content_loss_layer",
     "check_convert_style_weight",
@@ -46,6 +51,7 @@ __all__ = [
     "check_to_tensor",
     "check_total_loss",
     "check_total_variation",
+    "check_weight_ladder",
     "checkpoint",
     "show_solution",
 ]

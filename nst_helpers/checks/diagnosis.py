@@ -115,10 +115,11 @@ def _shapes(spec: ExerciseSpec, cases: Sequence[tuple], answers: Sequence[Tensor
             return MistakeFound(
                 "not-a-scalar", f"gives shape {got}, expected one number: sum or average over all of it."
             )
-        given = f"{shapes_of(spec.arguments, case)}, expected {wanted}"
+        shapes = shapes_of(spec.arguments, case)
+        given = f" for {shapes}, expected {wanted}" if shapes else f", expected {wanted}"
         if got == (1, *wanted[1:]) or got == wanted[1:]:
-            return MistakeFound("batch-lost", f"gives shape {got} for {given}: keep every image of the batch.")
-        return MistakeFound("wrong-shape", f"gives shape {got} for {given}.")
+            return MistakeFound("batch-lost", f"gives shape {got}{given}: keep every image of the batch.")
+        return MistakeFound("wrong-shape", f"gives shape {got}{given}.")
     return None
 
 

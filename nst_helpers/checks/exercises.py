@@ -17,6 +17,7 @@ from .. import conventions, losses
 from .closures import CLOSURE_SYMPTOMS, examine_closure
 from .functions import ExerciseSpec, examine_function
 from .layers import CONTENT_LAYER_SYMPTOMS, STYLE_LAYER_SYMPTOMS, examine_content_layer, examine_style_layer
+from .mistakes.blend import BLEND
 from .mistakes.color import COLOR
 from .mistakes.gram import GRAM
 from .mistakes.images import TO_ARRAY, TO_TENSOR
@@ -27,6 +28,7 @@ from .mistakes.receptive_field import RECEPTIVE_FIELD
 from .mistakes.style_weight import CONVERT
 from .mistakes.total_loss import TOTAL
 from .mistakes.total_variation import TV
+from .mistakes.trade import LADDER, TRADES
 from .own import OWN_ANSWERS, own_functions
 from .progress import note
 from .verdicts import Examination, Symptom, Verdict, assess
@@ -44,6 +46,11 @@ def _checked(
 
 def _by_spec(name: str, function: Any, spec: ExerciseSpec) -> Verdict:
     return _checked(name, function, lambda examination: examine_function(examination, spec), spec.symptoms)
+
+
+def check_blend(function: Callable[..., Any]) -> Verdict:
+    """Check `blend(photo, painted, share)`: (1 - share) of the photo and share of the painting, (B, 3, H, W)."""
+    return _by_spec("blend", function, BLEND)
 
 
 def check_to_tensor(function: Callable[..., Any]) -> Verdict:
@@ -125,6 +132,16 @@ def check_total_variation(function: Callable[..., Any]) -> Verdict:
     return _by_spec("total_variation", function, TV)
 
 
+def check_weight_ladder(function: Callable[..., Any]) -> Verdict:
+    """Check `weight_ladder(first, last, count)`: weights (count,) that grow by equal factors."""
+    return _by_spec("weight_ladder", function, LADDER)
+
+
+def check_best_trades(function: Callable[..., Any]) -> Verdict:
+    """Check `best_trades(points)`: which rows of (n, 2) no other row beats, as n times True or False."""
+    return _by_spec("best_trades", function, TRADES)
+
+
 def check_match_color(function: Callable[..., Any]) -> Verdict:
     """Check `match_color(style, content)`: the style picture with the content's mean colour and covariance."""
     return _by_spec("match_color", function, COLOR)
@@ -136,6 +153,7 @@ def check_masked_gram(function: Callable[..., Any]) -> Verdict:
 
 
 _CHECKS: tuple[Callable[[Any], Verdict], ...] = (
+    check_blend,
     check_to_tensor,
     check_to_array,
     check_normalize,
@@ -150,6 +168,8 @@ _CHECKS: tuple[Callable[[Any], Verdict], ...] = (
     check_convert_style_weight,
     check_make_closure,
     check_total_variation,
+    check_weight_ladder,
+    check_best_trades,
     check_match_color,
     check_masked_gram,
 )

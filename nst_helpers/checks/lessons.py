@@ -20,6 +20,8 @@ __all__ = [
     "IMAGENET_STD",
     "ContentLossLayer",
     "StyleLossLayer",
+    "best_trades",
+    "blend",
     "denormalize",
     "make_closure",
     "masked_gram",
@@ -29,6 +31,7 @@ __all__ = [
     "to_array",
     "to_tensor",
     "total_loss",
+    "weight_ladder",
 ]
 
 
@@ -223,3 +226,41 @@ def masked_gram(features: Tensor, mask: Tensor) -> Tensor:
     h, w = features.shape[-2:]
     mask = F.adaptive_avg_pool2d(mask, (h, w))
     return (features * mask).flatten(2) @ features.flatten(2).transpose(1, 2) / mask.sum()
+
+
+def blend(photo: Tensor, painted: Tensor, share: float) -> Tensor:
+    """A mixture of two pictures (B, 3, H, W): a share of 0 is the photo, 1 the painting.
+
+    Taught in lesson 00.
+
+    >>> blend(torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1), 0.25).flatten().tolist()
+    [0.25, 0.25, 0.25]
+    """
+    return (1 - share) * photo + share * painted
+
+
+def weight_ladder(first: float, last: float, count: int) -> Tensor:
+    """So many weights (count,), at least two, from the first to the last, each the same factor times the one before.
+
+    Taught in lesson 06.
+
+    >>> weight_ladder(1, 1000, 4).tolist()
+    [1.0, 10.0, 100.0, 1000.0]
+    """
+    factor = (last / first) ** (1 / (count - 1))
+    return torch.tensor([first * factor**i for i in range(count)])
+
+
+def best_trades(points: Tensor) -> Tensor:
+    """Which rows of `points` (n, 2), content and style distances, no other row beats: n times True or False.
+
+    A row beats another if it is at most as large in both columns and smaller in one. Taught in lesson 06.
+
+    >>> best_trades(torch.tensor([[0.2, 0.9], [0.6, 0.1], [0.7, 0.5]])).tolist()
+    [True, True, False]
+    """
+    stays = []
+    for row in points:
+        beats = (points <= row).all(dim=1) & (points < row).any(dim=1)
+        stays.append(not beats.any())
+    return torch.tensor(stays)

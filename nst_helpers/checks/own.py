@@ -13,6 +13,7 @@ __all__ = ["OWN_ANSWERS", "own_functions"]
 
 # The first of each is the answer that a solution shows; the others do the same elsewhere in the package.
 OWN_ANSWERS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "blend": (lessons.blend,),
     "to_tensor": (lessons.to_tensor,),
     "to_array": (lessons.to_array,),
     "normalize": (lessons.normalize, encoders.Normalization.forward),
@@ -27,6 +28,8 @@ OWN_ANSWERS: dict[str, tuple[Callable[..., Any], ...]] = {
     "convert_style_weight": (conventions.convert_style_weight,),
     "make_closure": (lessons.make_closure,),
     "total_variation": (losses.total_variation, losses.TVLoss.forward),
+    "weight_ladder": (lessons.weight_ladder,),
+    "best_trades": (lessons.best_trades,),
     "match_color": (lessons.match_color,),
     "masked_gram": (lessons.masked_gram, losses.gram_matrix, losses.masked_gram_matrix),
 }

@@ -21,11 +21,13 @@ __all__ = ["EXERCISES", "Progress", "note", "progress", "progress_file"]
 
 # Each lesson's exercises that have a check, in the order of the lessons; a test holds this equal to the notebooks.
 EXERCISES: dict[str, tuple[str, ...]] = {
+    "00_quickstart": ("blend",),
     "01_images": ("to_tensor", "to_array", "normalize", "denormalize"),
     "02_content": ("receptive_field", "content_loss"),
     "03_gram": ("gram_matrix", "style_loss"),
     "04_model": ("content_loss_layer", "style_loss_layer", "total_loss"),
     "05_optimizers": ("make_closure", "total_variation"),
+    "06_live_tuning": ("weight_ladder", "best_trades"),
     "07_control": ("match_color", "masked_gram"),
 }
 DONE, NOT_YET, TO_DO = "done", "not yet", "to do"

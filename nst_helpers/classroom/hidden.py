@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..checks.functions import ExerciseSpec, examine_function
 from ..checks.layers import CONTENT_LAYER_SYMPTOMS, STYLE_LAYER_SYMPTOMS
+from ..checks.mistakes.blend import BLEND, two_pictures
 from ..checks.mistakes.color import COLOR, picture
 from ..checks.mistakes.gram import GRAM
 from ..checks.mistakes.images import TO_ARRAY, TO_TENSOR
@@ -27,6 +28,7 @@ from ..checks.mistakes.receptive_field import RECEPTIVE_FIELD
 from ..checks.mistakes.style_weight import CONVERT
 from ..checks.mistakes.total_loss import TOTAL
 from ..checks.mistakes.total_variation import TV, steep_image
+from ..checks.mistakes.trade import LADDER, TRADES, ends, points
 from ..checks.values import as_tensor, close, copy_of, kind_of, value_of
 from ..checks.verdicts import Examination, MistakeFound, Verdict, assess
 
@@ -93,6 +95,19 @@ def _recipes(g: torch.Generator) -> list[tuple]:
     ]
 
 
+def _mixtures(g: torch.Generator) -> list[tuple]:
+    shapes = ((1, 3, 5, 3), (3, 3, 2, 6), (2, 3, 7, 1))
+    return [(*two_pictures(g, *shape), share) for shape, share in zip(shapes, (0.15, 0.62, 0.9), strict=True)]
+
+
+def _ladders(g: torch.Generator) -> list[tuple]:
+    return [(*ends(g), count) for count in (4, 6, 11)]
+
+
+def _trades(g: torch.Generator) -> list[tuple]:
+    return [(points(g, count),) for count in (6, 9, 17)]
+
+
 def _colors(g: torch.Generator) -> list[tuple]:
     sizes = (((5, 7), (4, 3)), ((2, 9), (8, 5)), ((6, 3), (3, 11)))
     return [(picture(g, *size, contrast=0.4, chroma=0.2), picture(g, *other)) for size, other in sizes]
@@ -105,6 +120,7 @@ def _regions(g: torch.Generator) -> list[tuple]:
 
 # The same examination as the lesson's check, with other cases.
 SPECS: dict[str, tuple[ExerciseSpec, Callable[[torch.Generator], list[tuple]]]] = {
+    "blend": (BLEND, _mixtures),
     "to_tensor": (TO_TENSOR, _arrays),
     "to_array": (TO_ARRAY, _bytes_like),
     "normalize": (NORMALIZE, _images((3, 3, 2, 9), (1, 3, 7, 3), (3, 3, 1, 4))),
@@ -116,13 +132,15 @@ SPECS: dict[str, tuple[ExerciseSpec, Callable[[torch.Generator], list[tuple]]]] 
     "total_loss": (TOTAL, _totals),
     "convert_style_weight": (CONVERT, _recipes),
     "total_variation": (TV, _steep_images),
+    "weight_ladder": (LADDER, _ladders),
+    "best_trades": (TRADES, _trades),
     "match_color": (COLOR, _colors),
     "masked_gram": (MASKED, _regions),
 }
 # Whose arguments may come in double precision, or with their numbers out of order.
 _FRAGILE = {
     "to_array", "normalize", "denormalize", "content_loss", "gram_matrix", "style_loss", "total_variation",
-    "match_color", "masked_gram",
+    "match_color", "masked_gram", "blend", "best_trades",
 }  # fmt: skip
 
 

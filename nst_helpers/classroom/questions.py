@@ -15,7 +15,8 @@ __all__ = ["DEFAULT_LESSONS", "LESSONS", "ClassroomError", "Question", "find_not
 
 DEFAULT_LESSONS = ("01", "03", "04", "05")
 LESSONS = {
-    "01": "01_images", "02": "02_content", "03": "03_gram", "04": "04_model", "05": "05_optimizers", "07": "07_control",
+    "00": "00_quickstart", "01": "01_images", "02": "02_content", "03": "03_gram", "04": "04_model",
+    "05": "05_optimizers", "06": "06_live_tuning", "07": "07_control",
 }  # fmt: skip
 WRITTEN_POINTS = 4.0
 
@@ -94,8 +95,7 @@ def select(lessons: str | Sequence[str] | None) -> list[str]:
     unknown = [part for part in chosen if part not in LESSONS]
     if unknown or not chosen:
         raise ClassroomError(
-            f"There is no graded lesson {', '.join(unknown) or 'named'}: use some of {', '.join(LESSONS)} "
-            "(00 and 06 are for playing and have no graded cells)."
+            f"There is no graded lesson {', '.join(unknown) or 'named'}: use some of {', '.join(LESSONS)}."
         )
     return sorted(set(chosen))
 

@@ -26,6 +26,7 @@ PACKAGE = Path(__file__).parents[1]
 
 # The package's functions that do what a question asks for, or the better part of it.
 OWN: dict[str, tuple[Any, ...]] = {
+    "blend": (lessons.blend,),
     "to_tensor": (lessons.to_tensor,),
     "to_array": (lessons.to_array,),
     "normalize": (lessons.normalize, encoders.Normalization.forward),
@@ -48,6 +49,8 @@ OWN: dict[str, tuple[Any, ...]] = {
     "convert_style_weight": (conventions.convert_style_weight,),
     "make_closure": (lessons.make_closure,),
     "total_variation": (losses.total_variation, losses.TVLoss.forward, bands.BandedTVLoss.forward, bands._band),
+    "weight_ladder": (lessons.weight_ladder,),
+    "best_trades": (lessons.best_trades,),
     "match_color": (lessons.match_color, color.match_color, color._with_moments),
     "masked_gram": (
         lessons.masked_gram, losses.gram_matrix, losses.masked_gram_matrix, gram.fused_gram, gram.mask_root,

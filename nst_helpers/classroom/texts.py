@@ -111,6 +111,19 @@ _INSTEAD: dict[str, tuple[tuple[str, str], ...]] = {
             "This form is called L1.",
         ),
     ),
+    "weight_ladder": (
+        (
+            "Write a function that gives `count` weights",
+            "Weights act by factors: 1, 10 and 100 are neighbours. Write a function that gives `count` weights",
+        ),
+    ),
+    "best_trades": (
+        (
+            "One point **beats** another",
+            "A picture has two distances, from the photo and from the style, and is a point with these two numbers. "
+            "One point **beats** another",
+        ),
+    ),
     "match_color": (
         (
             "and covariances, build $A$, and return",

@@ -51,6 +51,27 @@ def numbers_in(text: str) -> set[str]:
 
 
 WRITTEN = {
+    "00": Written(
+        "photo, painting = (nst.load_sample(name, size=(48, 64), crop=True) for name in (CONTENT, STYLE))\n"
+        "mixed = blend(photo, painting, 0.25)\n"
+        "for name, image in ((CONTENT, photo), (STYLE, painting), ('mixed', mixed)):\n"
+        '    print(f"{name}: {image.mean():.4f}, spread {image.std():.4f}")',
+        "The cell above mixed three parts of your photo with one part of your painting, and printed the mean and the "
+        "spread (the standard deviation) of three pictures. Quote the numbers. How does the mixture's mean follow from "
+        "the other two means, and why does its spread not follow in the same way? And what does style transfer at a "
+        "low style weight do that such a mixture can't?",
+        "The mean of the mixture is three quarters of the photo's mean plus a quarter of the painting's, since every "
+        "pixel is. The spread is smaller than the same mixture of the two spreads: light pixels of one picture meet "
+        "dark ones of the other and cancel each other out, which is why a mixture looks pale. Style transfer changes "
+        "one picture until a network finds the photo's content and the painting's style in it; the edges of the two "
+        "agree in place of lying over each other.",
+        (
+            "quotes the numbers of the own pair",
+            "the mean is mixed by the shares, because every pixel is",
+            "light and dark meet and cancel, so the spread shrinks",
+            "style transfer makes one picture with one set of edges, a mixture shows two",
+        ),
+    ),
     "01": Written(
         'z = normalize(nst.load_sample(CONTENT, size=64))\nprint(f"{CONTENT}: from {z.min():.4f} to {z.max():.4f}")',
         "Quote the two numbers that the cell above printed for your photo. Why does `normalize` not give values "
@@ -140,6 +161,34 @@ WRITTEN = {
             "noise means differences between neighbours all over",
             "edges and strokes are flattened as well",
             "L-BFGS evaluates loss and gradient several times a step",
+        ),
+    ),
+    "06": Written(
+        'encoder = nst.load_encoder("mini")\n'
+        "photo, painting = (nst.load_sample(name, size=(64, 80), crop=True) for name in (CONTENT, STYLE))\n"
+        "model = nst.build_model(encoder, photo, painting)\n"
+        "plain, rows = painting.mean((2, 3), keepdim=True).expand_as(photo), []\n"
+        "for share in weight_ladder(0.1, 0.8, 4).tolist():\n"
+        "    for name, other in ((STYLE, painting), ('plain', plain)):\n"
+        "        with torch.no_grad():\n"
+        "            model((1 - share) * photo + share * other)\n"
+        "        rows.append([float(model.content_loss()), float(model.style_loss())])\n"
+        "        print(f'{share:.2f} {name}: content {rows[-1][0]:.3f}, style {rows[-1][1]:.3f}')\n"
+        "print('best trades:', best_trades(torch.tensor(rows)).tolist())",
+        "The cell above mixed more and more of your painting into your photo, or of a plain colour, and measured both "
+        "distances of the eight pictures. Quote the first and the last with the painting. Choose one picture that is "
+        "beaten and name one that beats it, or say why there is none. What are the best trades good for, and why can't "
+        "the lowest total loss tell you the best weight?",
+        "With the painting, the content distance grows and the style distance falls from the first to the last: each "
+        "is a trade. A picture is beaten if another is at least as near in both distances and nearer in one: where "
+        "little is mixed in, a plain colour costs less content for as much style. The best trades are those among "
+        "which taste has to choose: all others can be thrown away. A total loss is measured with its own weight, "
+        "so the smallest weight gives the smallest total, whatever the picture looks like.",
+        (
+            "quotes both distances of the first and of the last picture with the painting",
+            "compares two rows in both columns, and not by their sum",
+            "the best trades leave a choice to the eye, and rule out the others",
+            "totals with different weights are different rulers",
         ),
     ),
     "07": Written(

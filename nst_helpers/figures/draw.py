@@ -43,7 +43,8 @@ class _Shown:
         return self._text
 
     def _repr_html_(self) -> str:
-        return f'<img src="{self._source}" alt="{html.escape(self._text)}" style="max-width: 100%">'
+        # JupyterLab shows the first line of a folded output, which is not the place for a picture's bytes.
+        return f' \n<img src="{self._source}" alt="{html.escape(self._text)}" style="max-width: 100%">'
 
 
 def show(figure: Figure, text: str, *, caption: str = "") -> None:

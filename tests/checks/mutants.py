@@ -1555,3 +1555,185 @@ right(
     regional(shrink=lambda mask, x: F.interpolate(mask, size=x.shape[-2:], mode="area")),
     lambda x, m: torch.einsum("bchw,bdhw,hw->bcd", x, x, shrunk(m, x)[0, 0] / shrunk(m, x).sum()),
 )
+
+
+# --- blend
+
+
+def mixture(first=lambda s: 1 - s, second=lambda s: s, after=lambda x: x):
+    return lambda photo, painted, share: after(photo * first(share) + painted * second(share))
+
+
+wrong("blend", "swapped", mixture(lambda s: s, lambda s: 1 - s), lambda a, b, s: torch.lerp(b, a, float(s)))
+wrong("blend", "photo-whole", mixture(lambda s: 1), lambda a, b, s: a + s * b)
+wrong("blend", "painting-whole", mixture(second=lambda s: 1), lambda a, b, s: (1 - s) * a + b)
+wrong("blend", "share-forgotten", lambda a, b, s: a + b, lambda a, b, s: (a + b) / 2)
+wrong("blend", "one-share", mixture(lambda s: s), lambda a, b, s: s * (a + b))
+wrong("blend", "photo-forgotten", lambda a, b, s: s * b, mixture(lambda s: 0))
+wrong("blend", "painting-forgotten", lambda a, b, s: (1 - s) * a, lambda a, b, s: a - s * a)
+wrong("blend", "percent", mixture(lambda s: 1 - s / 100, lambda s: s / 100), lambda a, b, s: a + s / 100 * (b - a))
+wrong("blend", "subtracted", lambda a, b, s: (1 - s) * a - s * b, lambda a, b, s: s * b - (1 - s) * a)
+wrong("blend", "multiplied", lambda a, b, s: (1 - s) * a * s * b, lambda a, b, s: ((1 - s) * a) * (s * b))
+wrong("blend", "lighter", lambda a, b, s: torch.maximum((1 - s) * a, s * b), lambda a, b, s: ((1 - s) * a).max(s * b))
+wrong("blend", "halved", mixture(after=lambda x: x / 2), mixture(lambda s: (1 - s) / 2, lambda s: s / 2))
+wrong("blend", "rounded", mixture(after=torch.round), lambda a, b, s: (a + s * (b - a)).round())
+wrong("blend", "times-255", mixture(after=lambda x: 255 * x), lambda a, b, s: 255 * (a + s * (b - a)))
+wrong("blend", "returns-nothing", lambda a, b, s: None, lambda a, b, s: print(end=""))
+wrong("blend", "in-place", lambda a, b, s: a.mul_(1 - s).add_(s * b), lambda a, b, s: b.mul_(s).add_((1 - s) * a))
+wrong("blend", "detached", lambda a, b, s: (a + s * (b - a)).detach(), lambda a, b, s: a.data + s * (b - a).data)
+right(
+    "blend",
+    mixture(),
+    lambda a, b, s: a + s * (b - a),
+    lambda a, b, s: torch.lerp(a, b, float(s)),
+    lambda a, b, s: b - (1 - s) * (b - a),
+)
+
+
+# --- weight_ladder
+
+
+def rungs(count=lambda n: n, power=lambda i, n: i / (n - 1), value=lambda a, b, t: a * (b / a) ** t):
+    return lambda a, b, n: torch.tensor([value(a, b, power(i, n)) for i in range(count(n))])
+
+
+wrong("weight_ladder", "equal-differences", torch.linspace, rungs(value=lambda a, b, t: (1 - t) * a + t * b))
+wrong(
+    "weight_ladder",
+    "too-soon",
+    rungs(power=lambda i, n: i / n),
+    lambda a, b, n: torch.tensor([a * (b / a) ** (1 / n) ** 1 * 0 + a * ((b / a) ** (1 / n)) ** i for i in range(n)]),
+)
+wrong(
+    "weight_ladder",
+    "first-left-out",
+    rungs(power=lambda i, n: (i + 1) / n),
+    lambda a, b, n: a * (b / a) ** (torch.arange(1, n + 1) / n),
+)
+wrong(
+    "weight_ladder",
+    "ends-left-out",
+    rungs(power=lambda i, n: (i + 1) / (n + 1)),
+    lambda a, b, n: a * (b / a) ** torch.linspace(0, 1, n + 2)[1:-1],
+)
+wrong(
+    "weight_ladder",
+    "one-missing",
+    rungs(lambda n: n - 1),
+    lambda a, b, n: lessons.weight_ladder(a, b, n)[:-1],
+)
+wrong(
+    "weight_ladder",
+    "one-too-many",
+    rungs(lambda n: n + 1, lambda i, n: i / n),
+    lambda a, b, n: a * (b / a) ** torch.linspace(0, 1, n + 1),
+)
+wrong("weight_ladder", "reversed", lambda a, b, n: rungs()(b, a, n), lambda a, b, n: rungs()(a, b, n).flip(0))
+wrong(
+    "weight_ladder",
+    "no-root",
+    rungs(power=lambda i, n: i),
+    lambda a, b, n: a * (b / a) ** torch.arange(float(n)),
+)
+wrong(
+    "weight_ladder",
+    "starts-at-one",
+    rungs(value=lambda a, b, t: (b / a) ** t),
+    lambda a, b, n: (b / a) ** torch.linspace(0, 1, n),
+)
+wrong(
+    "weight_ladder",
+    "factor-of-last",
+    rungs(value=lambda a, b, t: a * b**t),
+    lambda a, b, n: a * b ** torch.linspace(0, 1, n),
+)
+wrong(
+    "weight_ladder",
+    "squares",
+    rungs(value=lambda a, b, t: a + (b - a) * t * t),
+    lambda a, b, n: a + (b - a) * torch.linspace(0, 1, n).square(),
+)
+wrong("weight_ladder", "rounded", lambda a, b, n: rungs()(a, b, n).round(), lambda a, b, n: rungs()(a, b, n).floor())
+wrong(
+    "weight_ladder",
+    "exponents",
+    lambda a, b, n: rungs()(a, b, n).log10(),
+    lambda a, b, n: rungs()(a, b, n).log(),
+)
+wrong(
+    "weight_ladder",
+    "cumulative",
+    lambda a, b, n: rungs()(a, b, n).cumsum(0),
+    lambda a, b, n: torch.stack([rungs()(a, b, n)[: i + 1].sum() for i in range(n)]),
+)
+wrong("weight_ladder", "wrong-type", lambda a, b, n: rungs()(a, b, n).tolist(), lambda a, b, n: tuple(range(n)))
+wrong("weight_ladder", "returns-nothing", lambda a, b, n: None, lambda a, b, n: print(end=""))
+wrong("weight_ladder", "python-number", lambda a, b, n: (b / a) ** (1 / (n - 1)), lambda a, b, n: float(b))
+wrong(
+    "weight_ladder",
+    "wrong-dtype",
+    lambda a, b, n: rungs()(a, b, n).double(),
+    lambda a, b, n: torch.from_numpy(np.geomspace(a, b, n)),
+)
+right(
+    "weight_ladder",
+    rungs(),
+    lambda a, b, n: a * (b / a) ** torch.linspace(0, 1, n),
+    lambda a, b, n: torch.tensor(np.geomspace(a, b, n), dtype=torch.float32),
+    lambda a, b, n: torch.linspace(float(np.log(a)), float(np.log(b)), n).exp(),
+)
+
+
+# --- best_trades
+
+
+def front(beats=None, keep=lambda beaten: ~beaten):
+    """`best_trades` for all pairs at once; `beats` takes columns and rows (n, 1, 2) and (1, n, 2)."""
+    beats = beats or (lambda p, q: (p <= q).all(-1) & (p < q).any(-1))
+    return lambda points: keep(beats(points[:, None], points[None]).any(0))
+
+
+def one_by_one(others):
+    def best_trades(points):
+        stays = []
+        for i, q in enumerate(points):
+            rows = others(points, i)
+            stays.append(not ((rows <= q).all(1) & (rows < q).any(1)).any())
+        return torch.tensor(stays)
+
+    return best_trades
+
+
+wrong("best_trades", "content-alone", front(lambda p, q: p[..., 0] < q[..., 0]), lambda x: x[:, 0] == x[:, 0].min())
+wrong("best_trades", "style-alone", front(lambda p, q: p[..., 1] < q[..., 1]), lambda x: x[:, 1] == x[:, 1].min())
+wrong("best_trades", "larger-is-better", front(lambda p, q: (p >= q).all(-1) & (p > q).any(-1)), lambda x: front()(-x))
+wrong("best_trades", "beaten-kept", front(keep=lambda beaten: beaten), lambda x: ~front()(x))
+wrong("best_trades", "earlier-rows-only", one_by_one(lambda x, i: x[:i]), one_by_one(lambda x, i: x[: i + 1]))
+wrong("best_trades", "later-rows-only", one_by_one(lambda x, i: x[i:]), one_by_one(lambda x, i: x[i + 1 :]))
+wrong(
+    "best_trades",
+    "neighbours-only",
+    one_by_one(lambda x, i: x[max(i - 1, 0) : i + 2]),
+    one_by_one(lambda x, i: torch.stack([x[max(i - 1, 0)], x[min(i + 1, len(x) - 1)]])),
+)
+wrong("best_trades", "smallest-sum", lambda x: x.sum(1) <= x.sum(1).min(), lambda x: x.mean(1) == x.mean(1).min())
+wrong("best_trades", "nothing-kept", front(lambda p, q: (p <= q).all(-1)), front(lambda p, q: (p < q).any(-1)))
+wrong("best_trades", "all-kept", lambda x: x[:, 0] > 0, front(lambda p, q: (p < q).all(-1) & (p > q).any(-1)))
+wrong("best_trades", "wrong-type", lambda x: front()(x).tolist(), lambda x: list(front()(x)))
+wrong("best_trades", "returns-nothing", lambda x: None, lambda x: print(end=""))
+wrong("best_trades", "rows-instead-of-answers", lambda x: x[front()(x)], lambda x: torch.stack(list(x[front()(x)])))
+wrong("best_trades", "answers-in-columns", lambda x: front()(x)[:, None], lambda x: (x[:, None] <= x).all(-1))
+wrong("best_trades", "wrong-dtype", lambda x: front()(x).float(), lambda x: front()(x).int())
+wrong(
+    "best_trades",
+    "special-case",
+    front(lambda p, q: (p < q).all(-1)),
+    lambda x: front()(x) & torch.tensor([not (x[:i] == q).all(1).any() for i, q in enumerate(x)]),
+)
+right(
+    "best_trades",
+    front(),
+    one_by_one(lambda x, i: x),
+    one_by_one(lambda x, i: x.flip(0)),
+    one_by_one(lambda x, i: torch.cat([x[:i], x[i + 1 :]])),
+)

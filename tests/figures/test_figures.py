@@ -136,6 +136,7 @@ def test_show_puts_its_text_into_the_pages_alt_and_nowhere_else(figure, kind, sh
     # What pages without HTML show, and what a notebook's check compares: the same each time.
     assert output["data"]["text/plain"] == SAID
     assert set(output["data"]) == {"text/html", "text/plain"}
+    assert not output["data"]["text/html"].split("\n")[0].strip()  # what JupyterLab shows of a folded output
 
 
 def test_show_prints_a_caption_where_there_is_one(shell, capsys):

@@ -3,8 +3,8 @@
     python tools/make/lesson_pictures.py          all of them
     python tools/make/lesson_pictures.py 01 02    those of some lessons
 
-The recipe of each picture is the function that makes it. All but the textures of lesson 03 use the full-width network,
-`hed` (the README says how to get it), and more pixels and steps than the lessons, which takes minutes on a CPU.
+The recipe of each picture is the function that makes it. Most use the full-width network, `hed` (the README says how to
+get it), and all more pixels and steps than the lessons, which takes minutes on a CPU.
 Afterwards `python tools/notebooks/run_notebooks.py --setup` puts the pictures into the lessons.
 """
 
@@ -82,19 +82,11 @@ def below(images: Sequence[Tensor]) -> Tensor:
 
 
 @functools.cache
-def painted(
-    content: str, style: str, side: int = 341, *, style_size: int = 448, weight: float = 20.0, crop: bool = False
-) -> Tensor:
-    """A photo in a style, by `hed` from coarse to fine; a short side of 341 px is a long one of 512."""
-    photo = nst.load_sample(content, size=side, crop=crop)
-    options = {"scales": [176, side], "steps": [70, 40], "style_weight": weight, "tv_weight": min(20.0, weight)}
-    brush = nst.load_sample(style, size=style_size)
-    return nst.stylize(photo, brush, encoder="hed", precision="float32", device="cpu", **options).image
-
-
 def window() -> Tensor:
-    """Lesson 00's own pair at 341 x 511 px."""
-    return painted("temple", "stained_glass", style_size=512, weight=40.0)
+    """Lesson 00's own pair at 341 x 511 px, by `hed` from coarse to fine."""
+    photo, brush = nst.load_sample("temple", size=341), nst.load_sample("stained_glass", size=512)
+    options = {"scales": [176, 341], "steps": [70, 40], "style_weight": 40.0, "tv_weight": 20.0}
+    return nst.stylize(photo, brush, encoder="hed", precision="float32", device="cpu", **options).image
 
 
 @picture("00_quickstart.jpg")
@@ -197,12 +189,19 @@ def lesson_06() -> Tensor:
 
 @picture("06_wall.jpg")
 def wall() -> Tensor:
-    """Two pictures of 341 px above, three squares below."""
-    above = strip([painted("coffee", "linocut"), painted("bridge", "discs", weight=30.0)])
-    side = (above.shape[-1] - 2 * GAP) // 3
-    weights = {("colosseum", "pointillism"): 10.0, ("dune", "cutouts"): 10.0, ("portrait", "crayon"): 1.5}
-    squares = strip([painted(*pair, side, weight=weight, crop=True) for pair, weight in weights.items()])
-    return below([above, nst.resize(squares, (side, above.shape[-1]))])
+    """Four photos in four styles, two above and two below, each in its own size and weights of style and smoothness."""
+    above = strip([_hung("coffee", "linocut", 520, 40.0, 30.0), _hung("astronaut", "mosaic", 320, 30.0, 15.0)])
+    under = strip([_hung("portrait", "pointillism", 480, 20.0, 20.0), _hung("bridge", "crayon", 480, 50.0, 60.0)])
+    width = above.shape[-1]
+    return below([above, nst.resize(under, (round(under.shape[-2] * width / under.shape[-1]), width))])
+
+
+def _hung(content: str, style: str, style_size: int, style_weight: float, tv_weight: float) -> Tensor:
+    """A photo painted by mini from coarse to fine, a minute on a CPU, and brought to a height of 320 px."""
+    photo, brush = nst.load_sample(content, size=320), nst.load_sample(style, size=style_size)
+    options = {"scales": [160, 320], "steps": [50, 30], "style_weight": style_weight, "tv_weight": tv_weight}
+    image = nst.stylize(photo, brush, encoder="mini", precision="float32", device="cpu", **options).image
+    return nst.resize(image, (320, round(image.shape[-1] * 320 / image.shape[-2])))
 
 
 @functools.cache
