@@ -40,6 +40,10 @@ def panel(
 
     The panel that the same cell showed before closes; those of other cells pause, say so, and go on when asked to.
 
+    A fold below the numbers holds whose colours the picture takes, a second style with the mix of the two, and the
+    photo's regions: a button finds them, and a click or a key on one gives it to the next style, or to none. All of it
+    counts from the next step on, and is part of snapshots and recipes.
+
     `target` sets limits for the "content" and "style" distance: the panel says when the picture is under them.
     Pictures and recipes are saved to `folder`. `chunk` is for how many seconds to paint between two looks at the
     sliders. Without a page to show it in, or in a stored notebook, the panel is a still picture with a line of text.

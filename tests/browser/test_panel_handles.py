@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import busy
+from PIL import Image
 from test_panel_browser import LAYOUT, ROOT, button, jupyter_lab, recipe, running, step, wait_status
 
 pytestmark = [
@@ -91,6 +93,19 @@ def test_a_second_style_is_mixed_in_by_keys_and_by_an_exact_number(page, folder)
     wait_status(page, "to 0.67:0.33")
     assert page.inner_text(".nst-ends em") == "67 : 33"
     assert recipe(page, folder)["changes"][-1]["style_mix"] == [0.67, 0.33]
+
+
+def test_a_second_style_of_ones_own_is_taken_and_a_sample_again(page):
+    file = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").save(file, "PNG")
+    with page.expect_file_chooser() as chosen:
+        page.locator(".nst-second .widget-upload").click()
+    chosen.value.set_files({"name": "stripes.png", "mimeType": "image/png", "buffer": file.getvalue()})
+    wait_status(page, "Second style mosaic to stripes")
+    page.wait_for_function("() => document.querySelector('.nst-second select').selectedOptions[0].text == 'stripes'")
+    page.locator(".nst-second select").select_option("mosaic")
+    wait_status(page, "Second style stripes to mosaic")
+    assert page.inner_text(".nst-ends em") == "67 : 33"
 
 
 def test_regions_are_found_while_it_paints_and_other_knobs_are_heard(page):

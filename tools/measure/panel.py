@@ -3,6 +3,7 @@
     python tools/measure/panel.py                       ten minutes, 500 moves of a slider
     python tools/measure/panel.py --minutes 0.3 --moves 12 --size 96
     python tools/measure/panel.py --json FILE           the figures as JSON, too
+    python tools/measure/panel.py --handles regions     with the fold open, and a second style in some of the regions
 
 The kernel writes down when each evaluation ended and the weight it had; the page when a key was pressed. Both read the
 same clock, so a latency is the time from the key to the end of the first evaluation with the new weight.
@@ -133,6 +134,17 @@ def soak(page: Any, folder: Path, minutes: float, moves: int) -> dict[str, Any]:
     }
 
 
+def unfold(page: Any, handles: str) -> None:
+    """Open the fold of further handles, and paint in regions if asked for."""
+    if handles == "closed":
+        return
+    page.locator(".nst-fold summary").click()
+    if handles == "regions":
+        page.locator(".nst-second select").select_option("mosaic")
+        page.locator(".nst-panel button:has-text('Find regions')").click()
+        page.wait_for_selector(".nst-map", state="visible", timeout=120_000)
+
+
 def latencies(pressed: list[float], made: list[tuple[float, float, int]]) -> tuple[list[float], int]:
     """Seconds from each press to the end of the first step with another weight, and how many presses changed none."""
     changes = [b for a, b in itertools.pairwise(made) if a[1] != b[1]]
@@ -147,6 +159,7 @@ def main(arguments: list[str] | None = None, *, server: Sequence[Any] | None = N
     parser.add_argument("--moves", type=int, default=500)
     parser.add_argument("--size", type=int, default=192, help="short side in pixels")
     parser.add_argument("--threads", type=int, default=0, help="of the kernel; 0 leaves it to PyTorch")
+    parser.add_argument("--handles", choices=("closed", "open", "regions"), default="closed")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     if find_browser() is None:
@@ -159,6 +172,8 @@ def main(arguments: list[str] | None = None, *, server: Sequence[Any] | None = N
         write_notebook(folder / "live.ipynb", CELL.replace("SIZE", str(options.size)))
         page = on.enter_context(browse(address, f"{folder.name}/live.ipynb"))
         run_all(page)
+        page.wait_for_function("() => document.querySelector('.nst-stage img')?.naturalWidth > 0")
+        unfold(page, options.handles)
         figures = soak(page, folder, options.minutes, options.moves)
     for what, value in figures.items():
         print(f"{what:50} {value:.3g}" if isinstance(value, float) else f"{what:50} {value}")
