@@ -127,7 +127,12 @@ def tiled_bytes(
             shape = (shape[0] // 2, shape[1] // 2) if layer.kind in ("max", "avg") else shape
             resized.append(replace(layer, size=shape))
         overhead = _overhead(12 * math.prod(outer) * resized[0].channels // layers[0].channels)
-        works.append((_pass(resized, contents, styles, unit, 0) + overhead, len(boxes) == 1))
+        # The losses of a tile are no part of its graph, and their gradients are there before its backward pass begins,
+        # which copies a pooling's places. What only a loss reads is held for it.
+        read = [layer for layer in resized if layer.name in (*contents, *styles)]
+        losses = sum((2 if layer.kind == "conv" else 1) * unit * layer.numbers for layer in read)
+        places = max((8 * layer.numbers for layer in resized if layer.kind == "max"), default=0)
+        works.append((_pass(resized, (), (), unit, 0) + losses + places + overhead, len(boxes) == 1))
         size = (size[0] // segment.stride, size[1] // segment.stride)
     most = 0
     for i, (work, _) in enumerate(works):
