@@ -262,11 +262,16 @@ def test_files_for_the_platform_keep_their_schemas(pattern, tmp_path):
     """Offline, with the schemas that check-jsonschema brings; and a file that breaks its schema is seen."""
     files = sorted(ROOT.glob(pattern))
     assert files
-    command = [sys.executable, "-m", "check_jsonschema", "--no-cache", "--builtin-schema", SCHEMAS[pattern]]
-    done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    from check_jsonschema import main
+    from click.testing import CliRunner, Result
+
+    def check(*paths: Path) -> Result:
+        return CliRunner().invoke(main, ["--no-cache", "--builtin-schema", SCHEMAS[pattern], *map(str, paths)])
+
+    done = check(*files)
+    assert done.exit_code == 0, done.output
     (tmp_path / files[0].name).write_text(files[0].read_text() + "\nnobodys-key: {}\n")
-    assert subprocess.run([*command, str(tmp_path / files[0].name)], capture_output=True).returncode == 1
+    assert check(tmp_path / files[0].name).exit_code == 1
 
 
 def test_the_container_and_the_hooks_are_of_this_project():

@@ -53,7 +53,7 @@ class Page:
         self.client.stop_channels()
         self.kernel.shutdown_kernel(now=True)
 
-    def listen(self, until: str, timeout: float = 60) -> None:
+    def listen(self, until: str, timeout: float = 300) -> None:
         """Take in what the kernel says until it has done with that message."""
         end = time.monotonic() + timeout
         while self.busy.get(until, True):

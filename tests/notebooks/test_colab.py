@@ -201,7 +201,7 @@ def client(colab: Colab, notebook: nbformat.NotebookNode, monkeypatch) -> Notebo
     return NotebookClient(
         notebook,
         kernel_name="colab",
-        timeout=120,
+        timeout=600,
         store_widget_state=False,
         resources={"metadata": {"path": str(colab.folder)}},
     )

@@ -795,7 +795,7 @@ def test_nbval_fails_on_a_changed_digit_and_on_nothing_that_may_change(tmp_path)
     for count, c in enumerate(nb.cells, 1):
         c.execution_count = count
     nbformat.write(nb, tmp_path / "mutants.ipynb")
-    plain = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
+    plain = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-n", "0", "-p", "no:cacheprovider"]
     out = subprocess.run([*plain, str(tmp_path / "mutants.ipynb")], cwd=ROOT, capture_output=True, text=True)
     assert out.returncode == 1, out.stdout + out.stderr
     bad = {int(number) for number in re.findall(r"^FAILED .*::Cell (\d+)", out.stdout, re.M)}

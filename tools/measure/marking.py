@@ -1,6 +1,6 @@
 """Mark a class of fifty with all its accidents, as a teacher does: `python tools/measure/marking.py [--jobs 2]`.
 
-The hand-ins are those of `tests/classroom/class_of_fifty.py`, in all five graded lessons. The class is marked twice,
+The hand-ins are those of `tests/classroom/class_of_fifty.py`, in all graded lessons. The class is marked twice,
 the first run is killed in between, and then every mark and sentence is compared with what it has to be. Exit
 code 1 means that something is wrong. It prints the seconds by the clock, and those that a second proof of the
 environment takes.

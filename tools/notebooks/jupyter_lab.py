@@ -94,6 +94,7 @@ def browse(address: str, name: str, *, width: int = 1000, height: int = 1080, sc
         root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         browser = play.chromium.launch(executable_path=find_browser(), args=[*root, *QUIET])
         page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
+        page.set_default_timeout(90_000)  # on a busy machine everything takes its time
         page.said = []
         page.on("console", lambda m: page.said.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: page.said.append(str(e)))
