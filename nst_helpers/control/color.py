@@ -55,8 +55,8 @@ def match_color(style: Tensor, *, to: Tensor, method: str = "covariance") -> Ten
     if method == "histogram":
         changed = from_oklab(_with_distribution(to_oklab(style), to_oklab(to)))
     else:
-        changed = _with_moments(style.double(), to.double(), together=method == "covariance")
-    return changed.to(style.dtype).clamp(0, 1)
+        changed = _with_moments(_in_double(style), _in_double(to), together=method == "covariance")
+    return changed.to(style).clamp(0, 1)
 
 
 def keep_color(image: Tensor, content: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def keep_color(image: Tensor, content: Tensor) -> Tensor:
         fits = _fits(from_oklab(torch.cat([light, middle * color], 1)))
         low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
     mixed[:, 1:, over] = (low * color)[..., 0]
-    return from_oklab(mixed.view_as(image)).to(image.dtype).clamp(0, 1)
+    return from_oklab(mixed.view_as(image)).to(image).clamp(0, 1)
 
 
 def to_oklab(image: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def to_oklab(image: Tensor) -> Tensor:
 
     Source: B. Ottosson, "A perceptual color space for image processing", 2020.
     """
-    image = image.double()
+    image = _in_double(image)
     linear = torch.where(image <= 0.04045, image / 12.92, ((image.clamp_min(0) + 0.055) / 1.055) ** 2.4)
     cones = _mixed(linear, _RGB_TO_CONES)
     return _mixed(cones.sign() * cones.abs().pow(1 / 3), _CONES_TO_LAB)
@@ -115,10 +115,15 @@ def from_oklab(lab: Tensor) -> Tensor:
     >>> bool(torch.allclose(from_oklab(to_oklab(color)).float(), color, atol=1e-6))
     True
     """
-    lab = lab.double()
+    lab = _in_double(lab)
     linear = _mixed(_mixed(lab, _CONES_TO_LAB, inverse=True) ** 3, _RGB_TO_CONES, inverse=True)
     curved = 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
     return torch.where(linear <= 0.0031308, linear * 12.92, curved)
+
+
+def _in_double(image: Tensor) -> Tensor:
+    """In float64, on the CPU where the device has none (Apple's)."""
+    return (image.cpu() if image.device.type == "mps" else image).double()
 
 
 def _mixed(image: Tensor, matrix: tuple[tuple[float, ...], ...], *, inverse: bool = False) -> Tensor:

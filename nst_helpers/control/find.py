@@ -39,7 +39,8 @@ TRIES, ROUNDS = 4, 30
 def find_regions(content: Tensor, k: int = 3, *, encoder: Encoder | str = "mini", seed: int = 0) -> list[Tensor]:
     """The k parts of a picture (1, 3, H, W) that look different, as soft masks (1, 1, H, W) whose sum is 1 everywhere.
 
-    They come in order, the one that lies highest in the picture first. The same seed gives the same parts.
+    They come on the picture's device and in order, the one that lies highest in the picture first. The same seed gives
+    the same parts.
     Raises ImageError for what is no picture, MaskError where k is not a whole number from 2 to 8.
 
     >>> sky, ground = find_regions(torch.cat([torch.zeros(1, 3, 32, 64), torch.rand(1, 3, 32, 64)], 2), 2)
@@ -204,7 +205,7 @@ def _along_edges(groups: Tensor, picture: Tensor) -> list[Tensor]:
     soft = torch.cat([guided_filter(guide, mask, radius=radius) for mask in coarse.split(1, 1)], 1)
     # The filter leaves wide slopes; the third power makes them steeper and leaves a half a half.
     steep = soft.clamp(1e-4, 1) ** 3
-    return list((steep / steep.sum(1, keepdim=True)).split(1, 1))
+    return list((steep / steep.sum(1, keepdim=True)).to(picture.device).split(1, 1))
 
 
 def guided_filter(guide: Tensor, mask: Tensor, *, radius: int = 8, smoothing: float = 1e-3) -> Tensor:
