@@ -209,21 +209,21 @@ def test_the_class_report_names_the_commonest_mistakes_and_every_accident(marked
 def test_marking_again_changes_nothing_unless_asked(marked, capsys):
     before, kept = marked.files(), marked.kept()
     # A hand-in that came anew is named, and keeps its mark until one asks.
-    path = marked.place / "looper" / "03_gram.ipynb"
+    path = marked.place / "returner" / "03_gram.ipynb"
     old = path.read_bytes()
     path.write_bytes((marked.place / "delegator" / "03_gram.ipynb").read_bytes())
     capsys.readouterr()
     assert marked.mark() == 0
-    assert "looper: changed since it was marked" in capsys.readouterr().out
+    assert "returner: changed since it was marked" in capsys.readouterr().out
     assert marked.files() == before
     assert marked.kept() == kept
-    assert marked.mark("--again", "looper") == 0
+    assert marked.mark("--again", "returner") == 0
     # The proof is remembered for as long as nothing changes that it depends on.
     assert "The environment is as it was when it was proven." in capsys.readouterr().out
-    told = next(r for r in marking.results_of(marked.course) if r["student"] == "looper")
+    told = next(r for r in marking.results_of(marked.course) if r["student"] == "returner")
     assert "course's own" in next(row["reason"] for row in told["rows"] if row["question"] == "gram_matrix")
     path.write_bytes(old)
-    assert marked.mark("--again", "looper") == 0
+    assert marked.mark("--again", "returner") == 0
     assert marked.files() == before
 
 
