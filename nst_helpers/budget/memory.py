@@ -42,6 +42,9 @@ RECORDED = 1.5
 # What the convolutions and the allocator hold besides the tensors, in images (B, 3, H, W) of float32; holes in the heap
 # are smaller than what is mapped for itself, so they stop growing.
 OVERHEAD_IMAGES, MOST_OVERHEAD = 48, 5 * MMAP
+# How many times what a tile's tensors take the heap grows to: they are of many sizes, and too small to be mapped for
+# themselves. Measured with VGG-19: 2.0 times in tiles of 256 and of 512 up to 1024 px, and 3 times at 2048 px.
+HOLES = 2.4
 # An Optimisation's image, its gradient, the best and the one before, the first one, the result, Adam's two moments.
 ADAM_IMAGES = 9
 # For L-BFGS two images for each step kept, large ones in half precision, and what a step computes by the way: 10 in a
@@ -126,13 +129,12 @@ def tiled_bytes(
         for layer in part:
             shape = (shape[0] // 2, shape[1] // 2) if layer.kind in ("max", "avg") else shape
             resized.append(replace(layer, size=shape))
-        overhead = _overhead(12 * math.prod(outer) * resized[0].channels // layers[0].channels)
         # The losses of a tile are no part of its graph, and their gradients are there before its backward pass begins,
         # which copies a pooling's places. What only a loss reads is held for it.
         read = [layer for layer in resized if layer.name in (*contents, *styles)]
         losses = sum((2 if layer.kind == "conv" else 1) * unit * layer.numbers for layer in read)
         places = max((8 * layer.numbers for layer in resized if layer.kind == "max"), default=0)
-        works.append((_pass(resized, (), (), unit, 0) + losses + places + overhead, len(boxes) == 1))
+        works.append((round(HOLES * (_pass(resized, (), (), unit, 0) + losses + places)), len(boxes) == 1))
         size = (size[0] // segment.stride, size[1] // segment.stride)
     most = 0
     for i, (work, _) in enumerate(works):
