@@ -153,14 +153,14 @@ def textures(name: str, size: int) -> Tensor:
 
 @picture("04_weights.jpg")
 def lesson_04() -> Tensor:
-    """A photo, a painting, and what rising style weights make of them; grain is held down in proportion."""
+    """A photo, a painting, and what rising style weights make of them; total variation keeps its share."""
     side, encoder = 224, nst.load_encoder("hed")
     content = nst.load_sample("colosseum", size=side, crop=True)
-    style = nst.load_sample("wave", size=288)
+    style = nst.load_sample("wave", size=400)
     row = [content, nst.resize(style, side, crop=True)]
-    for weight in (3.0, 30.0, 300.0):
-        options = {"style_weight": weight, "tv_weight": weight / 2, "steps": 60, "precision": "float32"}
-        row.append(nst.stylize(content, style, encoder=encoder, device="cpu", **options).image)
+    for weight in (0.3, 10.0, 300.0):
+        options = {"style_weight": weight, "tv_weight": 2 * weight, "scales": [112, side], "steps": [60, 30]}
+        row.append(nst.stylize(content, style, encoder=encoder, device="cpu", precision="float32", **options).image)
     return strip(row)
 
 
