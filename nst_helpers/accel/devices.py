@@ -1,4 +1,8 @@
-"""Where and how to compute: the device, and the number format and memory layout of the convolutions."""
+"""Where and how to compute: the device, and the number format and memory layout of the convolutions.
+
+By pairs at 256 px on two AVX512-BF16 cores, an evaluation without channels last takes 1.72 times as long with `mini`
+and 1.02 times with VGG-19; in float32 in place of bfloat16 1.58 and 1.99 times.
+"""
 
 from __future__ import annotations
 
