@@ -115,14 +115,14 @@ def check_regions(
 
     >>> check_regions(2, [torch.ones(1, 1, 4, 4)])
     Traceback (most recent call last):
-    nst_helpers.errors.MaskError: There are 2 style pictures and 1 masks: give one mask for each style picture.
+    nst_helpers.errors.MaskError: The number of masks is 1, that of style pictures 2: give one mask for each.
     """
     if style_masks is not None and masks is None:
         raise MaskError("There are style_masks and no masks: say with masks= where each of the styles goes.")
     for name, given in (("masks", masks), ("style_masks", style_masks)):
         if given is not None and len(given) != styles:
             raise MaskError(
-                f"There are {styles} style pictures and {len(given)} {name}: give one mask for each style picture."
+                f"The number of {name} is {len(given)}, that of style pictures {styles}: give one mask for each."
             )
 
 

@@ -104,7 +104,7 @@ def test_overlap_is_shared_and_a_gap_stays_a_gap():
 @pytest.mark.parametrize(
     ("masks", "words"),
     [
-        ([torch.ones(1, 1, 32, 40)], "There are 2 style pictures and 1 masks"),
+        ([torch.ones(1, 1, 32, 40)], "number of masks is 1, that of style pictures 2"),
         (
             [torch.ones(1, 1, 32, 40), torch.ones(1, 1, 32, 41)],
             r"Mask 2 is \(1, 1, 32, 41\), expected \(1, 1, 32",

@@ -1,4 +1,4 @@
-"""A preconditioner for the pixels, learnt during the run: how far L-BFGS goes where its pairs say nothing.
+"""A preconditioner for the pixels, learnt during the run: how far to go where no pair of L-BFGS tells.
 
 The loss responds more strongly to some changes of a picture than to others: it depends on how fine the detail is, and
 where it is. L-BFGS learns this for the few directions it went, and takes one length for all others. Here each band of

@@ -104,7 +104,7 @@ def test_a_photo_without_transparency_has_none_after(folder):
     ("words", "said"),
     [
         (["--mask", "none.png"], "there is no file 'none.png'"),
-        (["--mask", "left.png", "--mask", "right.png"], "There are 1 style pictures and 2 masks"),
+        (["--mask", "left.png", "--mask", "right.png"], "number of masks is 2, that of style pictures 1"),
         (["--style-mask", "left.png"], "There are style_masks and no masks"),
         (["--content-map", "none.png"], "there is no file 'none.png'"),
         (["--init", "none.png"], "'none.png' is neither a file nor one of the package's own pictures"),

@@ -130,7 +130,7 @@ def test_masks_of_the_photos_proportions_are_scaled_with_it():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"masks": halves()}, "There are 1 style pictures and 2 masks"),
+        ({"masks": halves()}, "number of masks is 2, that of style pictures 1"),
         ({"masks": [torch.ones(1, 1, 30, 30)]}, "mask 1 is 30 x 30 pixels and its picture 40 x 32"),
         ({"masks": [torch.ones(1, 1, 32, 40)], "style_masks": [torch.ones(1, 1, 9, 90)]}, "style mask 1 is 90 x 9"),
         ({"style_masks": [None]}, "There are style_masks and no masks"),

@@ -135,7 +135,7 @@ def test_masks_that_do_not_fit_a_new_photo_change_nothing():
     with pytest.raises(MaskError, match="mask 1 is 40 x 32 pixels and its picture 32 x 32"):
         painted.set(content=picture(32, 32, seed=5))
     assert torch.equal(painted.image, before)
-    with pytest.raises(MaskError, match="There are 1 style pictures and 2 masks"):
+    with pytest.raises(MaskError, match="number of masks is 2, that of style pictures 1"):
         session(masks=MASKS)
     with pytest.raises(TypeError, match="unexpected keyword argument 'mask'"):
         session(mask=LEFT)
@@ -179,7 +179,7 @@ def test_a_style_that_paints_nowhere_takes_no_part():
     assert [picture.name for picture in painted.styles] == ["style", "style"]
     with pytest.raises(MaskError, match="No style paints anywhere"):
         painted.set(masks=[None, None])
-    with pytest.raises(MaskError, match="There are 2 style pictures and 3 masks"):
+    with pytest.raises(MaskError, match="number of masks is 3, that of style pictures 2"):
         painted.set(masks=[None, LEFT, LEFT])
 
 
