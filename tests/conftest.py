@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import browser_lab
 import gate  # before torch, whose threads it counts
@@ -16,6 +17,9 @@ TOY = Architecture("toy", ((6, 6), (8,), (8,)), final_pool=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What a shell runs in the background is deaf to Ctrl-C, and so would be all that the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(gate.Gate())
     config.pluginmanager.register(browser_lab)
     config.pluginmanager.import_plugin("marking_fixtures")

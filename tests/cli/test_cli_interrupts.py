@@ -30,10 +30,24 @@ def command(folder: Path, *more: str, size: str = "32", steps: str = "100000") -
     return [sys.executable, "-m", "nst_helpers", *words, "--size", size, "--steps", steps, *more]
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
 def start(folder: Path, *more: str, **options) -> subprocess.Popen[str]:
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": folder, "env": env}
-    return subprocess.Popen(command(folder, *more, **options), **pipes)
+    STARTED.append(subprocess.Popen(command(folder, *more, **options), **pipes))
+    return STARTED[-1]
+
+
+@pytest.fixture(autouse=True)
+def _no_run_outlives_its_test():
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+    STARTED.clear()
 
 
 def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
