@@ -1,7 +1,8 @@
 """How the tests share a machine: files side by side, one thread in each process, and alone what measures time.
 
-`pytest` spreads the files over two processes (pytest-xdist, `--dist loadfile`: the tests of a file, and the cells of a
-lesson, stay together). What is marked `alone` has the machine to itself. tests/conftest.py registers this plugin.
+`pytest` spreads the files over three processes, since tests often wait for programs that they start (pytest-xdist,
+`--dist loadfile`: the tests of a file, and the cells of a lesson, stay together). What is marked `alone` has the machine
+to itself. tests/conftest.py registers this plugin.
 """
 
 from __future__ import annotations
