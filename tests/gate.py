@@ -1,7 +1,7 @@
 """How the tests share a machine: files side by side, one thread in each process, and alone what measures time.
 
-`pytest` spreads the files over three processes, since tests often wait for programs that they start (pytest-xdist,
-`--dist loadfile`: the tests of a file, and the cells of a lesson, stay together). What is marked `alone` has the machine
+`pytest` spreads the files over three processes (pytest-xdist), since tests often wait for programs that they start.
+`--dist loadfile` keeps the tests of a file together, and the cells of a lesson. What is marked `alone` has the machine
 to itself. tests/conftest.py registers this plugin.
 """
 
