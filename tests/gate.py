@@ -1,6 +1,6 @@
 """How the tests share a machine: files side by side, one thread in each process, and alone what measures time.
 
-`pytest` spreads the files over three processes (pytest-xdist), since tests often wait for programs that they start.
+`pytest` spreads the files over two processes (pytest-xdist; on two cores three are no quicker, 722 s for 705).
 `--dist loadfile` keeps the tests of a file together, and the cells of a lesson. What is marked `alone` has the machine
 to itself. tests/conftest.py registers this plugin.
 """
