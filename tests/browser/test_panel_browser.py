@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,19 @@ def folder(lab) -> Path:
     return lab.folder / "panel"
 
 
-@pytest.fixture(scope="module")
-def page(lab, folder) -> Iterator[Any]:
-    jupyter_lab.write_notebook(folder / "live.ipynb", CELL)
-    with jupyter_lab.browse(lab.address, "panel/live.ipynb") as page:
+@contextmanager
+def panel_page(lab: Any, folder: Path, cell: str, **options: Any) -> Iterator[Any]:
+    """The page of a notebook with this one cell, run, once its panel shows a picture."""
+    jupyter_lab.write_notebook(folder / "live.ipynb", cell)
+    with jupyter_lab.browse(lab.address, f"{folder.name}/live.ipynb", **options) as page:
         jupyter_lab.run_all(page)
         page.wait_for_function("() => document.querySelector('.nst-stage img').naturalWidth > 0")
+        yield page
+
+
+@pytest.fixture(scope="module")
+def page(lab, folder) -> Iterator[Any]:
+    with panel_page(lab, folder, CELL) as page:
         yield page
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import busy
 from PIL import Image
-from test_panel_browser import LAYOUT, ROOT, button, jupyter_lab, recipe, running, step, wait_status
+from test_panel_browser import LAYOUT, ROOT, button, jupyter_lab, panel_page, recipe, running, step, wait_status
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,10 +35,7 @@ def folder(lab) -> Path:
 
 @pytest.fixture(scope="module")
 def page(lab, folder) -> Iterator[Any]:
-    jupyter_lab.write_notebook(folder / "live.ipynb", CELL)
-    with jupyter_lab.browse(lab.address, "handles/live.ipynb", height=1800) as page:
-        jupyter_lab.run_all(page)
-        page.wait_for_function("() => document.querySelector('.nst-stage img').naturalWidth > 0")
+    with panel_page(lab, folder, CELL, height=1800) as page:
         yield page
 
 
