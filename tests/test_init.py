@@ -41,10 +41,16 @@ def test_type_checkers_and_editors_see_the_same_names_from_the_same_modules():
 
 @pytest.mark.parametrize(
     ("before", "given", "expected"),
-    [("", None, "PASSIVE"), ("import torch; ", None, "None"), ("", "ACTIVE", "ACTIVE")],
-    ids=["first", "after torch", "as the person chose"],
+    [
+        ("", {}, "PASSIVE 1000"),
+        ("import torch; ", {}, "None None"),
+        ("", {"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"),
+        ("", {"GOMP_SPINCOUNT": "7"}, "PASSIVE 7"),
+    ],
+    ids=["first", "after torch", "a chosen policy", "a chosen count"],
 )
-def test_threads_are_told_not_to_spin_before_they_are_there(before, given, expected):
-    set_ = f"os.environ['OMP_WAIT_POLICY'] = {given!r}" if given else "os.environ.pop('OMP_WAIT_POLICY', None)"
-    code = f"import os; {set_}; {before}import nst_helpers; print(os.environ.get('OMP_WAIT_POLICY'))"
+def test_threads_are_told_to_spin_shortly_before_they_are_there(before, given, expected):
+    names = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
+    code = f"import os; [os.environ.pop(name, None) for name in {names}]; os.environ.update({given})\n"
+    code += f"{before}import nst_helpers; print(*[os.environ.get(name) for name in {names}])"
     assert output_of(code).strip() == expected

@@ -53,7 +53,9 @@ class Turns:
         own = dict(setting.split("=", 1) for setting in settings)
         command = [sys.executable, __file__, str(checkout), *sys.argv[1:], "--side"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen(command, env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"} | own, **pipes)
+        self.process = subprocess.Popen(
+            command, env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"} | own, **pipes
+        )
         self.process.stdout.readline()
         self.least = float("inf")
 

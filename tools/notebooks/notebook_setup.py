@@ -31,7 +31,6 @@ import os
 import subprocess
 import sys
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait don't spin
 if "google.colab" in sys.modules and importlib.util.find_spec("nst_helpers") is None:
     url = os.environ.get("NST_REPO", "https://github.com/{REPOSITORY}")
     git = "git -c advice.detachedHead=false clone --quiet --depth 1 --branch {TAG}"
@@ -40,7 +39,8 @@ if "google.colab" in sys.modules and importlib.util.find_spec("nst_helpers") is 
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"nst_helpers did not install, try again: {{done.stderr}}")
-    importlib.invalidate_caches()"""
+    importlib.invalidate_caches()
+import nst_helpers  # noqa: F401 (before torch: it keeps waiting threads from spinning)"""
 
 COLAB = "https://colab.research.google.com/github"
 PLACEHOLDER = "YOUR_ACCOUNT"
