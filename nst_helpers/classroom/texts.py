@@ -88,26 +88,28 @@ _INSTEAD: dict[str, tuple[tuple[str, str], ...]] = {
     "style_loss_layer": (("Now the same for the style.", "The same as `ContentLossLayer`, for the style."),),
     "total_loss": (
         (
-            "Write the formula as a function: one line.",
-            "The optimiser needs one number. Gatys et al. (equation 7) weigh the two sides against each other:\n\n"
+            "Write the formula as a function of one line.",
+            "The optimiser needs one number. Gatys et al. (equation 7) weigh the two losses against each other:\n\n"
             r"$$L = \alpha\, L_{\text{content}} + \beta\, L_{\text{style}} \qquad "
             r"L_{\text{style}} = \frac{1}{n}\sum_{l=1}^{n} L_{\text{style}}^{(l)}$$"
-            "\n\nWrite the formula as a function: one line.",
+            "\n\nHere $\\alpha$ is the content weight, $\\beta$ the style weight and $n$ the number of style layers. "
+            "Write the formula as a function of one line.",
         ),
     ),
     "make_closure": (
         (
-            "Write the function that makes such a closure for any loss, in five lines. The closure\n"
+            "Write the function that makes such a closure for any loss: six lines in place of `raise`. The closure\n"
             "does the four things above, in that order.",
             "An optimiser wants the loss and its gradient on demand, so it gets a **closure**: a function without "
-            "arguments that it may call as often as it likes. Write the function that makes a closure for any loss, in "
-            "five lines. The closure does four things, in this order: it sets the old gradient to zero, computes the "
-            "loss of the image as it is now, fills in the gradient with `backward()`, and returns the loss.",
+            "arguments that it may call as often as it likes. Write the function that makes a closure for any loss: "
+            "six lines in place of `raise`. The closure does four things, in this order: it sets the old gradient to "
+            "zero, computes the loss of the image as it is now, fills in the gradient with `backward()`, and returns "
+            "the loss.",
         ),
     ),
     "total_variation": (
         (
-            "This form is called L1. The loss of these lessons\nsquares the differences: L2.",
+            "This form is called L1. The loss of\nthese lessons squares the differences: L2.",
             "This form is called L1.",
         ),
     ),
@@ -134,12 +136,13 @@ _INSTEAD: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "masked_gram": (
         (
-            "Shrink the mask to the layer, weigh, multiply and divide.",
+            "Write the formula as a function. Shrink the mask to the size of the feature maps first; then weight, "
+            "multiply and divide.",
             "A mask (1, 1, H, W) says of each pixel how far it belongs to a region. With $m_k$ for the mask at "
             "position $k$ of the layer, the region's Gram matrix is\n\n"
             r"$$G_{ij} = \frac{\sum_k m_k\, F_{ik}\, F_{jk}}{\sum_k m_k} .$$"
             "\n\nThe mask has the picture's size: a position gets the mean of the mask over the pixels that it stands "
-            "for, with `F.adaptive_avg_pool2d(mask, (h, w))`.",
+            "for, with `F.adaptive_avg_pool2d(mask, (h, w))`. Write the formula as a function.",
         ),
     ),
 }
