@@ -49,7 +49,7 @@ _INSTEAD: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "receptive_field": (
         (
-            "Turn the table into code.",
+            "Turn the table into code, in the next cell.",
             "One position of a feature map depends on a square of the image, its **receptive field**. With $r$ for its "
             "width and $s$ for the distance of two neighbouring positions, both in pixels, and $r = s = 1$ at the "
             "image:\n\n| layer | what happens |\n|---|---|\n| convolution 3 x 3 | $r$ grows by $2s$ |\n| ReLU | "
@@ -59,17 +59,17 @@ _INSTEAD: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "content_loss": (
         (
-            "Write the relative content loss for a batch:",
+            "Write the relative content loss for a batch.",
             "$F$ are the features of an image and $P$ those of the photo, the target. For one image the relative "
-            r"content loss is $\sum (F - P)^2 / \sum P^2$. Write it for a batch:",
+            r"content loss is $\sum (F - P)^2 / \sum P^2$. Write it for a batch.",
         ),
     ),
     "gram_matrix": (
         (
-            "Now for real feature maps: a tensor `(B, C, H, W)`, with",
+            "Write `gram_matrix` for real feature maps: a tensor `(B, C, H, W)`, with",
             "The Gram matrix of a picture says for each pair of feature maps how strongly they occur together: the "
-            "products of the two at each position, averaged over the positions. Feature maps are a tensor "
-            "`(B, C, H, W)`, with",
+            "products of the two at each position, averaged over the positions. Write "
+            "`gram_matrix` for feature maps: a tensor `(B, C, H, W)`, with",
         ),
     ),
     "style_loss": (

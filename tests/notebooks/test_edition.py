@@ -14,6 +14,7 @@ from PIL import Image
 from stored_pictures import pictures_of
 
 from nst_helpers import list_samples
+from nst_helpers.classroom import texts
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -151,6 +152,13 @@ def test_every_picture_of_the_course_becomes_a_result(name):
     assert re.search(rf"\b{called}\b", cell.source)
     drawn = [picture for output in cell.get("outputs", []) for picture in pictures_of(output)]
     assert drawn or "](data:image/jpeg" in cell.source
+
+
+def test_the_classroom_kit_finds_the_sentences_that_it_replaces():
+    """The build stops at a lost one, and takes a minute to get there."""
+    said = "\n".join(cell.source for nb in LESSONS.values() for cell in nb.cells if cell.cell_type == "markdown")
+    lost = {name: old for name, pairs in texts._INSTEAD.items() for old, _ in pairs if old not in said}
+    assert lost == {}
 
 
 def test_the_counter_counts():
