@@ -43,21 +43,39 @@ def claim(text: str, left: Any, relation: str, right: Any, *, by: float | None =
     one, two = _number(left), _number(right)
     if relation == ABOUT:
         apart = abs(one - two) / abs(two) if two else math.inf if one else 0.0
-        holds, numbers = apart <= (WITHIN if by is None else by), f"{one:.4g} ≈ {two:.4g}, {100 * apart:.2g} % apart"
+        numbers = f"{_short(one)} ≈ {_short(two)}, {_percent(apart)} apart"
+        holds = apart <= (WITHIN if by is None else by)
     elif relation in RELATIONS:
         if by is not None and (relation == "==" or by < 1):
             raise ValueError(f"by={by} came with {relation!r}: give a factor of 1 or more with <, <=, > or >=.")
         low, high = (one, two) if relation.startswith("<") else (two, one)
         holds = RELATIONS[relation](one, two) and (by is None or high >= by * low)
-        numbers = f"{one:.4g} {relation} {two:.4g}"
+        numbers = f"{_short(one)} {relation} {_short(two)}"
         if by is not None and low > 0:
-            numbers += f", {high / low:.3g} times"
+            numbers += f", {_short(high / low, 3)} times"
     else:
         raise ValueError(f"The relation {relation!r} is unknown: use one of {', '.join([*RELATIONS, ABOUT])}.")
     if not holds:
         needed = "" if by is None else f", {by:g} {'at most' if relation == ABOUT else 'times at least'} was claimed"
         raise ClaimError(f"✗ {text} [{numbers}{needed}]" if needed else f"✗ {text} [{numbers} is false]")
     print(f"✓ {text} [{numbers}]")
+
+
+def _percent(share: float) -> str:
+    """
+    >>> _percent(0.25), _percent(3.7e-8), _percent(0)
+    ('25 %', 'under 0.001 %', '0 %')
+    """
+    return "under 0.001 %" if 0 < share < 1e-5 else f"{100 * share:.2g} %"
+
+
+def _short(number: float, digits: int = 4) -> str:
+    """
+    >>> _short(0.12345), _short(13_912.0, 3), _short(math.inf)
+    ('0.1235', '13,900', 'inf')
+    """
+    rounded = float(f"{number:.{digits}g}")
+    return f"{rounded:,.0f}" if 10**digits <= abs(rounded) < math.inf else f"{rounded:.{digits}g}"
 
 
 def _number(value: Any) -> float:
