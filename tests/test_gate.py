@@ -1,14 +1,12 @@
-"""How the tests share a machine: what comes first, what counts as slow, and who is alone."""
+"""How the tests share a machine: what comes first, what counts as slow, and what a busy machine is given."""
 
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import gate
-import pytest
 from conftest import busy
 
 
@@ -25,23 +23,6 @@ def test_lessons_and_the_browser_come_first_and_keep_their_order():
     gate.Gate().pytest_collection_modifyitems(items)
     assert [one.nodeid for one in items] == [names[1], *cells, names[0], names[2]]
     assert {one.path.stem for one in items if one.marks} == {"05_optimizers"}
-
-
-@pytest.mark.skipif(gate.fcntl is None, reason="no such locks here")
-def test_who_is_alone_waits_for_the_others_and_they_for_it(tmp_path):
-    turns, events = gate.Turns(tmp_path), []
-
-    def alone() -> None:
-        with gate.Turns(tmp_path).turn(alone=True):
-            events.append("alone")
-
-    with turns.turn(alone=False), gate.Turns(tmp_path).turn(alone=False):  # two side by side
-        thread = threading.Thread(target=alone)
-        thread.start()
-        thread.join(0.1)
-        events.append("together")
-    thread.join(10)
-    assert events == ["together", "alone"]
 
 
 def test_a_busy_machine_gets_more_time_and_an_idle_one_none(monkeypatch):

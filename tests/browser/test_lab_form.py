@@ -1,9 +1,14 @@
-"""Every lesson is stored in JupyterLab's own form: opened and closed untouched, it asks nobody to save anything."""
+"""The lessons in JupyterLab: a link opens the next, and what is opened and closed untouched asks nobody to save it.
+
+They are stored in JupyterLab's own form.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -21,7 +26,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-OPEN = "path => { window.jupyterapp.commands.execute('docmanager:open', {path}) }"
+# One kernel serves them all: what a lesson's stored form is held against is the same.
+KERNEL = """() => { for (const w of window.jupyterapp.shell.widgets('main')) {
+  const kernel = w.sessionContext && w.sessionContext.session && w.sessionContext.session.kernel;
+  if (kernel) return {id: kernel.id, name: kernel.name} } }"""
+OPEN = "([path, kernel]) => { window.jupyterapp.commands.execute('docmanager:open', {path, kernel}) }"
 IS_SHOWN = """path => { const w = window.jupyterapp.shell.currentWidget;
   return w && w.context && w.context.path == path && w.context.isReady && w.node.querySelector('.jp-Cell') }"""
 # The notebooks in the main area: name, what the kernel does, and whether there is something to save.
@@ -30,34 +39,60 @@ NOTEBOOKS_SHOWN = """() => [...window.jupyterapp.shell.widgets('main')].filter(w
   return {name: w.context.path.split('/').pop(), kernel: kernel && kernel.status, dirty: w.context.model.dirty} })"""
 ALL_IDLE = f"count => ({NOTEBOOKS_SHOWN})().filter(w => w.kernel == 'idle').length == count"
 SAVE_ALL = """async () => { for (const w of window.jupyterapp.shell.widgets('main'))
-  if (w.sessionContext) { await w.context.save(); await w.sessionContext.shutdown() } }"""
-QUIET = 1500  # milliseconds after the kernels are idle in which a change would have come
+  if (w.sessionContext) await w.context.save() }"""
+SHUT_DOWN = """async () => { for (const w of window.jupyterapp.shell.widgets('main'))
+  if (w.sessionContext) await w.sessionContext.shutdown().catch(() => null) }"""
+QUIET = 1500  # milliseconds after the kernel is idle in which a change would have come
+NAMES = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
 
 
-def test_a_lesson_opened_and_closed_untouched_is_not_marked_as_changed(lab):
-    names = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
-    assert len(names) >= 7
+def lesson(name: str) -> nbformat.NotebookNode:
+    """As it is stored; but Python's version is that of whoever opens it."""
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    notebook.metadata.language_info.version = run_notebooks.notebook_metadata().language_info.version
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def form(lab) -> Path:
     folder = lab.folder / "form"
     folder.mkdir()
-    for name in names:
-        notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
-        # Python's version is that of whoever opens it; the rest has to be stored as it is.
-        notebook.metadata.language_info.version = run_notebooks.notebook_metadata().language_info.version
-        assert notebook.metadata == run_notebooks.notebook_metadata(), name
-        run_notebooks.store(notebook, folder / name)
-    old = nbformat.read(folder / names[0], as_version=4)
+    for name in NAMES:
+        run_notebooks.store(lesson(name), folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(lab, form) -> Iterator[Any]:
+    with jupyter_lab.browse(lab.address, f"form/{lab.first}") as page:
+        yield page
+
+
+def test_a_click_opens_the_lesson(page):
+    link = page.locator(".jp-RenderedMarkdown a[href*='01_images']").first
+    link.scroll_into_view_if_needed()
+    link.click()
+    page.wait_for_selector(".lm-TabBar-tabLabel:has-text('01_images.ipynb')", timeout=30_000)
+
+
+def test_a_lesson_opened_and_closed_untouched_is_not_marked_as_changed(page, form):
+    assert len(NAMES) >= 7
+    for name in NAMES:
+        assert lesson(name).metadata == run_notebooks.notebook_metadata(), name
+    old = nbformat.read(form / NAMES[0], as_version=4)
     old.metadata.language_info = {"name": "python"}
-    nbformat.write(old, folder / "old.ipynb")
-    opened = [*names, "old.ipynb"]
-    before = {name: (folder / name).read_text(encoding="utf-8") for name in opened}
-    with jupyter_lab.browse(lab.address, f"form/{names[0]}") as page:
-        for name in opened:  # each is shown, while the kernels of those before it start
-            page.evaluate(OPEN, f"form/{name}")
-            page.wait_for_function(IS_SHOWN, arg=f"form/{name}", timeout=90_000)
-        page.wait_for_function(ALL_IDLE, arg=len(opened), timeout=90_000)
-        page.wait_for_timeout(QUIET)
-        dirty = [shown["name"] for shown in page.evaluate(NOTEBOOKS_SHOWN) if shown["dirty"]]
-        page.evaluate(SAVE_ALL)
-    rewritten = [name for name in opened if (folder / name).read_text(encoding="utf-8") != before[name]]
+    nbformat.write(old, form / "old.ipynb")
+    opened = [*NAMES, "old.ipynb"]
+    before = {name: (form / name).read_text(encoding="utf-8") for name in opened}
+    kernel = page.evaluate(KERNEL)
+    for name in opened:
+        page.evaluate(OPEN, [f"form/{name}", kernel])
+        page.wait_for_function(IS_SHOWN, arg=f"form/{name}", timeout=90_000)
+    page.wait_for_function(ALL_IDLE, arg=len(opened), timeout=90_000)
+    page.wait_for_timeout(QUIET)
+    dirty = [shown["name"] for shown in page.evaluate(NOTEBOOKS_SHOWN) if shown["dirty"]]
+    page.evaluate(SAVE_ALL)
+    page.evaluate(SHUT_DOWN)
+    rewritten = [name for name in opened if (form / name).read_text(encoding="utf-8") != before[name]]
     assert dirty == ["old.ipynb"]  # which shows that a mark would have been seen
     assert rewritten == ["old.ipynb"]

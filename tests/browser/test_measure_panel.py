@@ -35,14 +35,14 @@ Panel._tick = late
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_short_soak_loses_nothing_overlaps_nothing_and_does_not_grow(lab, tmp_path, capsys, monkeypatch):
     """Times are held loosely: other work may keep the machine busy. The first step is late, and no press is lost."""
-    brief = measure_panel.CELL.replace("seconds=4", "seconds=1")
+    brief = measure_panel.CELL.replace("seconds=4", "seconds=0.5")
     assert brief != measure_panel.CELL
     monkeypatch.setattr(measure_panel, "CELL", LATE + brief)
     out = tmp_path / "figures.json"
-    arguments = ["--minutes", "0.12", "--moves", "7", "--size", "96", "--json", str(out)]
+    arguments = ["--minutes", "0.07", "--moves", "5", "--size", "96", "--json", str(out)]
     assert measure_panel.main(arguments, server=lab) == 0
     figures = json.loads(out.read_text())
-    assert figures["slider moves"] >= 5
+    assert figures["slider moves"] >= 4
     assert figures["lost values"] == 0
     assert figures["most steps at once"] == 1
     assert figures["console errors"] == 0

@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,20 @@ def outlook(page: Any, words: str) -> None:
     page.wait_for_function("t => document.querySelector('.nst-ahead').innerText.match(t)", arg=words)
 
 
+def widen(page: Any, width: int, *, height: int) -> None:
+    """Resize the window until the panel is so wide; its frame changes with the window, so it may take two tries."""
+    from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+    has_the_width = "w => Math.abs(document.querySelector('.nst-panel').getBoundingClientRect().width - w) <= 2"
+    for _ in range(3):
+        outside = page.viewport_size["width"] - round(page.locator(".nst-panel").first.bounding_box()["width"])
+        page.set_viewport_size({"width": width + outside, "height": height})
+        with suppress(PlaywrightTimeout):
+            page.wait_for_function(has_the_width, arg=width, timeout=500)
+            break
+    page.wait_for_timeout(50)  # what is drawn anew at another width has been drawn
+
+
 def test_what_it_will_take_is_told_before_anybody_presses_anything(page):
     outlook(page, r"^200 steps: about [\d.]+ s and \d+ MB on this machine$")
     assert step(page) == 0
@@ -169,10 +183,12 @@ def test_it_paints_as_quickly_as_the_session_and_refreshes_the_picture(page, fol
     best = refreshed = 0.0
     for _ in range(4):
         at, seen, start = step(page), page.evaluate("window.seen"), time.monotonic()
-        time.sleep(2)
+        time.sleep(1.5)
         used = time.monotonic() - start
         best = max(best, (step(page) - at) / used)
         refreshed = max(refreshed, (page.evaluate("window.seen") - seen) / used)
+        if best >= min(10, 0.5 * alone) and refreshed >= min(3, 0.5 * alone):
+            break
     print(f"alone {alone:.1f}, live {best:.1f} evaluations a second; picture {refreshed:.1f} times a second")
     assert best >= min(10, 0.5 * alone)
     assert refreshed >= min(3, 0.5 * alone)
@@ -277,10 +293,7 @@ def test_it_looks_designed_at_any_width(page, width, columns, least, theme):
     page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})", f"JupyterLab {theme}")
     page.wait_for_function("t => document.body.dataset.jpThemeLight == t", arg="true" if theme == "Light" else "false")
     panel = page.locator(".nst-panel").first
-    for _ in range(2):
-        outside = page.viewport_size["width"] - round(panel.bounding_box()["width"])
-        page.set_viewport_size({"width": width + outside, "height": 1900})
-        page.wait_for_timeout(300)
+    widen(page, width, height=1900)
     found = page.evaluate(LAYOUT.split("\n", 1)[1])
     paper = page.evaluate("() => getComputedStyle(document.querySelector('.nst-panel')).backgroundColor")
     panel.screenshot(path=ROOT / "runs" / f"panel_{width}_{theme.lower()}.png")

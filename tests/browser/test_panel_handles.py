@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import busy
 from PIL import Image
-from test_panel_browser import LAYOUT, ROOT, button, jupyter_lab, panel_page, recipe, running, step, wait_status
+from test_panel_browser import LAYOUT, ROOT, button, jupyter_lab, panel_page, recipe, running, step, wait_status, widen
 
 pytestmark = [
     pytest.mark.slow,
@@ -161,10 +161,7 @@ def test_a_region_is_turned_by_enter_and_by_space_and_says_what_it_takes(page):
 @pytest.mark.parametrize("width", [500, 700, 900, 1100, 1400])
 def test_the_open_handles_look_designed_at_any_width(page, width):
     window, panel = page.viewport_size, page.locator(".nst-panel").first
-    for _ in range(2):
-        outside = page.viewport_size["width"] - round(panel.bounding_box()["width"])
-        page.set_viewport_size({"width": width + outside, "height": 2400})
-        page.wait_for_timeout(200)
+    widen(page, width, height=2400)
     found = page.evaluate(LAYOUT.split("\n", 1)[1])
     wide = page.locator(".nst-map").bounding_box()["width"]
     panel.screenshot(path=ROOT / "runs" / f"panel_handles_{width}.png")

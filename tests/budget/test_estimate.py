@@ -368,33 +368,43 @@ def test_the_estimate_leaves_no_trace_on_the_run():
 
 
 ADDRESS_SPACE = """
-import resource, psutil, torch
+import json, os, resource, sys, psutil, torch
 torch.set_num_threads(1)
 import nst_helpers as nst, nst_helpers.optimize as optimize
 content, style, encoder = torch.rand(1, 3, 512, 512), torch.rand(1, 3, 64, 64), nst.load_encoder("mini")
-if not {counted}:
-    optimize.check_fits = lambda *_, **__: 1
-limit = psutil.Process().memory_info().vms + {megabytes} * 2**20
-resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-try:
-    nst.stylize(content, style, encoder=encoder, steps=2, precision="float32", device="cpu")
-except nst.NSTError as error:
-    print(error)
+for name, (counted, megabytes) in json.loads(sys.argv[1]).items():
+    if os.fork():  # each in a process of its own, and all with PyTorch loaded
+        os.wait()
+        continue
+    if not counted:
+        optimize.check_fits = lambda *_, **__: 1
+    limit = psutil.Process().memory_info().vms + megabytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    try:
+        nst.stylize(content, style, encoder=encoder, steps=2, precision="float32", device="cpu")
+    except nst.NSTError as error:
+        print(f"{name}: {error}", flush=True)
+    os._exit(0)
 """
+# Whether the need is counted beforehand, and how many megabytes more than there are may be had.
+LIMITED = {
+    "counted beforehand": (True, 150),
+    "told by the allocator": (False, 60),
+    "in an evaluation": (False, 150),
+    "with hardly anything free afterwards": (False, 220),
+}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps this limit")
-@pytest.mark.parametrize(
-    ("counted", "megabytes"),
-    [(True, 150), (False, 60), (False, 150), (False, 220)],
-    ids=["counted beforehand", "told by the allocator", "in an evaluation", "with hardly anything free afterwards"],
-)
-def test_a_limit_on_the_address_space_gives_one_sentence_that_names_the_largest_size(counted, megabytes):
+def test_a_limit_on_the_address_space_gives_one_sentence_that_names_the_largest_size():
     """`ulimit -v`: read before the run; and where the count is wrong, what the allocator says is one sentence too."""
-    code = ADDRESS_SPACE.format(counted=counted, megabytes=megabytes)
-    words = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert re.fullmatch(r"A run at 512 x 512 pixels .* the largest short side (that fits|to try) is \d+ px.*\.", words)
+    command = [sys.executable, "-c", ADDRESS_SPACE, json.dumps(LIMITED)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert list(told) == list(LIMITED), done.stderr
+    sentence = r"A run at 512 x 512 pixels .* the largest short side (that fits|to try) is \d+ px.*\."
+    assert [name for name, words in told.items() if not re.fullmatch(sentence, words)] == [], told
 
 
 def test_onednns_words_mean_memory_only_where_little_is_free(monkeypatch):

@@ -84,8 +84,11 @@ def test_each_saves_what_there_is_and_exits_with_130(tmp_path, number):
 
 @pytest.mark.slow
 def test_from_the_first_moment_on_it_ends_with_130_and_one_true_line(tmp_path):
-    """At four moments of the first seconds: importing, with PyTorch half loaded, reading and estimating, painting."""
-    for moment in (0.2, 1.1, 2.2, 3.6):
+    """At three moments of the first seconds: importing, with PyTorch half loaded, reading and estimating.
+
+    While it paints, the tests before and after this one send them.
+    """
+    for moment in (0.2, 1.1, 2.2):
         (tmp_path / "out.png").unlink(missing_ok=True)
         (tmp_path / "out.png.checkpoint").unlink(missing_ok=True)
         process = start(tmp_path, "--quiet")
@@ -102,15 +105,17 @@ def test_from_the_first_moment_on_it_ends_with_130_and_one_true_line(tmp_path):
 
 @pytest.mark.slow
 def test_a_second_one_and_a_third_still_save(tmp_path):
-    process = start(tmp_path, "--save-every", "5")
+    process = start(tmp_path, "--save-every", "5", "--quiet")
     wait_for(tmp_path / "out_0005.png", process)
     for _ in range(3):
         process.send_signal(signal.SIGINT)
         time.sleep(0.002)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
-    assert "interrupted" in out.splitlines()[-1]
+    assert process.returncode == 130
+    (said,) = (out + err).splitlines()
+    assert "nothing was saved" not in said
     assert is_whole_or_not_there(tmp_path)
+    assert (tmp_path / "out.png.checkpoint").is_file()
 
 
 @pytest.mark.slow

@@ -114,9 +114,8 @@ def test_every_option_has_help():
         assert action.help, action.dest
 
 
-@pytest.mark.alone
 def test_help_takes_half_a_second_at_most():
-    """Neither help nor a sentence about an option needs torch: the best of three, in processor seconds."""
+    """Neither help nor a sentence about an option needs torch: the best of five, in processor seconds."""
     resource = pytest.importorskip("resource")
 
     def run(*words: str) -> tuple[float, int, str]:
@@ -127,7 +126,9 @@ def test_help_takes_half_a_second_at_most():
         return used, done.returncode, done.stdout
 
     for words, code in ((["--help"], 0), (["--steps", "no"], 2)):
-        runs = [run(*words) for _ in range(3)]
-        assert {run[1] for run in runs} == {code}
-        assert min(run[0] for run in runs) < 0.5
-    assert "--style-weight" in run("--help")[2]
+        runs = [run(*words)]
+        while min(used for used, *_ in runs) >= 0.5 and len(runs) < 5:
+            runs.append(run(*words))
+        assert {returned for _, returned, _ in runs} == {code}
+        assert min(used for used, *_ in runs) < 0.5
+        assert code or "--style-weight" in runs[0][2]

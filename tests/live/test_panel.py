@@ -219,7 +219,7 @@ def test_a_single_slow_step_is_shown_when_it_is_done(slow_evaluations, panel, se
     assert panel.status.startswith("One step: step 1, ")
 
 
-def test_what_waited_and_is_refused_is_told(slow_evaluations, panel, session):
+def test_what_waited_for_a_slow_step_and_is_refused_is_told(slow_evaluations, panel, session):
     panel.parts.step.click()
     panel.parts.weights["style_weight"].number.value = -5.0
     panel.parts.weights["content_weight"].number.value = 3.0

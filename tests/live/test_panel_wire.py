@@ -165,12 +165,12 @@ def test_the_estimate_comes_in_answers_to_the_pages_own_echo(page):
 
 @pytest.mark.slow
 def test_every_message_is_answered_inside_its_own_request(page):
-    """The Colab property: forty ticks with sliders between them, and not one update out of turn."""
+    """The Colab property: two dozen ticks with sliders between them, and not one update out of turn."""
     clock, slider = page.find(_model_name="PlayModel"), page.find(description="style, exact value")
     picture = page.find(_model_name="ImageModel", _dom_classes=[])
     page.stray.clear()
     answered = turned = 0
-    for i in range(1, 41):
+    for i in range(1, 25):
         tick = page.set(clock, value=i)
         page.listen(tick)
         sent = {comm for comm, _ in page.updates.get(tick, [])}
@@ -180,7 +180,7 @@ def test_every_message_is_answered_inside_its_own_request(page):
             page.listen(move)
             words = [s["value"] for _, s in page.updates.get(move, []) if "tyle weight" in str(s.get("value"))]
             turned += len(words) == 1
-    assert (answered, turned) == (40, 10)
+    assert (answered, turned) == (24, 6)
     for name in ("Step", "Snapshot", "Undo", "Reset"):
         click = page.click(name)
         page.listen(click)
@@ -315,7 +315,7 @@ def test_a_stray_update_is_seen(page):
 
 @pytest.mark.slow
 def test_the_panels_own_tests_pass_with_colabs_versions(colab_python):
-    """All of test_panel.py and test_handles.py, with ipywidgets 7.7.1."""
+    """test_panel.py and test_handles.py with ipywidgets 7.7.1; of the tests with slow steps, two stand for the rest."""
     command = [
         str(colab_python),
         "-m",
@@ -325,6 +325,8 @@ def test_the_panels_own_tests_pass_with_colabs_versions(colab_python):
         "addopts=",
         "-p",
         "no:cacheprovider",
+        "-k",
+        "not slow or no_control_waits or slow_step_holds_up",
         "tests/live/test_panel.py",
         "tests/live/test_handles.py",
     ]

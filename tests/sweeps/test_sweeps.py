@@ -228,7 +228,7 @@ import test_sweeps
 from distributed import Client, LocalCluster
 from nst_helpers.sweeps.grid import sweep
 if __name__ == "__main__":
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         grid = {{"style_weight": [1.0, 50.0], "optimizer": ["adam", "none"]}}
         cells = sweep(grid, client.get_executor(), **test_sweeps.given())
     print(json.dumps([(c.stopped, c.loss, c.error) for c in cells]))

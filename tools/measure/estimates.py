@@ -22,13 +22,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-import nst_helpers as nst
-from nst_helpers.encoders import VGG19, Encoder
-
 
 def status(name):
     """A line of this process's memory status, in bytes."""
@@ -38,6 +31,12 @@ def status(name):
 
 def child(options):
     """Estimate, run, and print both."""
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    import torch  # here, for the parent computes nothing
+
+    import nst_helpers as nst
+    from nst_helpers.encoders import VGG19, Encoder
+
     torch.set_num_threads(options.threads)
     if options.clock == "cpu":
         time.perf_counter = time.process_time

@@ -20,14 +20,14 @@ def test_each_side_is_its_own_checkout(tmp_path):
     with (tmp_path / "nst_helpers/engine/optimisation.py").open("a") as file:
         file.write("""
 plain = Optimisation.step
-Optimisation.step = lambda self: (time.sleep(0.2), plain(self))[1]
+Optimisation.step = lambda self: (time.sleep(0.1), plain(self))[1]
 """)
     command = [sys.executable, "tools/measure/two_checkouts.py", str(tmp_path), ".", "--size", "64"]
-    command += ["--threads", "2", "--pairs", "3", "--evaluations", "2"]
+    command += ["--threads", "2", "--pairs", "2", "--evaluations", "2"]
     out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert out.returncode == 0, out.stderr
     found = re.search(r"least ([\d.]+) and ([\d.]+) ms; the first takes [\d.]+ x", out.stdout)
     assert found, out.stdout
     slowed, plain = map(float, found.groups())
-    assert slowed >= 200
+    assert slowed >= 100
     assert plain < slowed
