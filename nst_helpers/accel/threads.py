@@ -6,8 +6,9 @@ looked at each second while a run is under way, from what the system counts: a c
 or at work for this very process.
 
 Other numbers of threads add up in another order, so where other programs come and go a run made again may differ in
-rounding. A number that the user chose stays: `OMP_NUM_THREADS` or `MKL_NUM_THREADS` in the environment, or
-`torch.set_num_threads` with another number than that of the cores.
+rounding. A session keeps the caller's number, because its recipe has to replay to the pixel. A number that the user
+chose stays, too: `OMP_NUM_THREADS` or `MKL_NUM_THREADS` in the environment, or `torch.set_num_threads` with another
+number than that of the cores.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-__all__ = ["CORES", "Cores", "Look", "adapt_threads", "look", "restored_threads"]
+__all__ = ["CORES", "Cores", "Look", "adapt_threads", "kept_threads", "look", "restored_threads"]
 
 CHOSEN_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 SHORTEST, LONGEST = 1.0, 10.0  # seconds between two looks: a shorter time says little, a longer one nothing of now
@@ -104,6 +105,7 @@ class _Caller(threading.local):
 
     most = 0  # while no run is under way
     given = 0
+    keeps = False
 
 
 _caller = _Caller()
@@ -132,6 +134,21 @@ def restored_threads() -> Iterator[None]:
             _caller.most = 0
 
 
+@contextlib.contextmanager
+def kept_threads() -> Iterator[None]:
+    """Inside, `adapt_threads` leaves the number of threads alone.
+
+    >>> with kept_threads():
+    ...     adapt_threads() == torch.get_num_threads()
+    True
+    """
+    before, _caller.keeps = _caller.keeps, True
+    try:
+        yield
+    finally:
+        _caller.keeps = before
+
+
 def adapt_threads(cores: Cores | None = None) -> int:
     """Compute with as many threads as cores are free, from here to the end of `restored_threads`; returns how many.
 
@@ -139,6 +156,8 @@ def adapt_threads(cores: Cores | None = None) -> int:
     changes.
     """
     now = torch.get_num_threads()
+    if _caller.keeps:
+        return now
     if now != _caller.given:
         _caller.most = _caller.given = now
     if _is_chosen(_caller.most):

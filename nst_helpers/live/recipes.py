@@ -76,8 +76,8 @@ def replay(
 ) -> StyleSession:
     """Repeat what a recipe wrote down; the session returned holds the same picture, on the same machine to the pixel.
 
-    That takes the same number of threads at each step, which changes where other programs come and go, unless you
-    choose it (accel/threads.py). Elsewhere the pictures differ by rounding.
+    That takes the same number of threads, which a session keeps whatever else runs. Elsewhere the pictures differ by
+    rounding.
 
     `recipe` is what `session.recipe()` gave, or a file of it. Samples are found by their names; other pictures have to
     be among `pictures`, in any order. `encoder` is needed only for those that `load_encoder` does not know, one or

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..accel.modes import plain_torch
-from ..accel.threads import restored_threads
+from ..accel.threads import kept_threads
 from ..budget.available import is_out_of_memory
 from ..budget.estimate import out_of_memory_error
 from ..encoders import Encoder
@@ -179,7 +179,7 @@ class StyleSession:
         painting = self._painting
         return painting.content.image, [style.image for style in painting.control.painting(self.styles)]
 
-    @restored_threads()
+    @kept_threads()
     def step(self, n: int | None = None, *, seconds: float | None = None) -> list[Evaluation]:
         """Make n evaluations, or as many as fit into that many seconds and one at least; one if neither is given.
 

@@ -12,7 +12,7 @@ from conftest import TOY, picture
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nst_helpers import StyleSession, iterate, stylize
+from nst_helpers import StyleSession, iterate, replay, stylize
 from nst_helpers.accel import threads
 from nst_helpers.accel.threads import CHOSEN_BY, ENOUGH_TO_STAY, Cores, Look, adapt_threads, look, restored_threads
 from nst_helpers.encoders import Encoder
@@ -143,13 +143,23 @@ def test_each_kind_of_run_follows_the_cores_and_gives_the_callers_number_back(tw
     assert seen == [1, 2, 1, 2]
     assert torch.get_num_threads() == 2
     two_cores.append(1)
-    session = StyleSession(CONTENT, STYLE, **OPTIONS)
-    session.step(2)
-    assert seen[4:] == [1, 1]
-    assert torch.get_num_threads() == 2
     steps = iterate(CONTENT, STYLE, steps=3, **OPTIONS)
     assert [torch.get_num_threads() for _ in steps] == [2, 2, 2]
-    assert seen[6:] == [1, 1, 1]
+    assert seen[4:] == [1, 1, 1]
+
+
+def test_a_session_keeps_the_callers_number_so_that_its_recipe_replays_to_the_pixel(two_cores, monkeypatch):
+    seen = counting(monkeypatch)
+    session = StyleSession(CONTENT, STYLE, **OPTIONS)
+    session.step(2)
+    two_cores.append(2)
+    session.step(1)
+    two_cores.append(1)
+    assert torch.equal(
+        replay(session.recipe(), pictures=[CONTENT, STYLE], encoder=Encoder(TOY, seed=1), device="cpu").image,
+        session.image,
+    )
+    assert set(seen) == {2}
 
 
 @pytest.mark.parametrize("name", CHOSEN_BY)
