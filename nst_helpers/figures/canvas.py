@@ -55,11 +55,11 @@ def as_written(figure: Figure) -> Figure:
     return figure
 
 
-def new_figure(height: float, title: str) -> Figure:
-    """A figure of that height in inches, and higher by the lines of its title."""
-    title = wrapped(shortened(title, LONGEST_TITLE), WIDTH, size=12)
+def new_figure(height: float, title: str, width: float = WIDTH) -> Figure:
+    """A figure of that height and width in inches, and higher by the lines of its title."""
+    title = wrapped(shortened(title, LONGEST_TITLE), width, size=12)
     room = 0.3 * bool(title) + 0.2 * title.count("\n")
-    figure = Figure(figsize=(WIDTH, height + room), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width, height + room), dpi=DPI, layout="constrained")
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     return figure
@@ -74,14 +74,18 @@ def new_grid(
     tallest: float = 6.0,
     bar: float = 0.0,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a titled place for each panel; `bar` inches of its width are left for a scale."""
+    """A figure with a titled place for each panel; `bar` inches of its width are left for a scale.
+
+    Fewer panels than columns make it narrower, and nothing is left empty.
+    """
     columns = columns or columns_for(len(panels))
     width = (WIDTH - bar) / columns
+    columns = min(columns, len(panels))
     titles = [shortened(name[1] if isinstance(name, tuple) else name, LONGEST_TITLE) for name in panels]
     names = [wrapped(name, width, size=size) for name in titles]
     heights = row_heights(list(panels.values()), names, columns, width=width, tallest=tallest, size=size)
     with rc_context(looks.STYLE):
-        figure = new_figure(sum(heights), title)
+        figure = new_figure(sum(heights), title, columns * width + bar)
         places = figure.add_gridspec(len(heights), columns, height_ratios=heights)
         axes = [figure.add_subplot(places[i // columns, i % columns], anchor="N") for i in range(len(names))]
         for axis, name in zip(axes, names, strict=True):

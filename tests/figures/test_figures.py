@@ -62,7 +62,7 @@ def test_every_figure_becomes_a_picture_of_the_courses_width(kind):
     data, form = figures.encode(figure)
     image = Image.open(io.BytesIO(data))
     assert image.format == form.upper()
-    assert image.width == 800
+    assert image.width == (533 if kind == "pictures" else 800)  # two pictures are no wider than two of three
     assert 100 < image.height < 1300
     assert len(data) <= 150_000
     # Something is drawn, and nothing is cut off at the edge: the outermost pixels left and right are the background.
@@ -201,12 +201,22 @@ def test_images_that_carry_gradients_are_drawn_like_those_that_do_not():
 
 @pytest.mark.parametrize(
     ("count", "rows", "columns"),
-    [(1, 1, 2), (2, 1, 3), (3, 1, 3), (4, 1, 4), (5, 2, 3), (6, 2, 3), (8, 2, 4), (9, 3, 3)],
+    [(1, 1, 1), (2, 1, 2), (3, 1, 3), (4, 1, 4), (5, 2, 3), (6, 2, 3), (8, 2, 4), (9, 3, 3)],
 )
 def test_panels_are_laid_out_in_even_rows(count, rows, columns):
     figure = figures.pictures({str(i): picture() for i in range(count)})
     grid = figure.axes[0].get_subplotspec().get_gridspec()
     assert (grid.nrows, grid.ncols) == (rows, columns)
+
+
+@pytest.mark.parametrize(("count", "share"), [(1, 1 / 2), (2, 1 / 3), (3, 1 / 3)])
+def test_few_pictures_leave_no_part_of_the_figure_empty(count, share):
+    """On a dark page the empty part was a white block. One picture has half of the page's width, two a third each."""
+    figure = figures.pictures({str(i): picture(30, 30, i) for i in range(count)})
+    FigureCanvasAgg(figure).draw()
+    widths = [axis.get_window_extent().width for axis in figure.axes]
+    assert sum(widths) > 0.9 * figure.bbox.width
+    assert widths[0] == pytest.approx(800 * share, rel=0.05)
 
 
 def test_feature_maps_show_the_strongest_channels_in_their_order():
