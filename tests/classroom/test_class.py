@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
@@ -319,7 +320,29 @@ def test_lenient_marking_puts_tests_back_and_judges_the_answer(marked, few, tmp_
     assert result["accidents"] == ["gram_matrix: test cell of gram_matrix was deleted."]
 
 
+def test_a_spoilt_environment_stops_before_the_first_hand_in(few):
+    path = few.course.source / "03_gram.ipynb"
+    good = path.read_text()
+    path.write_text(good.replace("/ flat.shape[-1]", "* 1"))
+    with pytest.raises(ClassroomError, match=r"the reference got 0 instead of 3 points for gram_matrix.*H \* W times"):
+        marking.mark(few.root, few.place, jobs=1, limits=Limits(seconds=3))
+    assert marking.results_of(few.course) == []
+    end = time.monotonic() + 60
+    while running._idle["auto"].empty() and time.monotonic() < end:  # the judge still has the blank to judge
+        time.sleep(0.02)
+
+
+def test_a_blank_that_gets_points_stops_the_marking_too(few, monkeypatch):
+    """As it would where the checks let everything pass."""
+    plenty = {q.name: {"share": 1.0, "sentence": ""} for q in few.course.questions}
+    monkeypatch.setattr(marking, "_here", lambda jobs: lambda bundles: ((who, {"verdicts": plenty}) for who in bundles))
+    with pytest.raises(ClassroomError, match=r"the blank got 2 instead of 0 points for to_tensor"):
+        marking.mark(few.root, few.place, jobs=1)
+    assert marking.results_of(few.course) == []
+
+
 def test_a_dask_cluster_gives_the_same_results(marked, small, tmp_path):
+    """The last test here, for it stops the judge that all of them share."""
     distributed = pytest.importorskip("distributed")
     few = Class(tmp_path, small)
     names = ("delegator", "test-changed")
@@ -334,24 +357,3 @@ def test_a_dask_cluster_gives_the_same_results(marked, small, tmp_path):
         if result["student"] in names:
             for part in ("rows", "notes", "accidents"):
                 assert theirs[result["student"]][part] == result[part]
-
-
-# These two end a marking whose judge is at work: the tests above would wait for it, or start another.
-
-
-def test_a_spoilt_environment_stops_before_the_first_hand_in(few):
-    path = few.course.source / "03_gram.ipynb"
-    good = path.read_text()
-    path.write_text(good.replace("/ flat.shape[-1]", "* 1"))
-    with pytest.raises(ClassroomError, match=r"the reference got 0 instead of 3 points for gram_matrix.*H \* W times"):
-        marking.mark(few.root, few.place, jobs=1, limits=Limits(seconds=3))
-    assert marking.results_of(few.course) == []
-
-
-def test_a_blank_that_gets_points_stops_the_marking_too(few, monkeypatch):
-    """As it would where the checks let everything pass."""
-    plenty = {q.name: {"share": 1.0, "sentence": ""} for q in few.course.questions}
-    monkeypatch.setattr(marking, "_here", lambda jobs: lambda bundles: ((who, {"verdicts": plenty}) for who in bundles))
-    with pytest.raises(ClassroomError, match=r"the blank got 2 instead of 0 points for to_tensor"):
-        marking.mark(few.root, few.place, jobs=1)
-    assert marking.results_of(few.course) == []
