@@ -315,15 +315,22 @@ def test_the_setup_cell_is_short_and_takes_the_constants():
     assert f"--branch {notebook_setup.TAG}" in notebook_setup.SETUP
 
 
-def test_the_setup_cell_does_nothing_outside_colab(tmp_path):
-    """Without the package, too: no folder, no process, no output."""
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_setup_cell_installs_nothing_outside_colab(installed, tmp_path):
+    """No folder, no process, no output; without the package, Python says what is missing."""
+    path = f"sys.path.insert(0, {str(ROOT)!r})" if installed else "pass"
     code = f"""
 import os, subprocess, sys
 sys.path[:] = [p for p in sys.path if "site-packages" not in p and p != {str(ROOT)!r}]
+{path}
 def refuse(*args, **kwargs): raise AssertionError("a process was started")
 subprocess.run = subprocess.Popen = os.system = refuse
-exec({notebook_setup.SETUP!r})
+try:
+    exec({notebook_setup.SETUP!r})
+except ModuleNotFoundError as error:
+    print(error)
 print(os.listdir())
 """
-    out = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert (out.stdout, out.stderr) == ("[]\n", "")
+    out = subprocess.run([sys.executable, "-I", "-B", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    missing = "" if installed else "No module named 'nst_helpers'\n"
+    assert (out.stdout, out.stderr) == (missing + "[]\n", "")
