@@ -1,6 +1,7 @@
 """How the tests share a machine: files side by side, and one thread in each process.
 
-`pytest` spreads the files over two processes (pytest-xdist; on two cores three are no quicker, 722 s for 705).
+`pytest` spreads the files over three processes (pytest-xdist): on two cores 585 s, and 639 s with two processes, since
+some tests wait for a browser or a kernel.
 `--dist loadfile` keeps the tests of a file together, and the cells of a lesson. What is held to a time counts its
 process's own seconds, or gets more by the clock where the machine is busy. tests/conftest.py registers this plugin.
 """
