@@ -22,8 +22,8 @@ from .questions import ClassroomError, Question
 __all__ = ["judge_hand_in", "main"]
 
 
-def main(isolation: str) -> None:
-    """Answer requests until stdin ends."""
+def main(isolation: str, parent: int) -> None:
+    """Answer requests until stdin ends or the process `parent` is gone."""
     requests, replies = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w")
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -44,11 +44,12 @@ def main(isolation: str) -> None:
         )
         return
     _warm_up()
-    parent = os.getppid()
+    making = threading.Lock()
 
     def end_with_parent() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
+        making.acquire()  # and never released: who misses the closed server must not make a new one
         server.close()
         os._exit(1)
 
@@ -60,11 +61,13 @@ def main(isolation: str) -> None:
             try:
                 reply(judge_hand_in(server, request))
             except ConnectionError:  # a hand-in without namespaces around it has ended the process; make a new one
-                server.close()
-                server = BoxServer(isolation)
+                with making:
+                    server.close()
+                    server = BoxServer(isolation)
                 reply({"accident": "ended"})
     finally:
-        server.close()
+        with making:
+            server.close()
 
 
 def _warm_up() -> None:
@@ -116,4 +119,4 @@ def judge_hand_in(server: BoxServer, request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

@@ -67,7 +67,7 @@ class _Judge:
             "NST_PROGRESS": "off",
             "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
         }  # fmt: skip
-        command = [sys.executable, "-m", "nst_helpers.classroom.judge", isolation]
+        command = [sys.executable, "-m", "nst_helpers.classroom.judge", isolation, str(os.getpid())]
         with tempfile.TemporaryFile() as errors:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment

@@ -210,9 +210,9 @@ def test_a_full_temporary_folder_is_one_sentence_of_the_judges(tmp_path):
     abandoned.mkdir(parents=True)
     (abandoned.parent / "in_use").touch()
     program = (
-        "import errno\nfrom nst_helpers.classroom import boxes, judge\n"
+        "import errno, os\nfrom nst_helpers.classroom import boxes, judge\n"
         "def full(folder): raise OSError(errno.ENOSPC, 'No space left on device', str(folder))\n"
-        "boxes.write_package = full\njudge.main('auto')"
+        "boxes.write_package = full\njudge.main('auto', os.getppid())"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 if not hasattr(os, "fork"):
@@ -25,6 +27,37 @@ spec.loader.exec_module(module)
 folder = module.ScratchFolder()
 (folder.path / "package").mkdir()
 print(folder.path, flush=True)
+sys.stdin.read()
+"""
+
+JUDGE = """
+import sys, tempfile, time
+from pathlib import Path
+from nst_helpers.classroom import judge
+
+class Server:
+    isolation, why = "limits", ""
+    def __init__(self, isolation):
+        self.closed, self.path = False, Path(tempfile.mkdtemp(prefix="nst-"))
+    def close(self):
+        self.closed = True
+        time.sleep(1)
+        self.path.rmdir()
+
+def judging(server, request):
+    while not server.closed:
+        time.sleep(0.01)
+    raise ConnectionError
+
+judge.BoxServer, judge.judge_hand_in = Server, judging
+judge.main("limits", int(sys.argv[1]))
+"""
+PARENT = """
+import os, subprocess, sys
+judge = subprocess.Popen([sys.executable, "-c", sys.argv[1], str(os.getpid())], stdin=subprocess.PIPE)
+judge.stdin.write(b"{}\\n")
+judge.stdin.flush()
+print(judge.pid, flush=True)
 sys.stdin.read()
 """
 
@@ -76,3 +109,16 @@ def test_what_only_looks_like_a_left_folder_stays(temporary):
     before = set(temporary.rglob("*"))
     remove_abandoned()
     assert set(temporary.rglob("*")) == before
+
+
+def test_a_judge_whose_parent_is_killed_while_it_judges_makes_no_new_folder(temporary):
+    command = [sys.executable, "-c", PARENT, JUDGE]
+    parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    judge = psutil.Process(int(parent.stdout.readline()))
+    deadline = time.monotonic() + 60
+    while not list(temporary.glob("nst-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(list(temporary.glob("nst-*"))) == 1
+    end(parent)
+    judge.wait(timeout=60)
+    assert list(temporary.glob("nst-*")) == []
