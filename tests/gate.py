@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-QUICK_LESSONS = ("01_images",)
 BROWSER = "tests/browser/"
 GROUPS = (BROWSER, "tests/classroom/")
 LONGEST = ("notebooks/", BROWSER)
@@ -24,12 +23,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # This process is one of several: it, a
 
 
 class Gate:
-    """The plugin: lessons count as slow but for a quick one, and tests that share something go to one process."""
+    """The plugin: lessons count as slow, and tests that share something go to one process."""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))  # a long one at the end would run alone
         for item in items:
-            if item.path.suffix == ".ipynb" and item.path.stem not in QUICK_LESSONS:
+            if item.path.suffix == ".ipynb":
                 item.add_marker(pytest.mark.slow)
 
     @pytest.hookimpl(optionalhook=True)

@@ -39,11 +39,15 @@ def test_type_checkers_and_editors_see_the_same_names_from_the_same_modules():
     assert set(seen) == set(nst.__all__)
 
 
+# What matters is that it is among the loaded modules; the true one takes two seconds.
+THERE = "import sys, types; sys.modules['torch'] = types.ModuleType('torch'); "
+
+
 @pytest.mark.parametrize(
     ("before", "given", "expected"),
     [
         ("", {}, "PASSIVE 1000"),
-        ("import torch; ", {}, "None None"),
+        (THERE, {}, "None None"),
         ("", {"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"),
         ("", {"GOMP_SPINCOUNT": "7"}, "PASSIVE 7"),
     ],

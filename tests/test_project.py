@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_an_arrow_that_points_up_or_aside_is_seen():
 
 
 def test_modules_import_each_other_without_a_circle():
-    left = {name_of(p): imports(p) for p in PACKAGE.rglob("*.py") if p.stem != "__init__"}
+    left = {name_of(p): set(imports(p)) for p in PACKAGE.rglob("*.py") if p.stem != "__init__"}
     while free := [name for name, targets in left.items() if not targets & left.keys()]:
         for name in free:
             del left[name]
@@ -82,17 +83,23 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
     """The modules that a file names in its imports, with dots, from the package's top."""
     found, home = set(), path.relative_to(PACKAGE).parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if not isinstance(node, ast.ImportFrom) or not node.level:
             continue
         base = [*home[: len(home) - node.level + 1], *(node.module or "").split(".")]
         base = [part for part in base if part]
         # `from .losses import gram_matrix` names a module, `from . import losses` another one.
         found |= {".".join([*base, alias.name]) for alias in node.names} if not node.module else {".".join(base)}
-    return {name for name in found if name != "__version__"}
+    return frozenset(found - {"__version__"})
 
 
 def arrows() -> dict[str, set[str]]:
@@ -145,7 +152,7 @@ def test_functions_can_be_read_at_a_glance():
     """At most 60 lines of code each; signatures and docstrings of runs have one line and more for each option."""
     long = {}
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef):
                 code = node.body[1:] if ast.get_docstring(node) else node.body
                 if code and (lines := code[-1].end_lineno - code[0].lineno + 1) > 60:

@@ -37,6 +37,7 @@ print(before - held())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(allocator._library() is None, reason="another C library")
 def test_memory_that_is_kept_needs_no_new_pages_and_comes_back_when_it_is_released():
     """In a process of its own: this one's heap has a past."""

@@ -55,7 +55,7 @@ def test_loss_and_gradient_are_the_whole_images(pool, convention, dtype):
 
 
 @settings(deadline=None, max_examples=25, derandomize=True)
-@given(st.integers(16, 150), st.integers(16, 150), st.integers(32, 90), st.sampled_from(["max", "avg"]))
+@given(st.integers(16, 110), st.integers(16, 110), st.integers(32, 90), st.sampled_from(["max", "avg"]))
 def test_at_any_size_and_with_any_tile(height, width, tile, pool):
     encoder = Encoder(DEEP, seed=1, pool=pool).double()
     content, image = noise(1, 3, height, width).double(), noise(1, 3, height, width, seed=1).double()

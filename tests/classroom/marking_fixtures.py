@@ -5,6 +5,8 @@ Every test process loads it, also where the classroom's packages are missing: th
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,16 @@ if TYPE_CHECKING:
     from nst_helpers.classroom.boxes import BoxServer
     from nst_helpers.classroom.sources import Course
 
+NBGRADER = importlib.util.find_spec("nbgrader") is not None  # to import it takes a second in every process
+
+
+def ask_alembic_once() -> None:
+    """For each new database nbgrader starts a process that asks alembic for its version, always the same: 3 seconds."""
+    from nbgrader import api
+
+    if not hasattr(api.get_alembic_version, "cache_info"):
+        api.get_alembic_version = functools.cache(api.get_alembic_version)
+
 
 def built_once(factory: pytest.TempPathFactory, name: str, lessons: str | None) -> Path:
     """A course of these lessons, built once for all the processes that run the tests."""
@@ -25,6 +37,7 @@ def built_once(factory: pytest.TempPathFactory, name: str, lessons: str | None) 
 
     from nst_helpers.classroom.sources import build
 
+    ask_alembic_once()
     shared = "PYTEST_XDIST_WORKER" in os.environ
     root = factory.getbasetemp().parent / name if shared else factory.mktemp(name) / name
     with FileLock(f"{root}.lock"):

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from marking_fixtures import NBGRADER
 
-pytest.importorskip("nbgrader")
+if not NBGRADER:
+    pytest.skip("nbgrader is not installed", allow_module_level=True)
 if not hasattr(os, "fork"):
     pytest.skip("marking needs fork", allow_module_level=True)
 

@@ -383,6 +383,7 @@ def test_two_processes_at_once_make_one_download(world, monkeypatch, capsys):
     assert world.files() == {"vgg19_conv.safetensors"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_killed_process_leaves_its_part_and_no_lock(world, monkeypatch):
     size = world.file.stat().st_size
@@ -399,6 +400,7 @@ def test_a_killed_process_leaves_its_part_and_no_lock(world, monkeypatch):
     assert server.log[1].sent == size - kept
 
 
+@pytest.mark.slow
 def test_the_real_size_is_read_and_kept(world, monkeypatch):
     """20 million numbers, from torch.hub's folder and from the cache: both read the same."""
     monkeypatch.setattr(weightfiles, "WIDTHS", (64, 128, 256, 512, 512))

@@ -57,7 +57,12 @@ def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monk
         assert seen == (on - {"ReLU in one pass"} if "bfloat16" in on else on)  # which is for float32
 
 
-@pytest.mark.parametrize("name", list(levers.levers()))
+QUICK = "preconditioner"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != QUICK)) for name in levers.levers()]
+)
 def test_a_side_without_a_lever_runs_without_it_and_leaves_the_package_as_it_was(name, monkeypatch):
     """Seen from the inside, as above; and afterwards everything is on again."""
     from nst_helpers import optimize

@@ -61,7 +61,12 @@ def test_a_row_that_takes_too_long_is_stopped_and_after_the_budget_the_others_ar
     assert part.failed
 
 
-@pytest.mark.parametrize("name", ["textbook", "float32", "bfloat16"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("textbook", marks=SLOW), "float32", pytest.param("bfloat16", marks=SLOW)]
+)
 def test_every_loop_makes_the_evaluations_it_is_asked_for_on_the_same_loss(name):
     job, seen = gpu_sides.task("mini", 48, torch.device("cpu")), []
     gpu_sides.drive(job, gpu_sides.SIDES[name], 20, lambda image: seen.append(image.detach().clone()))

@@ -84,7 +84,13 @@ def test_a_picture_within_html_is_stored_to_the_byte():
     assert "/home" not in html
 
 
-@pytest.mark.parametrize("source", ["raise ValueError('so')", "import sys; print('hot', file=sys.stderr)"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "raise ValueError('so')",
+        pytest.param("import sys; print('hot', file=sys.stderr)", marks=pytest.mark.slow),
+    ],
+)
 def test_a_lesson_that_fails_is_not_stored(tmp_path, monkeypatch, capsys, source):
     monkeypatch.setattr(tool, "NOTEBOOKS", tmp_path)
     path = tmp_path / "03_gram.ipynb"
@@ -98,6 +104,7 @@ def test_a_lesson_that_fails_is_not_stored(tmp_path, monkeypatch, capsys, source
     assert "so" in said or "hot" in said
 
 
+@pytest.mark.slow
 def test_a_cell_that_takes_too_long_is_named(tmp_path):
     with pytest.raises(tool.NotebookError, match="timed out"):
         tool.run(notebook("import time\ntime.sleep(60)"), folder=tmp_path, timeout=1)
@@ -154,7 +161,7 @@ def test_a_large_picture_becomes_a_jpeg_of_the_same_scene():
 
 def test_a_picture_that_stays_large_is_refused():
     with pytest.raises(tool.NotebookError, match=r"cell 1 \(c0\) draws a picture of \d+ kB"):
-        tool.clean(with_picture(png(noise(900, 900))))
+        tool.clean(with_picture(png(noise(600, 600))))
 
 
 def test_a_transparent_picture_is_put_on_white():
@@ -275,7 +282,7 @@ def test_a_new_header_picture_replaces_the_embedded_one(tmp_path):
 
 def test_a_header_picture_that_stays_large_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"03_it.jpg does not fit into 50 kB"):
-        notebook_setup.embed_header("![it](images/03_it.jpg)", header(tmp_path, size=(900, 900), smooth=1))
+        notebook_setup.embed_header("![it](images/03_it.jpg)", header(tmp_path, size=(560, 300), smooth=1))
 
 
 def test_setup_embeds_the_picture_and_writes_only_what_changes(tmp_path, monkeypatch):
