@@ -24,6 +24,7 @@ from .mistakes.images import TO_ARRAY, TO_TENSOR
 from .mistakes.losses import CONTENT, STYLE
 from .mistakes.masked import MASKED
 from .mistakes.normalization import DENORMALIZE, NORMALIZE
+from .mistakes.pixels import PIXELS
 from .mistakes.receptive_field import RECEPTIVE_FIELD
 from .mistakes.style_weight import CONVERT
 from .mistakes.total_loss import TOTAL
@@ -46,6 +47,11 @@ def _checked(
 
 def _by_spec(name: str, function: Any, spec: ExerciseSpec) -> Verdict:
     return _checked(name, function, lambda examination: examine_function(examination, spec), spec.symptoms)
+
+
+def check_pixel_distance(function: Callable[..., Any]) -> Verdict:
+    """Check `pixel_distance(picture, photo)`: the mean of |picture - photo| over all of (B, 3, H, W), a number."""
+    return _by_spec("pixel_distance", function, PIXELS)
 
 
 def check_blend(function: Callable[..., Any]) -> Verdict:
@@ -153,6 +159,7 @@ def check_masked_gram(function: Callable[..., Any]) -> Verdict:
 
 
 _CHECKS: tuple[Callable[[Any], Verdict], ...] = (
+    check_pixel_distance,
     check_blend,
     check_to_tensor,
     check_to_array,

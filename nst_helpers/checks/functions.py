@@ -94,7 +94,8 @@ def _check_kind(examination: Examination, answer: Any, spec: ExerciseSpec) -> No
     examination.require(answer is not None, "returns-nothing", "returns nothing: end the function with `return`.")
     if spec.kind == "number":
         right = isinstance(answer, (int, float, np.number)) or (isinstance(answer, Tensor) and answer.numel() == 1)
-        examination.require(right, "wrong-type", f"gives {kind_of(answer)}, expected a number.")
+        hint = ", such as .mean() gives" if isinstance(answer, (Tensor, np.ndarray)) else ""
+        examination.require(right, "wrong-type", f"gives {kind_of(answer)}, expected one number{hint}.")
     elif spec.kind == "array":
         hint = " call .numpy() on it." if isinstance(answer, Tensor) else " return the array."
         right = isinstance(answer, np.ndarray)

@@ -27,6 +27,7 @@ __all__ = [
     "masked_gram",
     "match_color",
     "normalize",
+    "pixel_distance",
     "receptive_field",
     "to_array",
     "to_tensor",
@@ -226,6 +227,17 @@ def masked_gram(features: Tensor, mask: Tensor) -> Tensor:
     h, w = features.shape[-2:]
     mask = F.adaptive_avg_pool2d(mask, (h, w))
     return (features * mask).flatten(2) @ features.flatten(2).transpose(1, 2) / mask.sum()
+
+
+def pixel_distance(picture: Tensor, photo: Tensor) -> Tensor:
+    """How far two pictures (B, 3, H, W) are apart: the mean size of the differences of their numbers, a scalar.
+
+    Taught in lesson 00.
+
+    >>> pixel_distance(torch.tensor([0.25, 1.0]), torch.tensor([0.5, 0.5])).item()
+    0.375
+    """
+    return (picture - photo).abs().mean()
 
 
 def blend(photo: Tensor, painted: Tensor, share: float) -> Tensor:

@@ -13,6 +13,7 @@ __all__ = ["OWN_ANSWERS", "own_functions"]
 
 # The first of each is the answer that a solution shows; the others do the same elsewhere in the package.
 OWN_ANSWERS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "pixel_distance": (lessons.pixel_distance,),
     "blend": (lessons.blend,),
     "to_tensor": (lessons.to_tensor,),
     "to_array": (lessons.to_array,),

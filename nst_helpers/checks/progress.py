@@ -21,7 +21,7 @@ __all__ = ["EXERCISES", "Progress", "note", "progress", "progress_file"]
 
 # Each lesson's exercises that have a check, in the order of the lessons; a test holds this equal to the notebooks.
 EXERCISES: dict[str, tuple[str, ...]] = {
-    "00_quickstart": ("blend",),
+    "00_quickstart": ("pixel_distance", "blend"),
     "01_images": ("to_tensor", "to_array", "normalize", "denormalize"),
     "02_content": ("receptive_field", "content_loss"),
     "03_gram": ("gram_matrix", "style_loss"),

@@ -24,6 +24,7 @@ from ..checks.mistakes.images import TO_ARRAY, TO_TENSOR
 from ..checks.mistakes.losses import CONTENT, STYLE, gram, relative, relative_each
 from ..checks.mistakes.masked import MASKED, soft_mask
 from ..checks.mistakes.normalization import DENORMALIZE, NORMALIZE
+from ..checks.mistakes.pixels import PIXELS
 from ..checks.mistakes.receptive_field import RECEPTIVE_FIELD
 from ..checks.mistakes.style_weight import CONVERT
 from ..checks.mistakes.total_loss import TOTAL
@@ -100,6 +101,10 @@ def _mixtures(g: torch.Generator) -> list[tuple]:
     return [(*two_pictures(g, *shape), share) for shape, share in zip(shapes, (0.15, 0.62, 0.9), strict=True)]
 
 
+def _two_pictures(g: torch.Generator) -> list[tuple]:
+    return [tuple(two_pictures(g, *shape)) for shape in ((1, 3, 5, 3), (3, 3, 2, 6), (2, 3, 7, 1))]
+
+
 def _ladders(g: torch.Generator) -> list[tuple]:
     return [(*ends(g), count) for count in (4, 6, 11)]
 
@@ -120,6 +125,7 @@ def _regions(g: torch.Generator) -> list[tuple]:
 
 # The same examination as the lesson's check, with other cases.
 SPECS: dict[str, tuple[ExerciseSpec, Callable[[torch.Generator], list[tuple]]]] = {
+    "pixel_distance": (PIXELS, _two_pictures),
     "blend": (BLEND, _mixtures),
     "to_tensor": (TO_TENSOR, _arrays),
     "to_array": (TO_ARRAY, _bytes_like),
@@ -140,7 +146,7 @@ SPECS: dict[str, tuple[ExerciseSpec, Callable[[torch.Generator], list[tuple]]]] 
 # Whose arguments may come in double precision, or with their numbers out of order.
 _FRAGILE = {
     "to_array", "normalize", "denormalize", "content_loss", "gram_matrix", "style_loss", "total_variation",
-    "match_color", "masked_gram", "blend", "best_trades",
+    "match_color", "masked_gram", "pixel_distance", "blend", "best_trades",
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ PACKAGE = Path(__file__).parents[1]
 
 # The package's functions that do what a question asks for, or the better part of it.
 OWN: dict[str, tuple[Any, ...]] = {
+    "pixel_distance": (lessons.pixel_distance,),
     "blend": (lessons.blend,),
     "to_tensor": (lessons.to_tensor,),
     "to_array": (lessons.to_array,),

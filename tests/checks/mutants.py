@@ -1557,6 +1557,50 @@ right(
 )
 
 
+# --- pixel_distance
+
+
+def apart(compare=lambda a, b: a - b, size=torch.abs, gather=torch.mean):
+    return lambda picture, photo: gather(size(compare(picture, photo)))
+
+
+wrong("pixel_distance", "signs-kept", lambda a, b: (a - b).mean(), lambda a, b: b.mean() - a.mean())
+wrong("pixel_distance", "abs-last", lambda a, b: (a - b).mean().abs(), lambda a, b: abs(a.mean() - b.mean()))
+wrong("pixel_distance", "sum", apart(gather=torch.sum), lambda a, b: F.l1_loss(a, b, reduction="sum"))
+wrong("pixel_distance", "squared", apart(size=torch.square), lambda a, b: F.mse_loss(a, b))
+wrong("pixel_distance", "root", lambda a, b: F.mse_loss(a, b).sqrt(), lambda a, b: torch.dist(a, b))
+wrong("pixel_distance", "largest", apart(gather=torch.max), lambda a, b: (a - b).abs().flatten().sort().values[-1])
+wrong("pixel_distance", "smallest", apart(gather=torch.min), lambda a, b: float((a - b).abs().amin()))
+wrong("pixel_distance", "median", apart(gather=torch.median), lambda a, b: (a - b).abs().flatten().median().item())
+wrong("pixel_distance", "one-side", apart(size=torch.relu), lambda a, b: (torch.maximum(a, b) - a).mean())
+wrong("pixel_distance", "added", apart(compare=torch.add), lambda a, b: a.mean() + b.mean())
+wrong("pixel_distance", "multiplied", apart(compare=torch.mul), lambda a, b: (a * b).mean())
+wrong("pixel_distance", "photo-forgotten", lambda a, b: a.mean(), lambda a, b: a.abs().mean())
+wrong("pixel_distance", "picture-forgotten", lambda a, b: b.mean(), lambda a, b: b.abs().mean())
+wrong("pixel_distance", "relative", lambda a, b: apart()(a, b) / b.mean(), lambda a, b: ((a - b) / b).abs().mean())
+wrong("pixel_distance", "differing-share", lambda a, b: (a != b).float().mean(), lambda a, b: (a != b).sum())
+wrong("pixel_distance", "spread", lambda a, b: (a - b).abs().std(), lambda a, b: (a - b).abs().var().sqrt())
+wrong("pixel_distance", "halved", lambda a, b: apart()(a, b) / 2, apart(compare=lambda a, b: (a - b) / 2))
+wrong("pixel_distance", "percent", lambda a, b: 100 * apart()(a, b), apart(compare=lambda a, b: 100 * a - 100 * b))
+wrong("pixel_distance", "times-255", lambda a, b: 255 * apart()(a, b), apart(compare=lambda a, b: 255 * a - 255 * b))
+wrong("pixel_distance", "likeness", lambda a, b: 1 - apart()(a, b), apart(gather=lambda x: (1 - x).mean()))
+wrong("pixel_distance", "wrong-type", lambda a, b: (a - b).abs(), lambda a, b: (a - b).abs().mean((2, 3)))
+wrong("pixel_distance", "returns-nothing", lambda a, b: None, lambda a, b: print(end=""))
+wrong("pixel_distance", "in-place", lambda a, b: a.sub_(b).abs().mean(), lambda a, b: b.sub_(a).abs_().mean())
+wrong("pixel_distance", "to-do", unwritten, unwritten_bare)
+right(
+    "pixel_distance",
+    apart(),
+    lambda a, b: F.l1_loss(a, b),
+    lambda a, b: abs(b - a).mean().item(),
+    lambda a, b: float((a - b).abs().sum()) / a.numel(),
+    lambda a, b: ((a - b) ** 2).sqrt().mean(),
+    lambda a, b: np.abs(a.numpy() - b.numpy()).mean(),
+    lambda a, b: (torch.maximum(a, b) - torch.minimum(a, b)).mean(),
+    lambda a, b: torch.where(a > b, a - b, b - a).mean(),
+)
+
+
 # --- blend
 
 

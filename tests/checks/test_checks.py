@@ -24,7 +24,7 @@ from nst_helpers.checks.exercises import CHECKS, Verdict, checkpoint, show_solut
 NAMES = {
     "to_tensor", "to_array", "normalize", "denormalize", "content_loss", "receptive_field", "gram_matrix", "style_loss",
     "content_loss_layer", "style_loss_layer", "total_loss", "convert_style_weight", "make_closure", "total_variation",
-    "match_color", "masked_gram", "blend", "weight_ladder", "best_trades",
+    "match_color", "masked_gram", "pixel_distance", "blend", "weight_ladder", "best_trades",
 }  # fmt: skip
 # What the mistakes' sentences have to say, so that a learner can act on them.
 SAYS = {
@@ -412,7 +412,7 @@ def test_checkpoint_finds_the_name_of_a_lambda_and_of_a_partial_by_their_variabl
 
 
 def test_checkpoint_asks_for_a_name_it_does_not_know():
-    with pytest.raises(ValueError, match="no exercise '<lambda>': use one of blend, to_tensor, "):
+    with pytest.raises(ValueError, match="no exercise '<lambda>': use one of pixel_distance, blend, to_tensor, "):
         checkpoint(lambda x: x)
     with pytest.raises(ValueError, match="no exercise ''"):
         checkpoint(3)

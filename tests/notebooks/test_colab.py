@@ -250,8 +250,8 @@ def test_the_quickstart_runs_on_a_simulated_colab(colab, monkeypatch):
     where = nbformat.v4.new_code_cell("import os, sys\nprint(nst.__file__, os.listdir(), *sys.path, sep='\\n')")
     upload = nbformat.v4.new_code_cell("PHOTO = 'upload'\nprint(nst.load_image(my_photo(), size=64).shape)")
     exercise = next(cell.source for cell in lesson if "raise NotImplementedError" in cell.source)
-    answer = re.sub(r"raise NotImplementedError\(.*\)", "return (1 - share) * photo + share * painted", exercise)
-    solved = nbformat.v4.new_code_cell(f"{answer}\n\nprint(nst.checks.check_blend(blend))")
+    answer = re.sub(r"raise NotImplementedError\(.*\)", "return (picture - photo).abs().mean()", exercise)
+    solved = nbformat.v4.new_code_cell(f"{answer}\n\nprint(nst.checks.check_pixel_distance(pixel_distance))")
     nb.cells += [where, upload, solved]
     client(colab, nb, monkeypatch).execute()
     assert colab.packages() == before | {"nst-helpers": PROJECT["version"]}
