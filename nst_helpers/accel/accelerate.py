@@ -1,9 +1,9 @@
 """The one place where a model's layers give way to their quicker twins; the numbers stay the same.
 
 The Gram matrix gets a backward pass written by hand (gram.py), which adds to the gradient that comes from the layers
-behind where it lies. On a CPU pooling does too (pooling.py), and two layers become one where no loss reads the value
-between them: in float32 a convolution and its ReLU (convolution.py), in half precision a ReLU and the maximum pooling
-behind it. What concerns the encoder itself, its device, number format and memory layout, is `prepare` in devices.py.
+behind where it lies. On a CPU pooling does too (pooling.py), and in half precision a ReLU and the maximum pooling
+behind it become one layer where no loss reads the value between them. What concerns the encoder itself, its device,
+number format and memory layout, is `prepare` in devices.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from ..encoders import Pool
 from ..losses import HALF_PRECISION, StyleLoss, gram_matrix, style_loss
 from ..model import StyleModel
 from ..regions import RegionStyleLoss
-from .convolution import ConvReLU
 from .gram import features_and_gram, fused_gram
 from .pooling import AvgPool, MaxPoolReLU
 
@@ -41,9 +40,9 @@ def accelerate(model: StyleModel) -> StyleModel:
     >>> import torch
     >>> from nst_helpers import build_model, load_encoder
     >>> encoder, photo = load_encoder("mini"), torch.rand(1, 3, 32, 32)
-    >>> names = [name for name, _ in accelerate(build_model(encoder, photo, photo)).named_children()]
-    >>> names[names.index("relu1_1") : names.index("pool1")]
-    ['relu1_1', 'relu1_1_style', 'relu1_2']
+    >>> model = accelerate(build_model(encoder, photo, photo))
+    >>> type(model.relu1_1_style).__name__, type(model.pool1).__name__
+    ('FusedStyleLoss', 'AvgPool')
     """
     styles = {name: _fused(layer) for name, layer in model.style_losses.items()}
     twins = {id(layer): styles[name] for name, layer in model.style_losses.items()}
@@ -86,8 +85,6 @@ def _with_twins(layers: Iterable[tuple[str, nn.Module]], half: bool) -> Iterator
 
 
 def _as_one(first: nn.Module, second: nn.Module, half: bool) -> nn.Module | None:
-    if not half and isinstance(first, nn.Conv2d) and isinstance(second, nn.ReLU):
-        return ConvReLU(first)
     if half and isinstance(first, nn.ReLU) and isinstance(second, Pool) and second.kind == "max":
         return MaxPoolReLU()
     return None

@@ -1,10 +1,4 @@
-"""Convolutions of a run on a CPU: one layer with its ReLU in float32, and an image that keeps its digits in bfloat16.
-
-Nothing reads what a convolution hands to its ReLU, and nothing else reads the gradient that comes back, so `ConvReLU`
-works in both where they lie. Its weights never change: with a step of 1 and a padding of 1 its backward pass is a
-convolution too, whose kernel is turned about once and not at each call. By pairs on one core, `mini` without it takes
-1.05 times as long at 192 px, 1.14 times at 256 and 1.08 times at 384, and VGG-19 as long as with it. In bfloat16
-nothing was gained, so there the layers stay as they are.
+"""The first convolution of a run in bfloat16 on a CPU: the image keeps its digits.
 
 bfloat16 has 8 binary digits, so an image would reach the network in steps as coarse as those of an 8-bit file, and an
 optimiser's last small changes would be lost. `SplitConv` gives the first layer 6 channels in place of 3: the rounded
@@ -13,51 +7,11 @@ image, and what the rounding left out. That layer is little work, so nothing is 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
 
-__all__ = ["ConvReLU", "SplitConv"]
-
-
-class ConvReLU(nn.Module):
-    """A frozen 3 x 3 convolution with a step and a padding of 1, and the ReLU behind it; it shares the weights.
-
-    >>> layer = nn.Conv2d(4, 4, 3, padding=1).requires_grad_(False)
-    >>> x = torch.rand(1, 4, 5, 7)
-    >>> torch.allclose(ConvReLU(layer)(x), layer(x).relu(), atol=1e-6)
-    True
-    """
-
-    def __init__(self, layer: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight, self.bias = layer.weight, layer.bias
-        turned = layer.weight.detach().flip(2, 3).transpose(0, 1)
-        self.turned = turned.contiguous(memory_format=torch.channels_last)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the feature maps after the ReLU."""
-        return _ConvReLU.apply(x, self.weight, self.bias, self.turned)
-
-
-class _ConvReLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, turned: Tensor) -> Tensor:
-        features = conv2d(x, weight, bias, padding=1).relu_()
-        ctx.save_for_backward(features, turned)
-        return features
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        features, turned = ctx.saved_tensors
-        # Made for this layer by the one behind it. Only an expanded gradient, of a plain sum, has no room of its own.
-        room = grad if 0 not in grad.stride() else grad.contiguous()
-        torch.ops.aten.threshold_backward.grad_input(room, features, 0, grad_input=room)
-        return conv2d(room, turned, padding=1), None, None, None
+__all__ = ["SplitConv"]
 
 
 class SplitConv(nn.Conv2d):

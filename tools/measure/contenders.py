@@ -177,7 +177,6 @@ def package_run(
     bfloat16,
     last=True,
     fused=True,
-    one_pass=True,
     reach=False,
     learnt=False,
     compiled=False,
@@ -189,7 +188,6 @@ def package_run(
     encoder = Encoder(Architecture("benchmark", blocks, mean=MEAN, std=STD), weights=network.weights)
     with (
         lever("accel.accelerate", "features_and_gram", plain_gram, off=not fused),
-        lever("accel.accelerate", "_with_twins", one_by_one, off=not one_pass),
         lever("engine.lbfgs", "LONGER_BY", 0.0, off=not reach),
         without_channels_last(off=not last),
     ):
@@ -245,10 +243,9 @@ def without_channels_last(*, off):
 RUNS = {
     "textbook": textbook_run,
     "pystiche": pystiche_run,
-    "package, plain": lambda *a: package_run(*a, bfloat16=False, last=False, fused=False, one_pass=False),
-    "+ channels last": lambda *a: package_run(*a, bfloat16=False, fused=False, one_pass=False),
-    "+ fused Gram": lambda *a: package_run(*a, bfloat16=False, one_pass=False),
-    "+ ReLU in one pass": lambda *a: package_run(*a, bfloat16=False),
+    "package, plain": lambda *a: package_run(*a, bfloat16=False, last=False, fused=False),
+    "+ channels last": lambda *a: package_run(*a, bfloat16=False, fused=False),
+    "+ fused Gram": lambda *a: package_run(*a, bfloat16=False),
     "+ bfloat16": lambda *a: package_run(*a, bfloat16=True),
     "+ further reach": lambda *a: package_run(*a, bfloat16=True, reach=True),
     "+ preconditioner": lambda *a: package_run(*a, bfloat16=True, reach=True, learnt=True),

@@ -23,16 +23,11 @@ from textbook import CONTENT_LAYERS, MEAN, STD, STYLE_LAYERS, WIDTHS, textbook_l
 TURN = 3
 
 
-# What both sides of a lever's pairs are without: ReLU and its convolution are one layer in float32 alone.
-WITHIN = {"ReLU in one pass": ("bfloat16",)}
-
-
 def levers() -> dict[str, Callable[[], AbstractContextManager]]:
     """By its name, what takes each lever off: a context within which a side builds and runs."""
     return {
         "channels last": lambda: lever("accel.devices", "_moved", _in_plain_order, off=True),
         "fused Gram": lambda: lever("accel.accelerate", "features_and_gram", plain_gram, off=True),
-        "ReLU in one pass": lambda: lever("accel.accelerate", "_with_twins", one_by_one, off=True),
         "pooling": lambda: lever("accel.accelerate", "_with_twins", one_by_one, off=True),
         "bfloat16": contextlib.nullcontext,  # an option of the run
         "further reach": lambda: lever("engine.lbfgs", "LONGER_BY", 0.0, off=True),
@@ -134,8 +129,7 @@ def worth_per_evaluation(size: int, rounds: int, names: list[str], *, mini: bool
     network, (content, style) = NETWORKS["random"](), pictures(size)
     table = {}
     for name in names:
-        within = WITHIN.get(name, ())
-        one, two = (Side(network, content, style, off, mini=mini) for off in (within, (*within, name)))
+        one, two = (Side(network, content, style, off, mini=mini) for off in ((), (name,)))
         table[name] = ratios(one.turn, two.turn, rounds)
     return table
 
@@ -169,7 +163,6 @@ def worth_to_the_textbooks_loss(size: int, evaluations: int, rounds: int, names:
 
     found = {}
     for name in names:
-        within = WITHIN.get(name, ())
-        one, two = (functools.partial(seconds, off) for off in (within, (*within, name)))
+        one, two = (functools.partial(seconds, off) for off in ((), (name,)))
         found[name] = ratios(one, two, rounds)
     return found

@@ -27,7 +27,7 @@ def test_a_figure_is_named_by_its_network_whichever_are_measured(which, tmp_path
 
 
 def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monkeypatch):
-    """Seen from the inside: which layout, which Gram matrix, which number format and which convolution really ran."""
+    """Seen from the inside: which layout, which Gram matrix and which number format really ran."""
     from nst_helpers.accel import accelerate, convolution, devices
     from nst_helpers.engine import lbfgs, steppers
     from nst_helpers.engine.preconditioner import Preconditioner
@@ -43,18 +43,16 @@ def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monk
 
         with monkeypatch.context() as watched:
             watched.setattr(accelerate, "features_and_gram", note("fused Gram", accelerate.features_and_gram))
-            watched.setattr(accelerate, "ConvReLU", note("ReLU in one pass", accelerate.ConvReLU))
             watched.setattr(convolution, "_split", note("bfloat16", convolution._split))
             watched.setattr(steppers, "Preconditioner", note("preconditioner", Preconditioner))
             watched.setattr(devices, "_converted", note("channels last", devices._converted))
             watched.setattr(lbfgs.LBFGS, "hear", lambda *_, seen=seen: lbfgs.LONGER_BY and seen.add("further reach"))
             contenders.RUNS[name](network, *pictures, 1, lambda image, seconds: None)
         found[name] = seen
-    levers = ["channels last", "fused Gram", "ReLU in one pass", "bfloat16", "further reach", "preconditioner"]
+    levers = ["channels last", "fused Gram", "bfloat16", "further reach", "preconditioner"]
     assert list(found) == ["package, plain", *(f"+ {lever}" for lever in levers)]
     for n, seen in enumerate(found.values()):
-        on = set(levers[:n])
-        assert seen == (on - {"ReLU in one pass"} if "bfloat16" in on else on)  # which is for float32
+        assert seen == set(levers[:n])
 
 
 QUICK = "preconditioner"
@@ -67,7 +65,6 @@ def test_a_side_without_a_lever_runs_without_it_and_leaves_the_package_as_it_was
     """Seen from the inside, as above; and afterwards everything is on again."""
     from nst_helpers import optimize
     from nst_helpers.accel import accelerate, devices
-    from nst_helpers.accel.convolution import ConvReLU
     from nst_helpers.encoders import Pool
     from nst_helpers.engine import lbfgs
 
@@ -75,23 +72,20 @@ def test_a_side_without_a_lever_runs_without_it_and_leaves_the_package_as_it_was
     watched = (accelerate, devices, lbfgs, optimize)
     before = {(m, key): value for m in watched for key, value in vars(m).items()}
     network, shown = contenders.NETWORKS["random"](), contenders.pictures(32)
-    without = (*levers.WITHIN.get(name, ()), name)
-    side = levers.Side(network, *shown, without)
+    side = levers.Side(network, *shown, (name,))
     assert side.turn() > 0
     with side.running():
         step = next(side.steps)
         off = {
             "channels last": _weight(step).is_contiguous(),
             "fused Gram": accelerate.features_and_gram is not before[accelerate, "features_and_gram"],
-            "ReLU in one pass": not any(isinstance(layer, ConvReLU) for layer in step.optimisation.model),
             "pooling": type(_layer(step, "pool1")) is Pool,
             "bfloat16": _weight(step).dtype == torch.float32,
             "further reach": lbfgs.LONGER_BY == 0,
             "preconditioner": not step.optimisation.stepper.precondition,
         }
-    # In float32 a maximum pooling is as it was; in bfloat16 a ReLU is.
-    expected = {*without, "pooling"} if "bfloat16" in without else {name, "ReLU in one pass"}
-    assert {what for what, is_off in off.items() if is_off} == expected
+    # In float32 a maximum pooling is as it was.
+    assert {what for what, is_off in off.items() if is_off} == {name, *(["pooling"] if name == "bfloat16" else [])}
     assert {(m, key): vars(m).get(key) for m, key in before} == before
 
 
