@@ -81,7 +81,7 @@ _INSTEAD: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "content_loss_layer": (
         (
-            "(Section 8 shows what happens otherwise.)",
+            "(Failure one shows what happens otherwise.)",
             "(Otherwise `backward` goes into the network that made it.)",
         ),
     ),

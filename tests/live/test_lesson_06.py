@@ -54,7 +54,7 @@ def test_the_lesson_goes_on_with_a_persons_own_pictures(tmp_path, monkeypatch):
     assert "content" in said["reveal-sweep"]  # what the person's photo is called
     assert said["replay"].startswith("✓ largest difference")  # of the person's own pictures, handed over
     assert "✗" not in said["replay"]
-    assert "not with your pictures" in said["sweep-claims"] + said["curve"]  # and the notebook went on
+    assert "not with your pictures" in said["reveal-sweep"] + said["curve"]  # and the notebook went on
     assert "otter" not in "".join(said[i] for i in said if i.startswith(("reveal", "curve", "mine", "replay")))
 
 

@@ -124,9 +124,9 @@ RESULTS = {
     "temple": ("00_quickstart", "first", "temple"),
     "cat": ("02_content", "two-pictures", "cat"),
     "coffee": ("06_live_tuning", "wall", "coffee"),
-    "astronaut": ("06_live_tuning", "ex-6-2", "astronaut"),
+    "astronaut": ("06_live_tuning", "wall", "astronaut"),
     "portrait": ("06_live_tuning", "wall", "portrait"),
-    "street": ("05_optimizers", "ex-5-3", "street"),
+    "street": ("07_control", "stroke", "street"),
     "colosseum": ("05_optimizers", "hand-model", "Colosseum"),
     "dune": ("00_quickstart", "pair", "dune"),
     "otter": ("01_images", "paint-picture", "otter"),
@@ -138,10 +138,10 @@ RESULTS = {
     "mosaic": ("06_live_tuning", "wall", "mosaic"),
     "cutouts": ("00_quickstart", "pair", "cutouts"),
     "ink_wash": ("04_model", "wall", "ink_wash"),
-    "linocut": ("05_optimizers", "ex-5-3", "linocut"),
+    "linocut": ("06_live_tuning", "wall", "lino"),
     "crayon": ("06_live_tuning", "wall", "crayon"),
-    "marbling": ("06_live_tuning", "title", "marbled"),
-    "discs": ("06_live_tuning", "ex-6-2", "discs"),
+    "marbling": ("06_live_tuning", "ex-6-2", "marbling"),
+    "discs": ("07_control", "mend", "discs"),
 }
 
 
