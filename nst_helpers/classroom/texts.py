@@ -52,8 +52,8 @@ _INSTEAD: dict[str, tuple[tuple[str, str], ...]] = {
             "Turn the table into code, in the next cell.",
             "One position of a feature map depends on a square of the image, its **receptive field**. With $r$ for its "
             "width and $s$ for the distance of two neighbouring positions, both in pixels, and $r = s = 1$ at the "
-            "image:\n\n| layer | what happens |\n|---|---|\n| convolution 3 x 3 | $r$ grows by $2s$ |\n| ReLU | "
-            "nothing |\n| pooling 2 x 2 | $r$ grows by $s$, then $s$ doubles |\n\nWrite this as code.",
+            "image:\n\n| layer | what happens |\n|---|---|\n| convolution 3 × 3 | $r$ grows by $2s$ |\n| ReLU | "
+            "nothing |\n| pooling 2 × 2 | $r$ grows by $s$, then $s$ doubles |\n\nWrite this as code.",
         ),
         ("Their names tell you which row of the table applies.", "Their names tell you which of the three applies."),
     ),
@@ -129,7 +129,7 @@ _INSTEAD: dict[str, tuple[tuple[str, str], ...]] = {
     "match_color": (
         (
             "and covariances, build $A$, and return",
-            "and 3 x 3 covariances $\\Sigma_s$ and $\\Sigma_c$ (the means of the products of deviations), build "
+            "and 3 × 3 covariances $\\Sigma_s$ and $\\Sigma_c$ (the means of the products of deviations), build "
             "$A = \\Sigma_c^{1/2}\\,\\Sigma_s^{-1/2}$ from powers $V D^p V^{\\mathsf T}$ of the parts that "
             "`torch.linalg.eigh` gives, and return",
         ),

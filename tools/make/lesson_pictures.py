@@ -26,6 +26,7 @@ import nst_helpers as nst
 IMAGES = Path(__file__).resolve().parents[2] / "notebooks" / "images"
 BYTES = 150_000
 GAP = 6  # white pixels between two pictures of a strip
+PART = 236  # pixels: three of them and two gaps are as wide as a lesson shows its first picture
 SIDE_07 = 341  # pixels of the short side of lesson 07's pictures: the long one has 511
 PICTURES: dict[str, Callable[[], Tensor]] = {}
 
@@ -59,14 +60,11 @@ def save(image: Tensor, path: Path) -> int:
     raise ValueError(f"{path.name} has {path.stat().st_size // 1000} kB: make it smaller.")
 
 
-def descend(
-    image: Tensor, loss: Callable[[Tensor], Tensor], steps: int, *, first: float = 0.03, last: float = 0.03
-) -> Tensor:
-    """The image after that many steps of Adam, from the first learning rate to the last, clamped after each."""
+def descend(image: Tensor, loss: Callable[[Tensor], Tensor], steps: int) -> Tensor:
+    """The image after that many steps of Adam at a learning rate of 0.03, clamped after each."""
     image = image.clone().requires_grad_()
-    optimizer = torch.optim.Adam([image])
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = first + (last - first) * step / steps
+    optimizer = torch.optim.Adam([image], lr=0.03)
+    for _ in range(steps):
         optimizer.zero_grad()
         loss(image).backward()
         optimizer.step()
@@ -102,12 +100,12 @@ picture("00_window.jpg")(window)
 
 @picture("01_noise_to_photo.jpg")
 def lesson_01() -> Tensor:
-    """Noise that becomes a photo by the mean squared error of its pixels, and the photo painted under another loss."""
-    height, width = 200, 260
-    large = nst.load_sample("otter", size=(2 * height, 2 * width), crop=True)
-    photo = nst.resize(large, (height, width))
+    """Noise on its way to a photo, which it becomes by the mean squared error, and the photo under another loss."""
+    height, width = 184, PART
+    photo = nst.load_sample("otter", size=(height, width), crop=True)
     noise = torch.rand(photo.shape, generator=torch.Generator().manual_seed(0))
-    row = [descend(noise, lambda image: F.mse_loss(image, photo), steps) for steps in (0, 9, 80)]
+    row = [descend(noise, lambda image: F.mse_loss(image, photo), steps) for steps in (7, 80)]
+    large = nst.load_sample("otter", size=(2 * height, 2 * width), crop=True)
     style = nst.load_sample("stained_glass", size=512)
     painted = nst.stylize(large, style, encoder="hed", steps=120, precision="float32", device="cpu").image
     return strip([*row, nst.resize(painted, (height, width))])
@@ -115,39 +113,30 @@ def lesson_01() -> Tensor:
 
 @picture("02_what_layers_keep.jpg")
 def lesson_02() -> Tensor:
-    """A photo, and what four layers keep of it: faint noise brought to the same features, and held smooth."""
-    encoder, photo = nst.load_encoder("hed"), nst.load_sample("cat", size=192)
+    """A cat's face, and what a shallow and a deep layer keep of it: faint noise brought to the same features."""
+    photo = nst.load_sample("cat", size=320, crop=True)
     noise = torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
     row = [photo]
-    for layer in ("relu2_1", "relu3_1", "relu4_2", "relu5_1"):
-        target = encoder(photo, [layer])[layer]
-
-        def loss(image: Tensor, layer: str = layer, target: Tensor = target) -> Tensor:
-            distance = nst.content_loss(encoder(image, [layer])[layer], target)
-            return distance + 1.0 * nst.total_variation(image)
-
-        # Shorter and shorter steps leave less grain.
-        row.append(descend(0.5 + 0.03 * noise, loss, 120, last=0.0))
-    return strip(row)
+    for layer in ("relu3_1", "relu4_2"):
+        options = {"content_layers": [layer], "style_layers": [], "tv_weight": 3.0, "steps": 150, "device": "cpu"}
+        init = 0.5 + 0.03 * noise
+        row.append(nst.stylize(photo, photo, init=init, encoder="hed", precision="float32", **options).image)
+    return strip([nst.resize(image, PART) for image in row])
 
 
 @picture("03_texture.jpg")
 def lesson_03() -> Tensor:
-    """The middles of two style pictures, coarse noise, and textures with one, two and five layers, by `mini`."""
-    return below([textures("mosaic", 400), textures("night_swirls", 256)])
-
-
-def textures(name: str, size: int) -> Tensor:
-    """A row of lesson 03's picture."""
-    side = 160
-    edge = (size - side) // 2
-    style = nst.load_sample(name, size=size, crop=True)[..., edge : edge + side, edge : edge + side]
+    """The middles of two style pictures, and beside each what its Gram matrices at three layers made of noise."""
+    side = 175
     noise = torch.rand(1, 3, side // 4, side // 4, generator=torch.Generator().manual_seed(0))
     start = nst.resize(noise, (side, side))
-    row = [style, start]
-    for count in (1, 2, 5):
-        options = {"content_layers": [], "style_layers": nst.STYLE_LAYERS[:count], "tv_weight": 0.0}
-        row.append(nst.stylize(start, style, init=start, steps=120, precision="float32", device="cpu", **options).image)
+    row = []
+    for name, size in (("mosaic", 400), ("marbling", 320)):
+        edge = (size - side) // 2
+        style = nst.load_sample(name, size=size, crop=True)[..., edge : edge + side, edge : edge + side]
+        layers = {"content_layers": [], "style_layers": nst.STYLE_LAYERS[:3]}
+        options = {"init": start, "tv_weight": 3.0, "steps": 200, "precision": "float32", "device": "cpu"}
+        row += [style, nst.stylize(start, style, encoder="hed", **layers, **options).image]
     return strip(row)
 
 

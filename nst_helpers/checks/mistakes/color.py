@@ -129,7 +129,7 @@ COLOR = ExerciseSpec(
             r"must match the size of tensor|cannot be multiplied|Expected size for first two",
             "not-flattened",
             "multiplies shapes that don't go together: lay the pixels out as (3, N) with style[0].flatten(1), and let "
-            "the 3 x 3 matrix stand to the left of them.",
+            "the 3 × 3 matrix stand to the left of them.",
         ),
     ),
     variants=Variants(
@@ -150,7 +150,7 @@ COLOR = ExerciseSpec(
                     lambda p, less=less: covariance(p, less=less).diag().diag(),
                     "std-per-channel",
                     "matches the deviation of each channel alone: how the channels go together has to match too, so "
-                    "use the whole 3 x 3 covariance.",
+                    "use the whole 3 × 3 covariance.",
                 )
                 for less in (0, 1)
             ),

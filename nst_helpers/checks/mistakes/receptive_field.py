@@ -103,7 +103,7 @@ RECEPTIVE_FIELD = ExerciseSpec(
         ),
         Mistake(
             "kernel-whole",
-            "adds the whole kernel: a 3 x 3 convolution adds 2 steps, a 2 x 2 pooling adds 1.",
+            "adds the whole kernel: a 3 × 3 convolution adds 2 steps, a 2 × 2 pooling adds 1.",
             partial(_walk, conv=3, pool=2),
             partial(_walk, conv=3, pool=0),
         ),
@@ -178,12 +178,12 @@ RECEPTIVE_FIELD = ExerciseSpec(
         conv=(
             Variant(2),
             Variant(
-                3, "kernel-whole", "adds the whole kernel: a 3 x 3 convolution adds 2 steps, a 2 x 2 pooling adds 1."
+                3, "kernel-whole", "adds the whole kernel: a 3 × 3 convolution adds 2 steps, a 2 × 2 pooling adds 1."
             ),
             Variant(1, "one-side-only", "adds 1 for a convolution: it reaches out by 1 on both sides."),
             Variant(0, "nothing-counted", "adds nothing for a convolution: it adds 2 steps."),
             *(
-                Variant(n, "kernel-too-wide", "counts a convolution as more than 3 x 3: it adds 2 steps.")
+                Variant(n, "kernel-too-wide", "counts a convolution as more than 3 × 3: it adds 2 steps.")
                 for n in (4, 6)
             ),
         ),
