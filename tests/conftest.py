@@ -13,10 +13,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nst_helpers.encoders import Architecture, Encoder
 
+quick = False  # whether the slow tests are left out
 TOY = Architecture("toy", ((6, 6), (8,), (8,)), final_pool=False)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    return gate.processes(config)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    global quick
+    quick = gate.is_quick(config)
     # What a shell runs in the background is deaf to Ctrl-C, and so would be all that the tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -55,6 +63,11 @@ def busy() -> float:
     """How many times as long as on an idle machine something may take by the clock: 1, or the load of a processor."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return max(1.0, load / (os.cpu_count() or 1))
+
+
+def examples(number: int) -> int:
+    """So many examples of a property in the whole gate, a fifth in the quick suite."""
+    return max(5, number // 5) if quick else number
 
 
 class Reads(TorchDispatchMode):

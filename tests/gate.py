@@ -1,7 +1,8 @@
 """How the tests share a machine: files side by side, and one thread in each process.
 
-`pytest` spreads the files over three processes (pytest-xdist): on two cores 585 s, and 639 s with two processes, since
-some tests wait for a browser or a kernel.
+`pytest` spreads the files over processes (pytest-xdist). For all tests there are three: on two cores 585 s, and 639 s
+with two, since some wait for a browser or a kernel. The quick ones wait for nothing, and have one process a core: each
+imports and collects anew.
 `--dist loadfile` keeps the tests of a file together, and the cells of a lesson. What is held to a time counts its
 process's own seconds, or gets more by the clock where the machine is busy. tests/conftest.py registers this plugin.
 """
@@ -20,6 +21,15 @@ LONGEST = ("notebooks/", BROWSER)
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # This process is one of several: it, and all that it starts, has one thread.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def processes(config: pytest.Config) -> int:
+    """How many test processes `-n auto` means."""
+    return max(2, min(os.cpu_count() or 1, 4)) if is_quick(config) else 3
+
+
+def is_quick(config: pytest.Config) -> bool:
+    return "not slow" in (config.option.markexpr or "")
 
 
 class Gate:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TOY, noise
+from conftest import TOY, examples, noise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -203,7 +203,7 @@ NUMBERS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 JSON = st.recursive(NUMBERS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3))
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from([*described(), "extra"]), value=JSON)
 def test_an_odd_description_gives_a_network_or_one_sentence(tmp_path, key, value):
     file = encoder_file(tmp_path, described(**{key: value}))

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import conftest
 import gate
 from conftest import busy
 
@@ -23,6 +24,22 @@ def test_lessons_and_the_browser_come_first_and_keep_their_order():
     gate.Gate().pytest_collection_modifyitems(items)
     assert [one.nodeid for one in items] == [names[1], *cells, names[0], names[2]]
     assert [one.nodeid for one in items if one.marks] == cells
+
+
+def test_the_quick_suite_has_a_process_for_each_core_and_the_whole_gate_three(monkeypatch):
+    found = {}
+    for cores in (1, 2, 4, 64):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        for expression in ("", "slow", "not slow"):
+            config = SimpleNamespace(option=SimpleNamespace(markexpr=expression))
+            found.setdefault(expression, []).append(gate.processes(config))
+    assert found == {"": [3] * 4, "slow": [3] * 4, "not slow": [2, 2, 4, 4]}
+
+
+def test_the_quick_suite_looks_at_a_fifth_of_the_examples(monkeypatch):
+    for quick, numbers in ((False, [300, 20, 7]), (True, [60, 5, 5])):
+        monkeypatch.setattr(conftest, "quick", quick)
+        assert [conftest.examples(number) for number in (300, 20, 7)] == numbers
 
 
 def test_a_busy_machine_gets_more_time_and_an_idle_one_none(monkeypatch):

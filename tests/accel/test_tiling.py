@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import noise, picture
+from conftest import examples, noise, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,7 +54,7 @@ def test_loss_and_gradient_are_the_whole_images(pool, convention, dtype):
     assert apart(a[1], b[1]) < limit
 
 
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(deadline=None, max_examples=examples(25), derandomize=True)
 @given(st.integers(16, 110), st.integers(16, 110), st.integers(32, 90), st.sampled_from(["max", "avg"]))
 def test_at_any_size_and_with_any_tile(height, width, tile, pool):
     encoder = Encoder(DEEP, seed=1, pool=pool).double()

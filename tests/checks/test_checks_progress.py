@@ -6,6 +6,7 @@ import json
 import stat
 
 import pytest
+from conftest import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -52,7 +53,7 @@ def test_off_keeps_nothing_and_says_so(tmp_path, monkeypatch):
     assert "NST_PROGRESS is off" in repr(nst.progress())
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.binary(max_size=40), st.sampled_from([b"[]", b"null", b'{"gram_matrix": 3}', b"[" * 100_000])))
 def test_a_damaged_file_is_an_empty_one(file, content):
     file.parent.mkdir(exist_ok=True)

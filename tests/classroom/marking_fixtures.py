@@ -5,7 +5,7 @@ Every test process loads it, also where the classroom's packages are missing: th
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -23,12 +23,22 @@ if TYPE_CHECKING:
 NBGRADER = importlib.util.find_spec("nbgrader") is not None  # to import it takes a second in every process
 
 
-def ask_alembic_once() -> None:
-    """For each new database nbgrader starts a process that asks alembic for its version, always the same: 3 seconds."""
+def newest_version() -> str:
+    """The version that nbgrader writes into a new database, from alembic in this process."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
     from nbgrader import api
 
-    if not hasattr(api.get_alembic_version, "cache_info"):
-        api.get_alembic_version = functools.cache(api.get_alembic_version)
+    with api._temp_alembic_ini("sqlite://") as file:
+        return ScriptDirectory.from_config(Config(file)).get_current_head()
+
+
+@contextlib.contextmanager
+def quick_gradebooks() -> Iterator[None]:
+    """For each new database nbgrader starts a process that asks alembic for its version, which takes 4 seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nbgrader.api.get_alembic_version", newest_version)
+        yield
 
 
 def built_once(factory: pytest.TempPathFactory, name: str, lessons: str | None) -> Path:
@@ -37,10 +47,9 @@ def built_once(factory: pytest.TempPathFactory, name: str, lessons: str | None) 
 
     from nst_helpers.classroom.sources import build
 
-    ask_alembic_once()
     shared = "PYTEST_XDIST_WORKER" in os.environ
     root = factory.getbasetemp().parent / name if shared else factory.mktemp(name) / name
-    with FileLock(f"{root}.lock"):
+    with FileLock(f"{root}.lock"), quick_gradebooks():
         if not (root / "course.json").exists():
             build(root, lessons=lessons)
     return root

@@ -7,12 +7,14 @@ import inspect
 import json
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import nbformat
 import pytest
 import torch
-from marking_fixtures import NBGRADER, ask_alembic_once
+from marking_fixtures import NBGRADER, newest_version, quick_gradebooks
 
 if not NBGRADER:
     pytest.skip("nbgrader is not installed", allow_module_level=True)
@@ -22,7 +24,7 @@ from nst_helpers.classroom import hidden, personal, student_package
 from nst_helpers.classroom.__main__ import main
 from nst_helpers.classroom.questions import LESSONS, ClassroomError, parse_points, read_lesson, select
 from nst_helpers.classroom.solutions import solved
-from nst_helpers.classroom.sources import Course, build, make_notebook
+from nst_helpers.classroom.sources import Course, build, make_notebook, nbgrader_api
 from nst_helpers.classroom.written import WRITTEN
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -30,8 +32,16 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory) -> Course:
-    ask_alembic_once()
-    return build(tmp_path_factory.mktemp("course"), lessons=list(LESSONS), students=["ann", "bob"])
+    with quick_gradebooks():
+        return build(tmp_path_factory.mktemp("course"), lessons=list(LESSONS), students=["ann", "bob"])
+
+
+@pytest.mark.slow
+def test_a_new_gradebook_has_alembics_newest_version_though_alembic_lies_on_no_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    nbgrader_api(tmp_path).gradebook.close()
+    with closing(sqlite3.connect(tmp_path / "gradebook.db")) as book:
+        assert book.execute("SELECT version_num FROM alembic_version").fetchall() == [(newest_version(),)]
 
 
 def cells(path: Path) -> list[dict]:
@@ -230,7 +240,8 @@ def test_the_scheme_of_a_written_question_adds_up(lesson):
 
 @pytest.mark.slow
 def test_lessons_and_points_are_chosen(tmp_path):
-    course = build(tmp_path / "c", lessons="03", points=parse_points("gram_matrix=5, written-03=6.5"))
+    with quick_gradebooks():
+        course = build(tmp_path / "c", lessons="03", points=parse_points("gram_matrix=5, written-03=6.5"))
     assert {q.name: q.points for q in course.questions} == {"gram_matrix": 5, "style_loss": 2, "written-03": 6.5}
     assert [p.name for p in course.release.glob("*")] == ["03_gram.ipynb"]
     assert graded(course.source / "03_gram.ipynb")["check-3-1"].metadata.nbgrader.points == 5

@@ -58,6 +58,7 @@ def test_the_lesson_goes_on_with_a_persons_own_pictures(tmp_path, monkeypatch):
     assert "otter" not in "".join(said[i] for i in said if i.startswith(("reveal", "curve", "mine", "replay")))
 
 
+@pytest.mark.slow
 def test_the_exported_page_tells_of_each_picture_in_words():
     page, _ = HTMLExporter().from_filename(str(LESSON))
     pictures = re.findall(r"<img[^>]*>", page)

@@ -22,6 +22,8 @@ from conftest import busy
 from jupyter_client.manager import KernelManager
 from test_colab import FOREIGN, build_environment, lend
 
+pytestmark = pytest.mark.slow  # starts kernels; test_panel.py has the same panel without a page
+
 ROOT = Path(__file__).parents[2]
 START = """
 import torch, nst_helpers as nst
@@ -130,7 +132,7 @@ def installed() -> set[str]:
     return {d.name for d in importlib.metadata.distributions()}
 
 
-@pytest.fixture(scope="module", params=["installed", pytest.param("colab", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["installed", "colab"])
 def page(request, tmp_path_factory) -> Iterator[Page]:
     python = sys.executable if request.param == "installed" else request.getfixturevalue("colab_python")
     page = start(python, tmp_path_factory.mktemp("page"))
@@ -163,7 +165,6 @@ def test_the_estimate_comes_in_answers_to_the_pages_own_echo(page):
     assert max(waits) < 0.5 * busy()  # so long does a knob wait at most
 
 
-@pytest.mark.slow
 def test_every_message_is_answered_inside_its_own_request(page):
     """The Colab property: two dozen ticks with sliders between them, and not one update out of turn."""
     clock, slider = page.find(_model_name="PlayModel"), page.find(description="style, exact value")
@@ -189,7 +190,6 @@ def test_every_message_is_answered_inside_its_own_request(page):
     assert page.said == []
 
 
-@pytest.mark.slow
 def test_regions_come_in_answers_to_the_page_and_hold_up_no_message(page):
     """They are looked for in a thread, and taken over in one of the page's own messages."""
     clock, picture = page.find(_model_name="PlayModel"), page.find(_dom_classes=["nst-map-picture"])
@@ -250,7 +250,6 @@ def test_a_pause_stops_the_painting(page):
     assert any(">paused<" in str(s.get("value")) for _, s in page.updates[pause])
 
 
-@pytest.mark.slow
 def test_messages_on_two_threads_neither_overlap_nor_get_lost(page):
     """ipykernel 7 takes widgets' messages on a second shell, whose thread runs beside the first's."""
     about = page.client.kernel_info(reply=True, timeout=60)["content"]
@@ -313,7 +312,6 @@ def test_a_stray_update_is_seen(page):
     page.stray.clear()
 
 
-@pytest.mark.slow
 def test_the_panels_own_tests_pass_with_colabs_versions(colab_python):
     """test_panel.py and test_handles.py with ipywidgets 7.7.1; of the tests with slow steps, two stand for the rest."""
     command = [

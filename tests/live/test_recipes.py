@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TOY, picture
+from conftest import TOY, examples, picture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -84,7 +84,7 @@ def edited(draw) -> Any:
     return recipe
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(edited())
 def test_an_edited_recipe_replays_or_is_refused_in_one_sentence(recipe):
     refused, made = "", None

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import busy
+from conftest import busy, examples
 from faulty_server import serve, wait_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -355,7 +355,7 @@ FAULTS = st.one_of(SERVED, st.tuples(st.sampled_from(["cut", "length"]), st.inte
 
 
 @given(plan=st.lists(FAULTS, max_size=6))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_server_does_the_file_is_right_or_not_there(tmp_path, plan):
     body = BODY[:2500]
     target: Path = tmp_path / "weights.pth"

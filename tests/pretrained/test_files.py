@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -51,6 +52,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow  # torchvision takes a second and a half to import
 @pytest.mark.parametrize(("config", "blocks"), [("E", VGG19_BLOCKS), ("D", VGG16_BLOCKS)])
 def test_the_table_is_torchvisions(config, blocks):
     try:
@@ -208,7 +210,7 @@ def test_what_is_kept_comes_back(kept):
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_anywhere_is_found(kept, data):
     """The only bytes that may change unnoticed are those that change nothing that is read."""
     read_kept(kept, VGG19_BLOCKS)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import examples
 from faulty_server import serve, wait_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -438,7 +439,7 @@ STATES = ["absent", "right", "cut", "long", "rubbish", "json", "empty", "folder"
 @given(
     states=st.fixed_dictionaries({name: st.sampled_from(STATES) for name in PLACES}), plan=st.sampled_from(["ok", 403])
 )
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_lies_in_the_folders_the_weights_are_right_or_refused(world, states, plan):
     """Each file whole, damaged, or something else altogether: no wrong weights, no other error, no waiting."""
     for folder in (world.cache, world.hub):
