@@ -130,7 +130,7 @@ RESULTS = {
     "colosseum": ("05_optimizers", "hand-model", "Colosseum"),
     "dune": ("00_quickstart", "pair", "dune"),
     "otter": ("01_images", "paint-picture", "otter"),
-    "bridge": ("06_live_tuning", "wall", "bridge"),
+    "bridge": ("07_control", "mend", "bridge"),
     "night_swirls": ("00_quickstart", "mine", "night_swirls"),
     "wave": ("04_model", "ladder", "wave"),
     "pointillism": ("06_live_tuning", "wall", "pointillism"),
@@ -139,7 +139,7 @@ RESULTS = {
     "cutouts": ("00_quickstart", "pair", "cutouts"),
     "ink_wash": ("04_model", "wall", "ink_wash"),
     "linocut": ("06_live_tuning", "wall", "lino"),
-    "crayon": ("06_live_tuning", "wall", "crayon"),
+    "crayon": ("07_control", "open", "crayon"),
     "marbling": ("06_live_tuning", "ex-6-2", "marbling"),
     "discs": ("07_control", "mend", "discs"),
 }

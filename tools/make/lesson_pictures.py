@@ -175,7 +175,7 @@ def lesson_06() -> Tensor:
 def wall() -> Tensor:
     """Four photos in four styles, two above and two below, each in its own size and weights of style and smoothness."""
     above = strip([_hung("coffee", "linocut", 520, 40.0, 30.0), _hung("astronaut", "mosaic", 320, 30.0, 15.0)])
-    under = strip([_hung("portrait", "pointillism", 480, 20.0, 20.0), _hung("bridge", "crayon", 480, 50.0, 60.0)])
+    under = strip([_hung("portrait", "cutouts", 520, 6.0, 30.0), _hung("dune", "pointillism", 480, 20.0, 20.0)])
     width = above.shape[-1]
     return below([above, nst.resize(under, (round(under.shape[-2] * width / under.shape[-1]), width))])
 
