@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import sys
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 sys.path.insert(0, str(ROOT / "tools" / "notebooks"))
 
+from notebook_setup import DATA_URI  # noqa: E402
 from reading_time import all_lessons, words_of  # noqa: E402
 
 LESSONS = {path.stem: nbformat.read(path, as_version=4) for path in sorted(NOTEBOOKS.glob("0[0-7]_*.ipynb"))}
@@ -89,9 +91,12 @@ def test_a_term_is_explained_where_it_first_appears(term):
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_nothing_is_shown_too_small(name):
-    """Pictures of pictures: every photo-like output, stored as a JPEG, has room for its panels."""
+    """Pictures of pictures: every photo-like output, stored as a JPEG, and those in the text have room for panels."""
     small = []
     for cell in LESSONS[name].cells:
+        for found in DATA_URI.finditer(cell.source):
+            size = Image.open(io.BytesIO(base64.b64decode(found[1]))).size
+            small += [(cell.id, size)] if min(size) < SHORTEST_SIDE else []
         for output in cell.get("outputs", []):
             for picture in pictures_of(output):
                 size = Image.open(io.BytesIO(picture.data)).size

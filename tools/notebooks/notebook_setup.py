@@ -50,7 +50,7 @@ COLAB_LINK = re.compile(re.escape(COLAB) + r"/[^\s)]*?/notebooks/(\w+)\.ipynb")
 LESSON_ROW = re.compile(r"^(\|.*\]\(notebooks/(\w+)\.ipynb\).*\| )[^|\n]*( \|)$", re.M)
 
 HEADER_BYTES, LATER_BYTES = 50_000, 100_000  # of the picture in the first cell, and of one further down
-HEADER_WIDTHS, HEADER_QUALITIES = (720, 640, 560), (88, 82, 76, 70, 64)
+HEADER_WIDTHS, HEADER_QUALITIES = (740, 640, 560), (88, 82, 76, 70, 64)
 DATA_URI = re.compile(r"data:image/jpeg;base64,([A-Za-z0-9+/]+=*)")
 HEADER = re.compile(rf"!\[([^\]]+)\]\((?:images/([\w.-]+)|{DATA_URI.pattern} \"([\w.-]+)\")\)")
 
