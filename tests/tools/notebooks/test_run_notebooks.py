@@ -259,14 +259,14 @@ def embedded(text: str) -> bytes:
 
 
 def test_the_header_picture_is_embedded_small_and_stays(tmp_path, monkeypatch):
-    """At most 50 kB and 720 pixels wide, the same scene; once written it stays, whatever Pillow would write now."""
+    """At most 50 kB and 740 pixels wide, the same scene; once written it stays, whatever Pillow would write now."""
     images = header(tmp_path / "images")
     once = notebook_setup.embed_header("# Why?\n\n![A map: red (left)](images/03_it.jpg)\n\nend", images)
     start, end = once.split(notebook_setup.DATA_URI.search(once)[0])
     assert (start, end) == ("# Why?\n\n![A map: red (left)](", ' "03_it.jpg")\n\nend')
     assert len(embedded(once)) <= 50_000
     small = Image.open(io.BytesIO(embedded(once)))
-    assert (small.format, small.size) == ("JPEG", (720, 240))
+    assert (small.format, small.size) == ("JPEG", (740, 247))
     whole = Image.open(images / "03_it.jpg").resize(small.size, Image.Resampling.LANCZOS)
     assert np.abs(np.asarray(small).astype(int) - np.asarray(whole)).mean() < 6
     monkeypatch.setattr(notebook_setup, "HEADER_QUALITIES", (50,))
