@@ -228,7 +228,9 @@ import test_sweeps
 from distributed import Client, LocalCluster
 from nst_helpers.sweeps.grid import sweep
 if __name__ == "__main__":
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+    # The worker is a thread of this process; what it gets and gives goes through sockets all the same.
+    options = {{"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "processes": False}}
+    with LocalCluster(protocol="tcp://", **options) as cluster, Client(cluster) as client:
         grid = {{"style_weight": [1.0, 50.0], "optimizer": ["adam", "none"]}}
         cells = sweep(grid, client.get_executor(), **test_sweeps.given())
     print(json.dumps([(c.stopped, c.loss, c.error) for c in cells]))
