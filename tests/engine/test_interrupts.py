@@ -58,14 +58,14 @@ def lines_of(work) -> int:
 
 
 @pytest.mark.slow
-def test_250_interrupts_leave_a_whole_picture_or_none(tmp_path):
+def test_500_interrupts_leave_a_whole_picture_or_none(tmp_path):
     options = given(steps=3)
     options["encoder"] = Encoder(TOY, seed=1)
     whole = stylize(CONTENT, STYLE, **options)
     after = [CONTENT, *(stylize(CONTENT, STYLE, **options | {"steps": n}).image for n in (1, 2, 3))]
     chance, ends, state = random.Random(0), {}, tmp_path / "state"
     lines = lines_of(lambda: stylize(CONTENT, STYLE, checkpoint=state, **options))
-    for n in range(250):
+    for n in range(500):
         state.unlink(missing_ok=True)
         result = None
         with contextlib.suppress(KeyboardInterrupt), At(chance.randrange(1, 11 * lines // 10)):
