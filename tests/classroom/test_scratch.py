@@ -111,6 +111,7 @@ def test_what_only_looks_like_a_left_folder_stays(temporary):
     assert set(temporary.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_judge_whose_parent_is_killed_while_it_judges_makes_no_new_folder(temporary):
     command = [sys.executable, "-c", PARENT, JUDGE]
     parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

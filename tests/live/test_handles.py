@@ -291,6 +291,7 @@ def test_regions_that_cannot_be_found_are_a_sentence(panel, session, monkeypatch
     assert not panel.parts.find.disabled
 
 
+@pytest.mark.slow
 def test_a_click_in_a_slow_step_waits_and_two_clicks_both_count(slow_evaluations, panel, session, finder):  # noqa: F811
     panel.parts.second.value = "mosaic"
     find(panel, finder)

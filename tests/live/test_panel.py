@@ -208,6 +208,7 @@ def test_no_control_waits_for_a_slow_evaluation(slow_evaluations, panel, session
     assert panel.status.startswith("Snapshot 1 kept at step 1")
 
 
+@pytest.mark.slow
 def test_a_single_slow_step_is_shown_when_it_is_done(slow_evaluations, panel, session):
     start = time.monotonic()
     panel.parts.step.click()
@@ -219,6 +220,7 @@ def test_a_single_slow_step_is_shown_when_it_is_done(slow_evaluations, panel, se
     assert panel.status.startswith("One step: step 1, ")
 
 
+@pytest.mark.slow
 def test_what_waited_for_a_slow_step_and_is_refused_is_told(slow_evaluations, panel, session):
     panel.parts.step.click()
     panel.parts.weights["style_weight"].number.value = -5.0

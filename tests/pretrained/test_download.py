@@ -143,6 +143,7 @@ def test_a_stalled_server_is_noticed_and_left(target, monkeypatch):
     assert server.sent == len(BODY)
 
 
+@pytest.mark.slow
 def test_a_server_that_only_stalls_is_given_up_with_the_reason(target, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUT", 0.4)
     with serve(BODY, *[("stall", 0)] * 3) as server, pytest.raises(DownloadError, match=r"sent nothing for 0\.4 s"):
