@@ -159,7 +159,8 @@ def test_an_attack_earns_nothing_and_reaches_nobody(boxes, tmp_path, what):
     assert not list(Path("/usr").glob("owned"))
     left = [p for p in psutil.Process(boxes._process.pid).children(recursive=True) if p.status() != "zombie"]
     assert left == []
-    assert judge(boxes, NEXT, TOTAL)["share"] == 1
+    following = judge(boxes, NEXT, TOTAL)
+    assert following["share"] == 1, following
 
 
 def test_nothing_is_left_for_a_later_question(boxes):
