@@ -25,9 +25,13 @@ LIMIT = 2.0  # times the idle machine's seconds
 
 
 @contextmanager
-def busy(count: int) -> Iterator[None]:
-    """So many processes that do nothing but keep a core busy, each in a session of its own, as other programs are."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True) for _ in range(count)]
+def busy(count: int, *, own: bool) -> Iterator[None]:
+    """So many processes that do nothing but keep a core busy, each in a session of its `own` or in this one.
+
+    Linux shares the cores out equally among sessions, and within one among threads.
+    """
+    command = [sys.executable, "-c", "while True: pass"]
+    loops = [subprocess.Popen(command, start_new_session=own) for _ in range(count)]
     try:
         yield
     finally:
@@ -57,6 +61,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=1, help="the shortest of so many is taken")
+    parser.add_argument("--one-session", action="store_true", help="busy processes as from the same terminal")
     parser.add_argument("--runs", type=int, nargs="+", help="time so many runs at once, and nothing else")
     options = parser.parse_args()
     if options.runs:
@@ -68,7 +73,7 @@ def main() -> int:
     found: dict[int, float] = {}
     print(f"{'busy processes':>14} {'ours':>16} {'times idle':>11} {'spinning':>9}")
     for count in (0, 1, 2):
-        with busy(count):
+        with busy(count, own=not options.one_session):
             ours, spinning = (
                 min(seconds(options.steps, options.size, policy) for _ in range(options.rounds))
                 for policy in (None, "ACTIVE")
