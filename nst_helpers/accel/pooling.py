@@ -2,6 +2,8 @@
 
 PyTorch's backward passes of pooling go through a single picture with one thread, and write zeros before they add. But
 each value behind a 2 x 2 pooling belongs to squares that don't overlap, so its gradient only has to be put in place.
+By pairs on two cores, in bfloat16, an evaluation without this takes 1.04 times as long with `mini` at 192 px and 1.06
+times at 512, and as long with VGG-19.
 """
 
 from __future__ import annotations
