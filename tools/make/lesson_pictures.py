@@ -113,7 +113,7 @@ def lesson_01() -> Tensor:
 
 @picture("02_what_layers_keep.jpg")
 def lesson_02() -> Tensor:
-    """A cat's face, and what a shallow and a deep layer keep of it: faint noise brought to the same features."""
+    """A cat's face, and what a middle and a deep layer keep of it: faint noise brought to the same features."""
     photo = nst.load_sample("cat", size=320, crop=True)
     noise = torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
     row = [photo]
