@@ -1,6 +1,7 @@
 """How long a picture takes beside 0, 1 and 2 busy processes and beside itself: by two settings of threads.
 
     python tools/measure/beside_a_busy_process.py --steps 150
+    python tools/measure/beside_a_busy_process.py --steps 150 --one-session  as among programs of one terminal
     python tools/measure/beside_a_busy_process.py --steps 150 --runs 2 4     two and four runs at once, as in a class
 
 Each row is the command line's own run, whole, from start to saved picture, with the package's own setting (threads that
