@@ -80,6 +80,9 @@ class _Passes:
             self.backward = capture(self._backward, pool)
         finally:
             torch.backends.cudnn.deterministic = before
+            # The model's last loss leads to these recordings through autograd, where Python's collector can't follow:
+            # if they led back to the model, neither would ever be let go of.
+            del self.losses_of
 
     def _both(self) -> None:
         self._forward()

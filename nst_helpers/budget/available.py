@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,8 +32,11 @@ def memory_available(device: torch.device | str = "cpu", *, root: Path = Path("/
     """
     device = torch.device(device)
     if device.type == "cuda":
-        idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + idle
+        # What PyTorch holds without using it is given back first. To add it up would be wrong: the memory of a recorded
+        # evaluation looks unused, and serves no other.
+        with contextlib.suppress(RuntimeError):  # not while another thread records
+            torch.cuda.empty_cache()
+        return torch.cuda.mem_get_info(device)[0]
     import psutil
 
     return max(0, min([psutil.virtual_memory().available, *_left_by_groups(root), *_left_by_address_space()]))

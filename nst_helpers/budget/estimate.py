@@ -294,8 +294,6 @@ def check_fits(
 def out_of_memory_error(content: Image, style: Images, settings: Settings) -> TooLargeError:
     """What to raise for a run that was counted to fit and ran out of memory all the same, once that is free again."""
     device = choose_device(settings.device)
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
     release_memory()
     size, *styles = sizes_of(content, style, settings)
     height, width = plan(size, settings)[-1].size

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import weakref
 
 import pytest
 import torch
@@ -27,10 +29,12 @@ def recordings(monkeypatch):
 
     def capture(work, pool):
         told.append(f"record {work.__name__}")
+        passes, losses_of = work.__self__, work.__self__.losses_of
         work()
 
         def replay():
             told.append(f"replay {work.__name__}")
+            passes.losses_of = losses_of
             work()
 
         return replay
@@ -145,6 +149,19 @@ def test_a_recording_begins_from_a_leaf_that_the_warm_up_has_not_touched(recordi
     warm, first, second = leaves
     assert first is second is not warm
     assert torch.equal(first, warm)
+
+
+def test_nothing_of_a_captured_model_stays_when_it_is_let_go_of(recordings, monkeypatch):
+    """Each run's recordings would stay on the GPU: the loss leads to them, where the collector can't look."""
+    monkeypatch.setattr(graphs, "capture", lambda work, pool: work() or (lambda: None))
+    captured = CapturedModel(models()[0])
+    image = noise(1, 3, 20, 24).requires_grad_()
+    captured(image)
+    captured.total_loss().backward()
+    kept = [weakref.ref(part) for part in (captured, captured.model, captured.passes, *captured.layers)]
+    del captured, image
+    gc.collect()
+    assert [ref() for ref in kept] == [None] * len(kept)
 
 
 @contextlib.contextmanager

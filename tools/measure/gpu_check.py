@@ -26,7 +26,7 @@ import torch  # noqa: E402
 from gpu_rows import Part, machine, words  # noqa: E402
 
 PARTS = ("right", "fast", "course")
-BUDGETS = {"right": 95.0, "fast": 145.0, "course": 115.0}
+BUDGETS = {"right": 85.0, "fast": 165.0, "course": 105.0}
 
 
 def main(arguments: list[str] | None = None) -> int:

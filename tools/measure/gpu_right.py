@@ -39,6 +39,7 @@ def checks(device: torch.device, *, small: bool = False) -> dict[str, Callable[[
         "estimate": given(ways.estimate),
         "refusal": given(ways.refusal),
         "out of memory": given(ways.out_of_memory),
+        "nothing stays": given(ways.nothing_stays),
         "compiled": given(ways.compiled),
         "twice the same": given(ways.twice),
     }

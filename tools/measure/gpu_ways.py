@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import re
 import subprocess
@@ -19,6 +20,8 @@ from torch import Tensor
 import nst_helpers as nst
 
 ROOT = Path(__file__).resolve().parents[2]
+
+KEPT = 8  # MB of a device's memory that may go otherwise between two looks
 
 
 def checkpoint(device: torch.device, small: bool) -> dict[str, float]:
@@ -210,16 +213,58 @@ def out_of_memory(device: torch.device, small: bool) -> str:
     total = torch.cuda.get_device_properties(device).total_memory
     content, style = photos((256, 256))
     options = run_options(device, encoder=encoder_of("vgg19"), steps=2)
+    before = torch.cuda.memory_allocated(device)
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(device) + 2**30) / total, device)
     try:
         told = sentence_of_a_run_too_large(content, style, 2048, options)
-        held = torch.cuda.memory_allocated(device) / 2**20
+        held = (torch.cuda.memory_allocated(device) - before) / 2**20
         if "ran out of memory" not in told or "\n" in told:
             raise AssertionError(told)
+        hold(held, KEPT, "memory, in MB,")
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
     nst.stylize(content, style, size=256, **options)
     return f"{told} {held:.0f} MB are still held."
+
+
+def nothing_stays(device: torch.device, small: bool) -> dict[str, float]:
+    """What runs, a run that was broken off and a live session leave on the device, in MB."""
+    if device.type != "cuda":
+        raise Left("the memory of a GPU")
+    pictures = photos((256, 256))
+
+    def held() -> float:
+        gc.collect()
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_reserved(device) / 2**20
+
+    def run(**more: Any) -> None:
+        nst.stylize(*pictures, **run_options(device, **more))
+
+    def live() -> None:
+        made = nst.StyleSession(*pictures, size=256, device=device)
+        made.step(3)
+        made.set(size=192)
+        made.step(3)
+
+    ways: dict[str, Callable[[], object]] = {
+        "recorded": lambda: run(precision="auto"),
+        "not recorded": lambda: run(compiled=False),
+        "scales": lambda: run(scales=[128, 256]),
+        "preconditioned": lambda: run(precondition=True),
+        "tiles": lambda: run(tile=96),
+        "broken off": lambda: next(nst.iterate(*pictures, **run_options(device))),
+        "live": live,
+    }
+    found = {}
+    for name, way in ways.items():
+        way()  # the routines' own memory, which stays
+        before = held()
+        for _ in range(3):
+            way()
+        found[name] = held() - before
+    hold(max(found.values()), KEPT, f"memory, in MB, of {found}")
+    return found
 
 
 def compiled(device: torch.device, small: bool) -> dict[str, Any]:
