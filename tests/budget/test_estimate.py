@@ -46,49 +46,68 @@ def toy(**more):
 HASTY = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
+NEAR = """
+import argparse, json, os, sys
+sys.path.insert(0, "tools/measure")
+import estimates, torch, nst_helpers.optimize
+for case in json.loads(sys.argv[1]):
+    if os.fork():  # each in a process of its own, and all with PyTorch loaded
+        os.wait()
+        continue
+    estimates.child(argparse.Namespace(**case))
+    sys.stdout.flush()
+    os._exit(0)
+"""
+CASES = [
+    {"sizes": [size], "optimizers": [optimizer], "tile": tile}
+    | {"encoders": ["mini"], "precisions": ["float32"], "threads": 1, "clock": "cpu"}
+    for size, optimizer, tile in [(96, "lbfgs", None), (256, "adam", None), (320, "lbfgs", None), (320, "adam", 128)]
+]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
-@pytest.mark.parametrize(("optimizer", "size"), [("lbfgs", 96), ("adam", 256), ("lbfgs", 384)])
-def test_bytes_and_seconds_are_near_the_truth(optimizer, size, tmp_path):
-    near_the_truth(optimizer, size, tmp_path)
+def test_bytes_and_seconds_are_near_the_truth():
+    """By each process's own clock: what others do on the machine meanwhile can't be foreseen.
+
+    A few cases stand for the table that tools/measure/estimates.py prints, one of them in tiles.
+    """
+    left = CASES
+    for _ in range(3):
+        command = [sys.executable, "-c", NEAR, json.dumps(left)]
+        done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+        told = [json.loads(line) for line in done.stdout.splitlines()]
+        assert len(told) == len(left), done.stderr
+        errors = [
+            {name: row[f"estimated_{name}"] / row[name] - 1 for name in ("seconds", "peak", "run")} for row in told
+        ]
+        for case, row, error in zip(left, told, errors, strict=True):
+            assert abs(error["peak"]) < 0.15, (case, row)
+            # What a small run adds is little beside what the allocator happens to have at hand.
+            assert abs(error["run"]) * row["run"] < max(0.3 * row["run"], 32 * 2**20), (case, row)
+        # A cache shared with others still slows one of the two more than the other.
+        left = [case for case, error in zip(left, errors, strict=True) if abs(error["seconds"]) >= 0.25]
+        if not left:
+            break
+    assert not left, errors
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
 def test_they_are_with_a_hasty_library_too(tmp_path):
-    near_the_truth("adam", 256, tmp_path, library=HASTY)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
-def test_they_are_in_tiles_too(tmp_path):
-    near_the_truth("adam", 384, tmp_path, more=["--tile", "128"])
-
-
-def near_the_truth(optimizer, size, tmp_path, *, library=None, more=()):
-    """In a process of its own, by its clock: what others do on the machine meanwhile can't be foreseen.
-
-    A few cases stand for the table that tools/measure/estimates.py prints.
-    """
-    env = os.environ | (library or {})
+    """As the tool prints it, by its process's own clock."""
     told = tmp_path / "told.json"
-    command = [sys.executable, "tools/measure/estimates.py", "--sizes", str(size), "--encoders", "mini"]
-    command += ["--precisions", "float32", "--optimizers", optimizer, "--json", str(told)]
-    command += ["--threads", "1", "--clock", "cpu", *more]
+    command = [sys.executable, "tools/measure/estimates.py", "--sizes", "256", "--encoders", "mini"]
+    command += ["--precisions", "float32", "--optimizers", "adam", "--json", str(told)]
+    command += ["--threads", "1", "--clock", "cpu"]
     for _ in range(3):
-        subprocess.run(command, check=True, cwd=ROOT, env=env, capture_output=True)
+        subprocess.run(command, check=True, cwd=ROOT, env=os.environ | HASTY, capture_output=True)
         (row,) = json.loads(told.read_text())
-        if library:  # one without holes needs less than is counted for them: more may be asked for, never less
-            assert -0.15 < row["peak_error"] < 0.3
-        else:
-            assert abs(row["peak_error"]) < 0.15
-            # What a small run adds is little beside what the allocator happens to have at hand.
-            assert abs(row["run_error"]) * row["run"] < max(0.3 * row["run"], 32)  # MB
-        # A cache shared with others still slows one of the two more than the other.
-        most = 0.4 if library else 0.25
-        if abs(row["seconds_error"]) < most:
+        # One without holes needs less than is counted for them: more may be asked for, never less.
+        assert -0.15 < row["peak_error"] < 0.3
+        if abs(row["seconds_error"]) < 0.4:
             break
-    assert abs(row["seconds_error"]) < most
+    assert abs(row["seconds_error"]) < 0.4
 
 
 def most_allocated(model, image):

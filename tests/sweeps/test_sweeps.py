@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import os
 import pickle
+import runpy
 import signal
-import subprocess
-import sys
+import threading
+import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TOY, picture
+from forked import FORKED, forked_pool
 
 from nst_helpers import stylize
 from nst_helpers.encoders import Encoder
@@ -24,7 +27,6 @@ from nst_helpers.images import load_image
 from nst_helpers.sweeps import cells as sweeps_cells
 from nst_helpers.sweeps.grid import sweep
 
-ROOT = Path(__file__).parents[2]
 # Compared with runs on another number of threads, which round differently: float32 is fine enough not to show it.
 GIVEN = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu3_1"], "steps": 3, "device": "cpu"}
 GIVEN["precision"] = "float32"
@@ -125,28 +127,23 @@ def test_a_cell_that_failed_is_tried_again(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-KILLED = """
-import os, signal, sys, threading, time
-from pathlib import Path
-sys.path[:0] = [{tests!r}, {root!r}, {root!r} + '/tests']
-import test_sweeps
-from nst_helpers.sweeps.grid import sweep
-folder = Path({folder!r})
-def kill():
-    while len(list(folder.glob("*.json"))) < 2:
-        time.sleep(0.002)
-    os.kill(os.getpid(), signal.SIGKILL)
-threading.Thread(target=kill).start()
-sweep({{"style_weight": [1.0, 2.0, 3.0, 4.0, 5.0]}}, folder=folder, **test_sweeps.given(steps=60))
-"""
+def killed_sweep(folder: Path) -> None:
+    def kill():
+        while len(list(folder.glob("*.json"))) < 2:
+            time.sleep(0.002)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=kill).start()
+    sweep({"style_weight": [1.0, 2.0, 3.0, 4.0, 5.0]}, folder=folder, **given(steps=60))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
 def test_a_killed_sweep_goes_on_from_its_folder(tmp_path):
-    code = KILLED.format(tests=str(Path(__file__).parent), root=str(ROOT), folder=str(tmp_path))
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert out.returncode == -signal.SIGKILL, out.stderr
+    process = FORKED.Process(target=killed_sweep, args=(tmp_path,))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
     kept = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("*.json")}
     assert 2 <= len(kept) < 5
     cells = sweep({"style_weight": [1.0, 2.0, 3.0, 4.0, 5.0]}, folder=tmp_path, **given(steps=60))
@@ -166,7 +163,9 @@ class Deadly(Encoder):
 
 
 @pytest.mark.slow
-def test_processes_of_its_own_and_one_that_dies():
+def test_processes_of_its_own_and_one_that_dies(monkeypatch):
+    """In processes that start at once; those that a person's script gets are in the last test."""
+    monkeypatch.setattr("nst_helpers.sweeps.grid._pool", forked_pool)
     encoders = {"good": Encoder(TOY, seed=1), "deadly": Deadly(TOY), "better": Encoder(TOY, seed=2)}
     options = {k: v for k, v in given().items() if k != "encoder"}
     cells = sweep({"encoder": encoders}, 2, **options)
@@ -219,27 +218,25 @@ def test_the_precision_is_chosen_once_and_for_all_cells(monkeypatch, quicker):
     assert len(asked) == 1
 
 
+DASK = {"style_weight": [1.0, 50.0], "optimizer": ["adam", "none"]}
+
+
+def dask_sweep() -> list[tuple[str, float, str]]:
+    from distributed import Client, LocalCluster
+
+    # The worker is a thread of this process; what it gets and gives goes through sockets all the same.
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "processes": False}
+    with LocalCluster(protocol="tcp://", **options) as cluster, Client(cluster) as client:
+        return [(c.stopped, c.loss, c.error) for c in sweep(DASK, client.get_executor(), **given())]
+
+
 @pytest.mark.slow
 def test_dask_works_unchanged():
-    code = f"""
-import sys, json
-sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(ROOT / "tests")!r}, {str(ROOT)!r}]
-import test_sweeps
-from distributed import Client, LocalCluster
-from nst_helpers.sweeps.grid import sweep
-if __name__ == "__main__":
-    # The worker is a thread of this process; what it gets and gives goes through sockets all the same.
-    options = {{"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "processes": False}}
-    with LocalCluster(protocol="tcp://", **options) as cluster, Client(cluster) as client:
-        grid = {{"style_weight": [1.0, 50.0], "optimizer": ["adam", "none"]}}
-        cells = sweep(grid, client.get_executor(), **test_sweeps.given())
-    print(json.dumps([(c.stopped, c.loss, c.error) for c in cells]))
-"""
-    pytest.importorskip("distributed")
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=400)
-    assert out.returncode == 0, out.stderr[-2000:]
-    cells = json.loads(out.stdout.splitlines()[-1])
-    here = sweep({"style_weight": [1.0, 50.0], "optimizer": ["adam", "none"]}, **given())
+    if importlib.util.find_spec("distributed") is None:
+        pytest.skip("needs distributed")
+    with forked_pool() as pool:
+        cells = pool.submit(dask_sweep).result(400)
+    here = sweep(DASK, **given())
     assert [c[0] for c in cells] == ["finished", "failed", "finished", "failed"]
     assert [c[1] for c in cells[::2]] == pytest.approx([c.loss for c in here[::2]], rel=1e-5)
     assert "'none', which is unknown" in cells[1][2]
@@ -316,18 +313,21 @@ def test_a_folder_that_cannot_be_made_is_a_sentence_before_the_run(tmp_path):
         sweep({"style_weight": [1.0]}, folder=tmp_path / "file" / "folder", **given())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("guarded", [True, False])
-def test_a_script_without_a_guard_gets_a_sentence_that_names_it(tmp_path, guarded):
-    code = f"import sys\nsys.path[:0] = [{str(Path(__file__).parent)!r}, {str(ROOT / 'tests')!r}, {str(ROOT)!r}]\n"
-    run = "import test_sweeps\nfrom nst_helpers.sweeps.grid import sweep\n"
-    run += "cells = sweep({'style_weight': [1.0]}, 1, **test_sweeps.given(steps=1))\nprint(cells[0].stopped)\n"
-    inside = "if __name__ == '__main__':\n" + "".join(f"    {line}\n" for line in run.splitlines())
-    (tmp_path / "script.py").write_text(code + (inside if guarded else run))
-    command = [sys.executable, str(tmp_path / "script.py")]
-    out = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path)
+def script(folder: Path, *, guarded: bool) -> str:
+    code = "import test_sweeps\nfrom nst_helpers.sweeps.grid import sweep\n"
+    code += "cells = sweep({'style_weight': [1.0]}, 1, **test_sweeps.given(steps=1))\nprint(cells[0].stopped)\n"
     if guarded:
-        assert out.stdout.strip() == "finished", out.stderr
-    else:
-        assert out.stderr.strip().endswith('under if __name__ == "__main__":, or leave the executor out.')
-        assert out.stderr.count("Traceback") == 1  # not one more for each process
+        code = "if __name__ == '__main__':\n" + "".join(f"    {line}\n" for line in code.splitlines())
+    (folder / "script.py").write_text(code)
+    return str(folder / "script.py")
+
+
+@pytest.mark.slow
+def test_a_script_with_a_guard_gets_processes_of_its_own(tmp_path, capsys):
+    runpy.run_path(script(tmp_path, guarded=True), run_name="__main__")
+    assert capsys.readouterr().out == "finished\n"
+
+
+def test_a_script_without_a_guard_gets_a_sentence_that_names_it(tmp_path):
+    with pytest.raises(NSTError, match='under if __name__ == "__main__":, or leave the executor out.'):
+        runpy.run_path(script(tmp_path, guarded=False), run_name="__main__")
