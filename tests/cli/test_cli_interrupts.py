@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from conftest import picture
+from forked import FORKED
 
 from nst_helpers import load_image, save_image
-from nst_helpers.__main__ import main
+from nst_helpers.__main__ import main, program
 from nst_helpers.cli.interrupts import Interrupts
 from nst_helpers.engine.interrupts import hold_interrupts
 
@@ -31,7 +32,46 @@ def command(folder: Path, *more: str, size: str = "32", steps: str = "100000") -
     return [sys.executable, "-m", "nst_helpers", *words, "--size", size, "--steps", steps, *more]
 
 
-STARTED: list[subprocess.Popen[str]] = []
+STARTED: list[subprocess.Popen[str] | Loaded] = []
+
+
+class Loaded:
+    """The program in a process that has PyTorch loaded: it paints at once, and is asked like a `subprocess.Popen`."""
+
+    def __init__(self, folder: Path, *more: str, **options) -> None:
+        self.folder = folder
+        self.process = FORKED.Process(target=run_program, args=(folder, command(folder, *more, **options)[3:]))
+        self.process.start()
+        STARTED.append(self)
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        self.process.join(timeout)
+        assert self.process.exitcode is not None, "still running"
+        return tuple((self.folder / f"its.{name}").read_text() for name in ("stdout", "stderr"))
+
+
+def run_program(folder: Path, words: list[str]) -> None:
+    os.chdir(folder)
+    for number, name in enumerate(("stdout", "stderr"), 1):
+        with (folder / f"its.{name}").open("wb") as file:
+            os.dup2(file.fileno(), number)
+    for number in ASKS_TO_END:  # as a shell starts a program, whatever the tests' own process was told to ignore
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    sys.argv[1:] = words
+    program()
 
 
 def start(folder: Path, *more: str, **options) -> subprocess.Popen[str]:
@@ -72,7 +112,7 @@ def is_whole_or_not_there(folder: Path) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", ASKS_TO_END)
 def test_each_saves_what_there_is_and_exits_with_130(tmp_path, number):
-    process = start(tmp_path, "--save-every", "5")
+    process = Loaded(tmp_path, "--save-every", "5")
     wait_for(tmp_path / "out_0005.png", process)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -131,7 +171,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_pixels(tmp_path, monkey
         path.unlink()
     chance = random.Random(0)
     for step in (3, 8):
-        process = start(tmp_path, *more, steps="12")
+        process = Loaded(tmp_path, *more, steps="12")
         wait_for(tmp_path / f"out_{step:04d}.png", process)
         time.sleep(chance.uniform(0, 0.02))
         process.kill()
