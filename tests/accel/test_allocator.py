@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+from forked import run_forked
 
 from nst_helpers.accel import allocator
 
@@ -41,9 +39,7 @@ print(before - held())
 @pytest.mark.skipif(allocator._library() is None, reason="another C library")
 def test_memory_that_is_kept_needs_no_new_pages_and_comes_back_when_it_is_released():
     """In a process of its own: this one's heap has a past."""
-    out = subprocess.run([sys.executable, "-W", "error", "-c", HEAP], capture_output=True, text=True)
-    assert out.returncode == 0, out.stderr
-    before, kept, released, megabytes = map(int, out.stdout.split())
+    before, kept, released, megabytes = map(int, run_forked(HEAP).split())
     assert kept < max(before, released) / 10
     assert released > 10
     assert megabytes > 200

@@ -6,8 +6,6 @@ import base64
 import io
 import itertools
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import noise, picture
+from forked import run_forked
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -76,6 +75,7 @@ def test_every_figure_becomes_a_picture_of_the_courses_width(kind):
 def test_pyplot_is_never_imported_and_styles_stay_as_they_were():
     code = """
 import sys
+assert "matplotlib" not in sys.modules
 import matplotlib
 # Reading the backend would itself import pyplot.
 read = lambda: {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != "backend"}
@@ -88,7 +88,7 @@ assert "matplotlib.pyplot" not in sys.modules
 assert "IPython" not in sys.modules
 assert read() == before
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent, capture_output=True)
+    run_forked(code)
 
 
 def test_no_other_folder_imports_matplotlib():

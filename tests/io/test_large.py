@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
 import time
 import warnings
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import run_forked
 from PIL import Image, features
 
 from nst_helpers.errors import ImageError
@@ -100,8 +100,7 @@ def measured(tmp_path_factory) -> dict[str, list[float]]:
     for name in KINDS:
         picture.save(folder / name, **options.get(name, {}))
     names = [*LARGE, *KINDS]
-    command = [sys.executable, "-c", MEASURE, folder / "small.jpg", *(folder / name for name in names)]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    out = run_forked(MEASURE, str(folder / "small.jpg"), *(str(folder / name) for name in names))
     return {name: [*map(float, line.split())] for name, line in zip(names, out.splitlines(), strict=True)}
 
 
