@@ -1,20 +1,27 @@
-"""What several test files share: small networks and pictures from local generators."""
+"""What all tests share: their plugins, a cache of their own, and by name what toys.py has."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
+from typing import TYPE_CHECKING, Any
 
 import browser_lab
-import gate  # before torch, whose threads it counts
+import gate
 import pytest
-import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from nst_helpers.encoders import Architecture, Encoder
+if TYPE_CHECKING:
+    from nst_helpers.encoders import Encoder
 
 quick = False  # whether the slow tests are left out
-TOY = Architecture("toy", ((6, 6), (8,), (8,)), final_pool=False)
+
+
+def __getattr__(name: str) -> Any:
+    """What toys.py has, loaded where a test asks: the process that hands out the tests needs no PyTorch."""
+    if name in ("TOY", "Reads", "noise", "picture"):
+        return getattr(importlib.import_module("toys"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -45,18 +52,11 @@ def _own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def toy() -> Encoder:
+    from toys import TOY
+
+    from nst_helpers.encoders import Encoder
+
     return Encoder(TOY, seed=1)
-
-
-def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Uniform noise in [0, 1] from a generator of its own."""
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def picture(height: int = 32, width: int = 40, seed: int = 0) -> torch.Tensor:
-    """Smooth coloured blobs, (1, 3, H, W): more like a photo than noise is."""
-    coarse = noise(1, 3, 4, 5, seed=seed)
-    return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=False).clamp(0, 1)
 
 
 def busy() -> float:
@@ -68,13 +68,3 @@ def busy() -> float:
 def examples(number: int) -> int:
     """So many examples of a property in the whole gate, a fifth in the quick suite."""
     return max(5, number // 5) if quick else number
-
-
-class Reads(TorchDispatchMode):
-    """Counts the numbers that the interpreter asks a tensor for."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func is torch.ops.aten._local_scalar_dense.default
-        return func(*args, **(kwargs or {}))

@@ -4,12 +4,14 @@
 with two they took a tenth longer, since some wait for a browser or a kernel. The quick ones wait for nothing, and have
 one process a core, 71 s: each imports and collects anew.
 `--dist loadfile` keeps the tests of a file together, and the cells of a lesson. What is held to a time counts its
-process's own seconds, or gets more by the clock where the machine is busy. tests/conftest.py registers this plugin.
+process's own seconds, or gets more by the clock where the machine is busy. pyproject.toml has this module loaded before
+any other plugin, and tests/conftest.py registers the class below.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import pytest
@@ -21,6 +23,11 @@ LONGEST = ("notebooks/", BROWSER)
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # This process is one of several: it, and all that it starts, has one thread.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The tests start more than a hundred processes: without files of bytecode each would compile what it imports anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+# nbval loads jsonschema, which builds this one's grammar, of addresses, for a second in each process. None are checked.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 
 def processes(config: pytest.Config) -> int:
