@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 import json
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import examples, noise, picture
+from forked import run_forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -228,8 +227,7 @@ before = max(evaluate(64, build_tiled_model, tile=128), evaluate(64, build_model
 tiled = evaluate(448, build_tiled_model, tile=128) - before
 print(json.dumps([tiled, evaluate(448, build_model) - before]))  # the peak only grows: what takes less comes first
 """
-    root = Path(__file__).parents[2]
-    tiled, untiled = json.loads(subprocess.check_output([sys.executable, "-c", code], cwd=root, text=True))
+    tiled, untiled = json.loads(run_forked(code))
     assert 0 < tiled < 0.4 * untiled
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TOY, picture
+from forked import run_forked
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,16 +48,10 @@ HASTY = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
 NEAR = """
-import argparse, json, os, sys
-sys.path.insert(0, "tools/measure")
-import estimates, torch, nst_helpers.optimize
-for case in json.loads(sys.argv[1]):
-    if os.fork():  # each in a process of its own, and all with PyTorch loaded
-        os.wait()
-        continue
-    estimates.child(argparse.Namespace(**case))
-    sys.stdout.flush()
-    os._exit(0)
+import argparse, json, sys
+sys.path.insert(0, sys.argv[1])
+import estimates
+estimates.child(argparse.Namespace(**json.loads(sys.argv[2])))
 """
 CASES = [
     {"sizes": [size], "optimizers": [optimizer], "tile": tile}
@@ -74,10 +69,7 @@ def test_bytes_and_seconds_are_near_the_truth():
     """
     left = CASES
     for _ in range(3):
-        command = [sys.executable, "-c", NEAR, json.dumps(left)]
-        done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
-        told = [json.loads(line) for line in done.stdout.splitlines()]
-        assert len(told) == len(left), done.stderr
+        told = [json.loads(run_forked(NEAR, str(ROOT / "tools" / "measure"), json.dumps(case))) for case in left]
         errors = [
             {name: row[f"estimated_{name}"] / row[name] - 1 for name in ("seconds", "peak", "run")} for row in told
         ]
@@ -387,23 +379,21 @@ def test_the_estimate_leaves_no_trace_on_the_run():
 
 
 ADDRESS_SPACE = """
-import json, os, resource, sys, psutil, torch
+import json, resource, sys, psutil, torch
 torch.set_num_threads(1)
 import nst_helpers as nst, nst_helpers.optimize as optimize
 content, style, encoder = torch.rand(1, 3, 512, 512), torch.rand(1, 3, 64, 64), nst.load_encoder("mini")
-for name, (counted, megabytes) in json.loads(sys.argv[1]).items():
-    if os.fork():  # each in a process of its own, and all with PyTorch loaded
-        os.wait()
-        continue
-    if not counted:
-        optimize.check_fits = lambda *_, **__: 1
-    limit = psutil.Process().memory_info().vms + megabytes * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    try:
-        nst.stylize(content, style, encoder=encoder, steps=2, precision="float32", device="cpu")
-    except nst.NSTError as error:
-        print(f"{name}: {error}", flush=True)
-    os._exit(0)
+counted, megabytes = json.loads(sys.argv[1])
+if not counted:
+    optimize.check_fits = lambda *_, **__: 1
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + megabytes * 2**20, before[1]))
+try:
+    nst.stylize(content, style, encoder=encoder, steps=2, precision="float32", device="cpu")
+except nst.NSTError as error:
+    print(error, end="")
+finally:
+    resource.setrlimit(resource.RLIMIT_AS, before)
 """
 # Whether the need is counted beforehand, and how many megabytes more than there are may be had.
 LIMITED = {
@@ -418,10 +408,7 @@ LIMITED = {
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps this limit")
 def test_a_limit_on_the_address_space_gives_one_sentence_that_names_the_largest_size():
     """`ulimit -v`: read before the run; and where the count is wrong, what the allocator says is one sentence too."""
-    command = [sys.executable, "-c", ADDRESS_SPACE, json.dumps(LIMITED)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told = dict(line.split(": ", 1) for line in done.stdout.splitlines())
-    assert list(told) == list(LIMITED), done.stderr
+    told = {name: run_forked(ADDRESS_SPACE, json.dumps(given)) for name, given in LIMITED.items()}
     sentence = r"A run at 512 x 512 pixels .* the largest short side (that fits|to try) is \d+ px.*\."
     assert [name for name, words in told.items() if not re.fullmatch(sentence, words)] == [], told
 
