@@ -117,7 +117,7 @@ def test_one_weight_takes_every_pair_about_the_same_share_of_its_way(capsys):
     for name, options in runs.items():
         rows = []
         for number, pair in enumerate(PAIRS):
-            content, style = (nst.load_sample(one, size=(48, 64)[number % 2]) for one in pair)
+            content, style = (nst.load_sample(one, size=(32, 48)[number % 2]) for one in pair)
             rows.append(shares(encoder, content, style, **options[number % len(options)]))
         scatter[name] = [statistics.stdev(map(math.log, column)) for column in zip(*rows, strict=True)]
     with capsys.disabled():
