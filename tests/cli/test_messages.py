@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from conftest import picture
+from forked import Forked
 
 from nst_helpers import save_image
-from nst_helpers.__main__ import main
+from nst_helpers.__main__ import main, program
 from nst_helpers.cli.messages import SafeOutput
 
 ROOT = Path(__file__).parents[2]
@@ -66,14 +67,28 @@ def test_a_stream_that_works_gets_the_text_as_it_is():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
-@pytest.mark.parametrize(
-    "how", ["{} >&-", "{} | true", "{} >&- 2>&-", "LC_ALL=C PYTHONUTF8=0 PYTHONIOENCODING=ascii {}"]
-)
+@pytest.mark.parametrize("how", ["{} | true", "{} >&- 2>&-", "LC_ALL=C PYTHONUTF8=0 PYTHONIOENCODING=ascii {}"])
 def test_a_program_ends_well_whatever_its_output_is(tmp_path, how):
-    """Closed, a reader who has gone, all closed, a terminal without accents: the picture is made and 0 returned."""
+    """A reader who has gone, all closed, a terminal without accents: the picture is made and 0 returned."""
     quoted = " ".join(f"'{word}'" for word in [sys.executable, "-m", "nst_helpers", *words(tmp_path, "é.png")])
     line = f"set -o pipefail; {how.format(quoted)}"
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=env, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "é.png").is_file()
+
+
+def run_without_output(arguments: list[str]) -> None:
+    os.close(1)
+    sys.stdout = None  # as Python has it after `>&-`
+    sys.argv[1:] = arguments
+    program()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs descriptors as POSIX has them")
+def test_a_program_whose_output_is_closed_says_nothing_on_the_other_one(tmp_path):
+    process = Forked(tmp_path, run_without_output, words(tmp_path))
+    assert process.communicate(timeout=120) == ("", "")
+    assert process.returncode == 0
+    assert (tmp_path / "out.png").is_file()
