@@ -208,7 +208,7 @@ def run_bytes(content: Image, style: Images, settings: Settings, *, encoder: Enc
         most = max(untiled_bytes(encoder, shape, *layers, unit, regions) * share for shape, share in pictures)
     place = {"precondition": settings.precondition, "on_gpu": choose_device(settings.device).type == "cuda"}
     moved = optimiser_bytes(size, settings.optimizer, settings.history_size, **place)
-    return round(most) + moved + weights_bytes(encoder, unit, [*layers[0], *layers[1]])
+    return round(most) + moved + weights_bytes(encoder, unit)
 
 
 def largest_size(

@@ -164,27 +164,18 @@ def _overhead(image: int) -> int:
     return min(OVERHEAD_IMAGES * image, MOST_OVERHEAD)
 
 
-def weights_bytes(encoder: Encoder, unit: int, names: Sequence[str]) -> int:
-    """What a prepared copy of the encoder takes, and the kernels turned about of the layers used, if there are such."""
-    numbers = sum(p.numel() for p in encoder.parameters())
-    if _in_place(encoder, unit):
-        used = [layer for layer in layers_of(encoder, (1, 1), names) if layer.kind == "conv"]
-        numbers += sum(9 * layer.before * layer.channels for layer in used[1:])
-    return FIXED + unit * numbers
+def weights_bytes(encoder: Encoder, unit: int) -> int:
+    """What a prepared copy of the encoder takes."""
+    return FIXED + unit * sum(p.numel() for p in encoder.parameters())
 
 
 def fresh_bytes(encoder: Encoder, size: tuple[int, int], names: Sequence[str], unit: int) -> int:
     """The bytes of an evaluation's tensors that are too large for the C library to keep: feature maps and gradients.
 
-    Of each convolution and of its ReLU, or of both at once where they are one layer.
+    Of each convolution and of its ReLU, or of both at once where a ReLU works in its convolution's memory, on a CPU.
     """
     each = (unit * layer.numbers for layer in layers_of(encoder, size, names) if layer.kind == "conv")
-    return (2 if _in_place(encoder, unit) else 4) * sum(bytes_ for bytes_ in each if bytes_ >= MMAP)
-
-
-def _in_place(encoder: Encoder, unit: int) -> bool:
-    """Whether ReLU works in its convolution's memory (accel/convolution.py)."""
-    return encoder.device.type == "cpu" and unit > 2
+    return (2 if encoder.device.type == "cpu" else 4) * sum(bytes_ for bytes_ in each if bytes_ >= MMAP)
 
 
 def _pass(
@@ -206,14 +197,14 @@ def _pass(
         pairs = zip(layers, [*layers[1:], layers[-1]], strict=True)
         layers = [a for a, b in pairs if not (a.kind == "relu" and b.kind == "max" and a.name not in read)]
     kept: list[int] = []
-    for layer in layers:
+    for layer, later in zip(layers, [*layers[1:], layers[-1]], strict=True):
         out, keeps = layer.numbers * unit, 0
         if layer.kind == "conv":
             # Its output is the ReLU's input, which is let go of then, unless a style loss keeps it; or it is the
-            # ReLU's output itself (accel/convolution.py).
+            # ReLU's output itself (accel/accelerate.py).
             most = max(most, now + out)
             keeps = out if layer.name in styles else 0
-            loose = 0 if with_twins and not half and layer.name not in read else out - keeps
+            loose = 0 if with_twins and later.kind == "relu" and layer.name not in read else out - keeps
         elif layer.kind == "relu":
             most = max(most, now + loose + out)
             keeps, loose = out, 0
@@ -223,8 +214,9 @@ def _pass(
             loose = 0
         if layer.name in styles:
             gram = 4 * layer.channels**2
-            # In half precision few positions are summed up in float32, and many in stretches.
-            copied = 4 * layer.numbers if half and math.prod(layer.size) < STRETCH * FEWEST_STRETCHES else 0
+            # In float16 or regions few positions are summed up in float32, and many in stretches.
+            few = math.prod(layer.size) < STRETCH * FEWEST_STRETCHES
+            copied = 4 * layer.numbers if half and few and (regions or not with_twins) else 0
             most = max(most, now + loose + keeps + copied + 3 * gram)
             keeps += gram + round(MASKED * regions * out)
         if layer.name in contents:

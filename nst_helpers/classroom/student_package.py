@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import conventions, encoders, losses, regions
-from ..accel import accelerate, bands, gram
+from ..accel import accelerate, bands, distances, gram
 from ..checks import lessons
 from ..control import color
 
@@ -33,14 +33,20 @@ OWN: dict[str, tuple[Any, ...]] = {
     "normalize": (lessons.normalize, encoders.Normalization.forward),
     "denormalize": (lessons.denormalize,),
     "receptive_field": (lessons.receptive_field,),
-    "content_loss": (losses.content_loss, losses._relative, losses._squares, losses.ContentLoss.forward),
+    "content_loss": (
+        losses.content_loss, losses._relative, losses._squares, losses.ContentLoss.forward,
+        accelerate.FusedContentLoss.forward, distances._Distance.forward,
+    ),
     "gram_matrix": (
         losses.gram_matrix, losses.masked_gram_matrix, gram.features_and_gram, gram.fused_gram, gram.gram_sum,
-        gram._product, losses.StyleLoss.forward, lessons.StyleLossLayer.forward,
+        gram._product, gram._gram_near, losses.StyleLoss.forward, lessons.StyleLossLayer.forward,
     ),
-    "style_loss": (losses.style_loss, losses._relative, losses._squares, losses.StyleLoss.forward),
+    "style_loss": (
+        losses.style_loss, losses._relative, losses._squares, losses.StyleLoss.forward, distances._Distance.forward,
+    ),
     "content_loss_layer": (
         lessons.ContentLossLayer.forward, losses.ContentLoss.forward, regions.MappedContentLoss.forward,
+        accelerate.FusedContentLoss.forward,
     ),
     "style_loss_layer": (
         lessons.StyleLossLayer.forward, losses.StyleLoss.forward, regions.RegionStyleLoss.forward,
@@ -49,7 +55,10 @@ OWN: dict[str, tuple[Any, ...]] = {
     "total_loss": (lessons.total_loss,),
     "convert_style_weight": (conventions.convert_style_weight,),
     "make_closure": (lessons.make_closure,),
-    "total_variation": (losses.total_variation, losses.TVLoss.forward, bands.BandedTVLoss.forward, bands._band),
+    "total_variation": (
+        losses.total_variation, losses.TVLoss.forward, bands.BandedTVLoss.forward, bands._band,
+        accelerate.FusedTVLoss.forward, distances._SquaredVariation.forward,
+    ),
     "weight_ladder": (lessons.weight_ladder,),
     "best_trades": (lessons.best_trades,),
     "match_color": (lessons.match_color, color.match_color, color._with_moments),

@@ -191,6 +191,8 @@ class Optimisation:
     def _settle(self, evaluated: PendingEvaluation) -> Evaluation:
         """Read the numbers, and keep the image or go back to the best one."""
         loss, terms = evaluated.read()
+        # In bfloat16 a ReLU may lose a NaN on the way (accel/relu.py); the image's total variation does not.
+        loss = loss if math.isfinite(terms["tv"]) else math.nan
         event = ""
         if self.guard.broken(loss, self.best_loss):
             event = self._recover(loss)

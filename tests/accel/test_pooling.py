@@ -6,7 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
+from nst_helpers.accel import pooling
 from nst_helpers.accel.accelerate import accelerate
 from nst_helpers.accel.pooling import AvgPool, MaxPoolReLU
 from nst_helpers.encoders import Architecture, Encoder, Pool
@@ -40,6 +42,21 @@ def test_pooling_twins_are_pytorchs_pooling(shape, dtype, layout, seed):
         for found, right in zip(values_and_gradient(twin, x), values_and_gradient(plain, x), strict=True):
             assert found.dtype == right.dtype
             assert torch.equal(found, right)
+
+
+def test_averages_by_a_convolution_are_pytorchs_to_the_last_digit(monkeypatch):
+    monkeypatch.setattr(pooling, "LARGE", 1)
+    called = []
+    monkeypatch.setattr(F, "conv2d", lambda *a, plain=F.conv2d, **o: (called.append(1), plain(*a, **o))[1])
+    for shape in ((1, 48, 10, 12), (2, 3, 5, 7), (1, 1, 2, 2)):
+        for layout in (torch.contiguous_format, torch.channels_last):
+            x = (
+                torch.randn(shape, generator=torch.Generator().manual_seed(0))
+                .bfloat16()
+                .contiguous(memory_format=layout)
+            )
+            assert torch.equal(AvgPool(1.7)(x), Pool("avg", scale=1.7)(x))
+    assert len(called) == 6
 
 
 @pytest.mark.parametrize("pool", ["max", "avg"])

@@ -155,7 +155,7 @@ def pystiche_loop(criterion, content, evaluations, see):
 # This package, with its levers switched on one after the other.
 
 
-def plain_gram(features):
+def plain_gram(features, near=None):
     """Feature maps and their Gram matrix as lesson 03 has it, differentiated by autograd."""
     from nst_helpers.losses import gram_matrix
 

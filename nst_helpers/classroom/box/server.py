@@ -81,7 +81,7 @@ def _load() -> Any:
     import torch
 
     from ... import checks, conventions, regions  # noqa: F401
-    from ...accel import accelerate, bands, gram  # noqa: F401
+    from ...accel import accelerate, bands, distances, gram  # noqa: F401
     from ...checks import lessons  # noqa: F401
     from ...control import color  # noqa: F401
     from .. import personal  # noqa: F401
