@@ -93,11 +93,12 @@ class BoxServer:
         self._scratch.close()
 
     @contextlib.contextmanager
-    def box(self, limits: Limits) -> Iterator[Box]:
-        """A new box, which is gone at the end of the `with` block."""
+    def box(self, limits: Limits, *, optimizers: bool = False) -> Iterator[Box]:
+        """A new box, which is gone at the end of the `with` block; torch's optimisers are loaded in it if asked for."""
         mine, theirs = socket.socketpair()
         read, write = os.pipe()
-        socket.send_fds(self._talk, [json.dumps(asdict(limits)).encode()], [theirs.fileno(), write])
+        wanted = {"limits": asdict(limits), "optimizers": optimizers}
+        socket.send_fds(self._talk, [json.dumps(wanted).encode()], [theirs.fileno(), write])
         theirs.close()
         os.close(write)
         box = Box(mine, read, self._read()["keeper"], self._process.pid, limits)

@@ -13,6 +13,8 @@ import threading
 import time
 from typing import Any
 
+import torch
+
 from .box.server import Limits
 from .boxes import BoxServer
 from .judging import judge_question
@@ -43,7 +45,7 @@ def main(isolation: str, parent: int) -> None:
             {"failed": f"{error.strerror} ({error.filename}): nothing is lost, run the same command when it is mended."}
         )
         return
-    _warm_up()
+    torch.set_num_threads(1)
     making = threading.Lock()
 
     def end_with_parent() -> None:
@@ -68,23 +70,6 @@ def main(isolation: str, parent: int) -> None:
     finally:
         with making:
             server.close()
-
-
-def _warm_up() -> None:
-    """Let the optimisers load their part of torch, which takes seconds at the first step."""
-    import torch
-
-    torch.set_num_threads(1)
-    for kind in (torch.optim.Adam, torch.optim.SGD, torch.optim.LBFGS):
-        parameter = torch.zeros(1, requires_grad=True)
-        optimizer = kind([parameter], lr=0.1)
-
-        def closure(parameter: torch.Tensor = parameter) -> torch.Tensor:
-            loss = parameter.square().sum()
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
 
 
 def judge_hand_in(server: BoxServer, request: dict[str, Any]) -> dict[str, Any]:

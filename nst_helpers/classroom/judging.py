@@ -10,7 +10,7 @@ from typing import Any
 from ..checks.exercises import CHECKS
 from ..checks.verdicts import Verdict
 from . import hidden
-from .box.server import Limits
+from .box.server import Limits, load_optimizers
 from .boxes import BoxServer, Ending
 from .questions import Question
 from .remote import Connection, Lost
@@ -31,6 +31,7 @@ _ACCIDENTS = {
     "processes": "{where} starts more than {detail} processes: leave out what forks.",
     "garbled": "{where} disturbs the connection over which it is marked, so it can't be marked.",
 }
+_WITH_OPTIMIZERS = {"make_closure"}  # the questions whose answers get an optimiser
 # Errors that may be owed to a cell which was left out since the answer did not seem to need it.
 _LACKING = re.compile(r"raises (NameError|ModuleNotFoundError|FileNotFoundError|AttributeError|KeyError)\b")
 
@@ -43,6 +44,8 @@ def judge_question(
     `run` has the `cells` (number and source) that the answer needs, the number of the `answer` cell, and in `all` every
     cell that might be needed. `stopped` gets the cells that must not be run again, with the reason.
     """
+    if question.name in _WITH_OPTIMIZERS:
+        load_optimizers()  # before the answer's time begins
     verdict = _judge(server, question, run["cells"], run["answer"], limits, seed, stopped)
     more = [cell for cell in run["all"] if cell not in run["cells"]]
     if more and not verdict["share"] and (verdict["mistake"] == "not-defined" or _LACKING.search(verdict["sentence"])):
@@ -65,7 +68,7 @@ def _judge(
         if answer in stopped:
             return _outcome(0, "stopped", stopped[answer], accident="stopped")
         outcome: dict[str, Any] = {}
-        with server.box(limits) as box:
+        with server.box(limits, optimizers=question.name in _WITH_OPTIMIZERS) as box:
             connection = box.connection
             try:
                 connection.allow(allowed(question.name))

@@ -37,7 +37,6 @@ STYLE_LAYER = Question(
 )
 PRELUDE = "import numpy as np\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\nimport nst_helpers as nst\nfrom nst_helpers import checks, conventions"
 WRONG = "\ndef gram_matrix(f):\n    return f.flatten(2) @ f.flatten(2).mT"
-RIGHT = "def gram_matrix(f):\n    f = f.flatten(2)\n    return f @ f.mT / f.shape[2]"
 
 # What to do; MARKS is a classmate's result, COURSE the folder of the whole package, JUDGE the judge's process.
 ATTACKS = {
@@ -106,9 +105,11 @@ SAYS = {
 SHORT = Limits(seconds=0.4, memory=1.0, files=64)
 
 
-# A classmate's answer, which is judged quickly.
-TOTAL = Question("total_loss", "04", "04_model", "4.3 · total_loss", 2.0, "ex-4-3", "check-4-3", "total_loss")
-NEXT = "def total_loss(content, styles, a, b):\n    return a * content + b * sum(styles) / len(styles)"
+# A classmate's answer, in the question that is judged the quickest.
+LADDER = Question(
+    "weight_ladder", "06", "06_live_tuning", "6.1 · weight_ladder", 2.0, "ex-6-1", "check-6-1", "weight_ladder"
+)
+NEXT = "def weight_ladder(first, last, count):\n    return first * (last / first) ** torch.linspace(0, 1, count)"
 
 
 def judge(server: BoxServer, text: str, question: Question = GRAM, limits: Limits = LIMITS) -> dict:
@@ -159,7 +160,7 @@ def test_an_attack_earns_nothing_and_reaches_nobody(boxes, tmp_path, what):
     assert not list(Path("/usr").glob("owned"))
     left = [p for p in psutil.Process(boxes._process.pid).children(recursive=True) if p.status() != "zombie"]
     assert left == []
-    following = judge(boxes, NEXT, TOTAL)
+    following = judge(boxes, NEXT, LADDER)
     assert following["share"] == 1, following
 
 
@@ -222,7 +223,7 @@ def test_without_namespaces_accidents_still_cost_their_own_box_only(tmp_path):
         assert server.isolation == "limits"
         for what in ("end Python", "fifty children", "two gigabytes of files", "threads without end", "by its code"):
             assert judge(server, ATTACKS[what])["share"] == 0, what
-            assert judge(server, RIGHT)["share"] == 1, what
+            assert judge(server, NEXT, LADDER)["share"] == 1, what
             assert psutil.Process(server._process.pid).children(recursive=True) == []
         package = str(Path(__file__).parents[2] / "nst_helpers")
         # Not by whichever copy of the course lies somewhere on this machine, and with a word changed, or it is recognised.

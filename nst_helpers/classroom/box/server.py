@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import math
 import os
@@ -19,13 +20,14 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 from . import isolation
 from .wire import Channel
 
-__all__ = ["NAMESPACES", "Limits", "main"]
+__all__ = ["NAMESPACES", "Limits", "load_optimizers", "main"]
 
 NAMESPACES, LIMITS = "namespaces", "limits"
 _SUBREAPER, _DEATH_SIGNAL = 36, 1
@@ -64,7 +66,10 @@ def main(descriptor: int, wanted: str, folder: Path) -> None:
         text, descriptors, _, _ = socket.recv_fds(judge, 65536, 2)
         if not text:
             return
-        limits = Limits(**json.loads(text))
+        request = json.loads(text)
+        limits = Limits(**request["limits"])
+        if request["optimizers"]:
+            load_optimizers()
         keeper = os.fork()
         if not keeper:
             judge.close()
@@ -88,11 +93,19 @@ def _load() -> Any:
     from . import cells, harness  # noqa: F401
 
     torch.set_num_threads(1)
-    # The optimisers load a part of torch at their first use, which takes a second.
-    parameter = torch.zeros(1, requires_grad=True)
-    for kind in (torch.optim.Adam, torch.optim.SGD, torch.optim.LBFGS):
-        kind([parameter], lr=0.1)
-    return cells.make_shell()
+    shell = cells.make_shell()
+    cells.run_cell(shell, "0")  # the first cell loads a part of IPython
+    gc.collect()
+    gc.freeze()  # else a box that looks for garbage would copy all the memory that it shares with this process
+    return shell
+
+
+@cache
+def load_optimizers() -> None:
+    """Let torch load what it loads for the first optimiser, which takes a second or two."""
+    import torch
+
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
 
 
 def _begin() -> str:
