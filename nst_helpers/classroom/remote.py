@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .box.values import bytes_of, state_of
 from .box.wire import Channel, Closed, ProtocolError, TimeUp, pack_array, pack_tensor, unpack_array, unpack_tensor
 from .stand_ins import (
     Remote,
@@ -60,6 +61,7 @@ class Connection:
         self._ids: dict[int, int] = {}
         self._callbacks: dict[int, Callable[[Tensor], Tensor]] = {}
         self._evaluations: list[tuple[Tensor, Tensor]] = []
+        self._known: dict[int, tuple[bytes, bytes | None]] = {}  # what the box has of the judge's leaves
         self._released: list[int] = []
         self._kept: list[Tensor] = []
 
@@ -101,6 +103,7 @@ class Connection:
         header["sync"] = [
             {"number": number, "value": pack_tensor(one, blobs), "gradient": gradient_of(one, blobs)}
             for number, one in self._leaves()
+            if self._is_news(number, one)
         ]
         header["release"], self._released[:] = list(self._released), []
         reply, back = self._exchange(header, blobs)
@@ -110,6 +113,11 @@ class Connection:
         if "error" in reply:
             raise AttributeError(str(reply.get("text"))) if header["do"] == "get" else error_from(reply)
         return self._checked(self._decode, reply.get("value"), back, given)
+
+    def _is_news(self, number: int, leaf: Tensor) -> bool:
+        """Whether a leaf is not what the box has of it; it will have it with the message that follows."""
+        before, self._known[number] = self._known.get(number), state_of(leaf)
+        return before != self._known[number]
 
     def _exchange(self, header: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         """Send, serve what the box asks for meanwhile, and return its answer."""
@@ -201,10 +209,11 @@ class Connection:
                 mine.steps = int(encoded["steps"])
             if isinstance(mine, Tensor):
                 overwrite(mine, encoded["value"], blobs)
-                if mine.is_leaf:
-                    gradient = unpack_tensor(encoded["gradient"], blobs) if encoded["gradient"] else None
-                    if gradient is None or mine.grad is None or not torch.equal(gradient, mine.grad):
-                        mine.grad = gradient
+                gradient = unpack_tensor(encoded["gradient"], blobs) if encoded["gradient"] else None
+                value = unpack_tensor(encoded["value"], blobs)
+                self._known[encoded["number"]] = bytes_of(value), None if gradient is None else bytes_of(gradient)
+                if mine.is_leaf and (gradient is None or mine.grad is None or not torch.equal(gradient, mine.grad)):
+                    mine.grad = gradient
                 for _ in range(min(int(encoded["hooks"]), 100)):
                     for hook in list((mine._backward_hooks or {}).values()):
                         hook(torch.zeros_like(mine) if mine.grad is None else mine.grad)
@@ -223,6 +232,7 @@ class Connection:
 
     def _forget(self, number: int, place: int) -> None:
         self._objects.pop(number, None)
+        self._known.pop(number, None)
         self._released.append(number)
         if self._ids.get(place) == number:
             del self._ids[place]

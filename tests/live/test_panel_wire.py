@@ -29,7 +29,7 @@ START = """
 import torch, nst_helpers as nst
 torch.set_num_threads(1)
 session = nst.StyleSession("temple", "wave", size=64, precision="float32")
-shown = nst.panel(session, chunk=0.1)
+shown = nst.panel(session, chunk=0.02)
 shown
 """
 
@@ -215,6 +215,7 @@ def test_regions_come_in_answers_to_the_page_and_hold_up_no_message(page):
 
 def test_a_slider_counts_within_half_a_second_of_its_message(page):
     clock, slider = page.find(_model_name="PlayModel"), page.find(description="content, exact value")
+    page.run("shown.chunk = 0.1")
     page.listen(page.click("Reset"))
     waits = []
     for i in range(8):
@@ -231,6 +232,7 @@ def test_a_slider_counts_within_half_a_second_of_its_message(page):
         assert "ontent weight" in event[0]
     # From the message to the end of the chunk that used it, and two chunks of 0.1 s are in it.
     assert sorted(waits)[len(waits) // 2] < 0.5 * busy()
+    page.run("shown.chunk = 0.02")
 
 
 def test_a_pause_stops_the_painting(page):

@@ -19,7 +19,7 @@ from torch import Tensor
 from .absent import called
 from .callbacks import function_of_the_judge
 from .cells import describe, run_cell
-from .values import Sizes, bytes_of, is_ordinary, origins
+from .values import Sizes, bytes_of, is_ordinary, origins, state_of
 from .wire import ARRAY_DTYPES, Channel, Closed, pack_array, pack_tensor, unpack_array, unpack_tensor
 
 __all__ = ["serve"]
@@ -69,6 +69,7 @@ class Harness:
         self.objects: dict[int, Any] = {}
         self.numbers: dict[int, int] = {}  # id(object) to its number
         self.sent: dict[int, bytes] = {}  # what the judge has of our tensors
+        self.known: dict[int, tuple[bytes, bytes | None]] = {}  # what the judge has of its own tensors
         self.hooks: dict[int, int] = {}
         self.versions: dict[int, int] = {}  # of the judge's tensors, which autograd counts
         self.last = 0
@@ -110,7 +111,10 @@ class Harness:
         if os.getpid() != self.pid:  # the answer has forked, and this is the child
             os._exit(0)
         reply["absent"] = list(called)
-        self._tell_changes(reply, back, arguments)
+        if header["do"] == "gradients":
+            self.hooks.clear()  # those that ran for the judge alone
+        else:
+            self._tell_changes(reply, back, arguments)
         self.channel.send(reply, back)
 
     def _do(self, header: dict[str, Any], blobs: list[bytes], arguments: Arguments, reply: dict[str, Any]) -> Any:
@@ -221,7 +225,9 @@ class Harness:
             value = unpack_tensor(encoded["value"], blobs)
             if bytes_of(value) != bytes_of(tensor):
                 tensor.data.copy_(value) if tensor.shape == value.shape else setattr(tensor, "data", value)
-            tensor.grad = unpack_tensor(encoded["gradient"], blobs) if encoded["gradient"] else None
+            gradient = unpack_tensor(encoded["gradient"], blobs) if encoded["gradient"] else None
+            tensor.grad = gradient
+        self.known[encoded["number"]] = bytes_of(value), None if gradient is None else bytes_of(gradient)
 
     # --- values that go
 
@@ -275,7 +281,11 @@ class Harness:
                 pack = pack_tensor if isinstance(thing, Tensor) else pack_array
                 reply["results"].append({"number": number, **pack(thing, blobs)})
             elif number > 0 and isinstance(thing, Tensor) and thing.requires_grad:
-                encoded = {"number": number, "value": pack_tensor(thing, blobs), "hooks": self.hooks.pop(number, 0)}
+                hooks, state = self.hooks.pop(number, 0), state_of(thing)
+                if not hooks and self.known.get(number) == state:
+                    continue
+                self.known[number] = state
+                encoded = {"number": number, "value": pack_tensor(thing, blobs), "hooks": hooks}
                 grad = thing.grad if thing.is_leaf else None
                 encoded["gradient"] = pack_tensor(grad, blobs) if isinstance(grad, Tensor) else None
                 reply["shared"].append(encoded)
@@ -295,3 +305,4 @@ class Harness:
         value = self.objects.pop(number, None)
         self.numbers.pop(id(value), None)
         self.sent.pop(number, None)
+        self.known.pop(number, None)

@@ -93,8 +93,11 @@ def _load() -> Any:
     from . import cells, harness  # noqa: F401
 
     torch.set_num_threads(1)
+    # The first cell loads a part of IPython, and the first gradient a part of torch.
     shell = cells.make_shell()
-    cells.run_cell(shell, "0")  # the first cell loads a part of IPython
+    cells.run_cell(shell, "pass")
+    number = torch.zeros(1, requires_grad=True)
+    torch.autograd.grad(number, number, torch.ones(1))
     gc.collect()
     gc.freeze()  # else a box that looks for garbage would copy all the memory that it shares with this process
     return shell

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from .wire import DTYPES, pack_array, pack_tensor
 
-__all__ = ["Sizes", "bytes_of", "is_ordinary", "origins"]
+__all__ = ["Sizes", "bytes_of", "is_ordinary", "origins", "state_of"]
 
 
 def origins(value: Tensor, objects: dict[int, Any]) -> list[int]:
@@ -41,6 +41,12 @@ def bytes_of(value: Any) -> bytes:
     blobs: list[bytes] = []
     encoded = pack_tensor(value, blobs) if isinstance(value, Tensor) else pack_array(value, blobs)
     return f"{encoded['dtype']}{encoded['shape']}".encode() + blobs[0]
+
+
+def state_of(value: Tensor) -> tuple[bytes, bytes | None]:
+    """A tensor's numbers and those of its gradient, if it is a leaf that has one, to be compared later."""
+    gradient = value.grad if value.is_leaf else None
+    return bytes_of(value), bytes_of(gradient) if isinstance(gradient, Tensor) else None
 
 
 class Sizes(TorchFunctionMode):
