@@ -148,6 +148,33 @@ def test_a_layer_in_a_box_knows_its_mode():
     end()
 
 
+def test_a_hook_of_the_judges_runs_once_for_each_gradient():
+    stand_in, end = served(lambda image: image * 2)
+    image, seen = torch.ones(2, requires_grad=True), []
+    image.register_hook(seen.append)
+    stand_in(image).sum().backward()
+    stand_in(image)
+    end()
+    assert len(seen) == 1
+
+
+def test_what_the_judge_changes_of_a_tensor_arrives_with_the_next_call():
+    def answer(image):
+        return image.detach() + (0 if image.grad is None else image.grad)
+
+    stand_in, end = served(answer)
+    image = torch.ones(2, requires_grad=True)
+    given = [stand_in(image).tolist()]
+    image.grad = torch.tensor([10.0, 20.0])
+    given.append(stand_in(image).tolist())
+    image.data += 2
+    given.append(stand_in(image).tolist())
+    image.grad = None
+    given.append(stand_in(image).tolist())
+    end()
+    assert given == [[1, 1], [11, 21], [13, 23], [3, 3]]
+
+
 def test_magics_and_helpers_of_other_cells_are_run(server, writer):
     books = writer.write(
         {"gram_matrix": "%%time\ndef gram_matrix(f):\n    return flat(f) @ flat(f).mT / flat(f).shape[2]"}
