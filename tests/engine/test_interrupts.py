@@ -13,6 +13,7 @@ import torch
 from conftest import TOY, noise, picture
 
 from nst_helpers import Optimisation, build_model, stylize
+from nst_helpers.accel import threads
 from nst_helpers.encoders import Encoder
 from nst_helpers.engine.interrupts import hold_interrupts
 
@@ -22,6 +23,12 @@ CONTENT, STYLE = picture(16, 20), picture(16, 16, 1)
 
 def given(**options):
     return {"encoder": Encoder(TOY, seed=1), "device": "cpu", "precision": "float32", "steps": 4} | LAYERS | options
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_its_own(monkeypatch):
+    """A Ctrl-C amid the switches of a run's threads may leave them as they are: other tests start with their own."""
+    monkeypatch.setattr(threads, "_caller", threads._Caller())
 
 
 class At:
