@@ -86,10 +86,18 @@ def test_a_right_but_unusual_answer_gets_everything(server, writer, what):
 
 
 def test_one_wrong_answer_costs_the_others_nothing(server, writer):
+    """And an endless loop costs the seconds that it may take, and no second more."""
+
+    def seconds_of_boxes() -> float:
+        used = psutil.Process(server._process.pid).cpu_times()
+        return used.children_user + used.children_system
+
+    before = seconds_of_boxes()
     answers = {"gram_matrix": fifty.SLY["endless cell"][2]}
     verdicts = second_opinion(server, writer, answers, limits=LIMITS_OF["endless cell"])["verdicts"]
     assert {n: v["share"] for n, v in verdicts.items()} == {"gram_matrix": 0, "style_loss": 1}
     assert verdicts["gram_matrix"]["accident"] == "time"
+    assert 1 <= seconds_of_boxes() - before < 1.8
 
 
 PARTLY = {

@@ -230,7 +230,8 @@ def set_limits(limits: Limits, *, most_processes: int | None) -> None:
     size = pages * resource.getpagesize() + int(limits.memory * 2**30)
     wanted = {
         "RLIMIT_AS": (size, size) if pages else None,
-        "RLIMIT_CPU": (math.ceil(limits.seconds), math.ceil(limits.seconds) + 1),
+        # The first process of a namespace is deaf to the signal of a soft limit below the hard one.
+        "RLIMIT_CPU": (math.ceil(limits.seconds),) * 2,
         "RLIMIT_FSIZE": (limits.files * 2**20,) * 2,
         "RLIMIT_CORE": (0, 0),
         "RLIMIT_NPROC": (most_processes,) * 2 if most_processes else None,
