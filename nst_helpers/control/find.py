@@ -230,5 +230,12 @@ def guided_filter(guide: Tensor, mask: Tensor, *, radius: int = 8, smoothing: fl
 
 
 def _mean(maps: Tensor, radius: int) -> Tensor:
-    """The mean over a square around each position, of what lies inside."""
-    return F.avg_pool2d(maps, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
+    """The mean over a square around each position, of what lies inside: down the columns, then along the rows.
+
+    >>> maps = torch.rand(1, 2, 9, 7)
+    >>> torch.allclose(_mean(maps, 2), F.avg_pool2d(maps, 5, 1, 2, count_include_pad=False), atol=1e-6)
+    True
+    """
+    size = 2 * radius + 1
+    columns = F.avg_pool2d(maps, (size, 1), stride=1, padding=(radius, 0), count_include_pad=False)
+    return F.avg_pool2d(columns, (1, size), stride=1, padding=(0, radius), count_include_pad=False)
