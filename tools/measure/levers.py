@@ -28,7 +28,7 @@ def levers() -> dict[str, Callable[[], AbstractContextManager]]:
     return {
         "channels last": lambda: lever("accel.devices", "_moved", _in_plain_order, off=True),
         "fused Gram": lambda: lever("accel.accelerate", "features_and_gram", plain_gram, off=True),
-        "pooling": lambda: lever("accel.accelerate", "_with_twins", one_by_one, off=True),
+        "pooling and ReLU": lambda: lever("accel.accelerate", "_with_twins", one_by_one, off=True),
         "bfloat16": contextlib.nullcontext,  # an option of the run
         "further reach": lambda: lever("engine.lbfgs", "LONGER_BY", 0.0, off=True),
         "preconditioner": contextlib.nullcontext,  # an option of the run

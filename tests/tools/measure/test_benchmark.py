@@ -79,13 +79,16 @@ def test_a_side_without_a_lever_runs_without_it_and_leaves_the_package_as_it_was
         off = {
             "channels last": _weight(step).is_contiguous(),
             "fused Gram": accelerate.features_and_gram is not before[accelerate, "features_and_gram"],
-            "pooling": type(_layer(step, "pool1")) is Pool,
+            "pooling and ReLU": type(_layer(step, "pool1")) is Pool,
             "bfloat16": _weight(step).dtype == torch.float32,
             "further reach": lbfgs.LONGER_BY == 0,
             "preconditioner": not step.optimisation.stepper.precondition,
         }
     # In float32 a maximum pooling is as it was.
-    assert {what for what, is_off in off.items() if is_off} == {name, *(["pooling"] if name == "bfloat16" else [])}
+    assert {what for what, is_off in off.items() if is_off} == {
+        name,
+        *(["pooling and ReLU"] if name == "bfloat16" else []),
+    }
     assert {(m, key): vars(m).get(key) for m, key in before} == before
 
 
