@@ -128,10 +128,18 @@ def restored_threads() -> Iterator[None]:
         yield
     finally:
         if outermost:
-            # What the caller has set in between, in a callback, stays.
-            if torch.get_num_threads() == _caller.given != _caller.most:
-                torch.set_num_threads(_caller.most)
-            _caller.most = 0
+            try:
+                _give_back()
+            except KeyboardInterrupt:  # amid it: left half done, no later run would give anything back
+                _give_back()
+                raise
+
+
+def _give_back() -> None:
+    # What the caller has set in between, in a callback, stays.
+    if torch.get_num_threads() == _caller.given != _caller.most:
+        torch.set_num_threads(_caller.most)
+    _caller.most = 0
 
 
 @contextlib.contextmanager

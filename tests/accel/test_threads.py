@@ -148,6 +148,25 @@ def test_each_kind_of_run_follows_the_cores_and_gives_the_callers_number_back(tw
     assert seen[4:] == [1, 1, 1]
 
 
+def test_an_interrupt_amid_giving_the_number_back_gives_it_back_all_the_same(two_cores, monkeypatch):
+    count = torch.get_num_threads
+
+    def interrupted():
+        monkeypatch.setattr(torch, "get_num_threads", count)
+        raise KeyboardInterrupt
+
+    run = contextlib.ExitStack()
+    run.enter_context(restored_threads())
+    assert adapt_threads() == count() == 1
+    monkeypatch.setattr(torch, "get_num_threads", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.close()
+    assert count() == 2
+    with restored_threads():
+        adapt_threads()
+    assert count() == 2
+
+
 def test_a_session_keeps_the_callers_number_so_that_its_recipe_replays_to_the_pixel(two_cores, monkeypatch):
     seen = counting(monkeypatch)
     session = StyleSession(CONTENT, STYLE, **OPTIONS)
