@@ -49,13 +49,13 @@ def side(options: argparse.Namespace) -> None:
 class Turns:
     """A side's process; called, it makes its evaluations and returns their seconds."""
 
-    def __init__(self, checkout: Path, settings: list[str]) -> None:
+    def __init__(self, checkout: Path, settings: list[str], threads: int) -> None:
         own = dict(setting.split("=", 1) for setting in settings)
         command = [sys.executable, __file__, str(checkout), *sys.argv[1:], "--side"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen(
-            command, env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"} | own, **pipes
-        )
+        # A number of threads that is chosen stays: by default a side would take the other one for a busy program.
+        kind = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "OMP_NUM_THREADS": str(threads)}
+        self.process = subprocess.Popen(command, env=os.environ | kind | own, **pipes)
         self.process.stdout.readline()
         self.least = float("inf")
 
@@ -87,7 +87,8 @@ def main() -> None:
 
     if len(options.checkouts) != 2:
         parser.error("name two checkouts")
-    one, two = Turns(options.checkouts[0], options.first), Turns(options.checkouts[1], options.second)
+    sides = zip(options.checkouts, (options.first, options.second), strict=True)
+    one, two = (Turns(checkout, settings, options.threads) for checkout, settings in sides)
     found = ratios(two, one, options.pairs)
     for turns in (one, two):
         turns.process.stdin.close()

@@ -21,6 +21,8 @@ def test_each_side_is_its_own_checkout(tmp_path):
         file.write("""
 plain = Optimisation.step
 Optimisation.step = lambda self: (time.sleep(0.1), plain(self))[1]
+import os
+assert os.environ["OMP_NUM_THREADS"] == "2"  # chosen, so that it stays beside the other side
 """)
     command = [sys.executable, "tools/measure/two_checkouts.py", str(tmp_path), ".", "--size", "64"]
     command += ["--threads", "2", "--pairs", "2", "--evaluations", "2"]
