@@ -1,8 +1,8 @@
 """How the tests share a machine: files side by side, and one thread in each process.
 
-`pytest` spreads the files over processes (pytest-xdist). For all tests there are three, on two cores 552 to 622 s:
+`pytest` spreads the files over processes (pytest-xdist). For all tests there are three, on two cores 407 s:
 with two they took a tenth longer, since some wait for a browser or a kernel. The quick ones wait for nothing, and have
-one process a core, 71 s: each imports and collects anew.
+one process a core, 54 s: each imports and collects anew.
 `--dist loadfile` keeps the tests of a file together, and the cells of a lesson. What is held to a time counts its
 process's own seconds, or gets more by the clock where the machine is busy. pyproject.toml has this module loaded before
 any other plugin, and tests/conftest.py registers the class below.
