@@ -44,7 +44,7 @@ RECORDED = 1.5
 OVERHEAD_IMAGES, MOST_OVERHEAD = 48, 5 * MMAP
 # How many times what a tile's tensors take the heap grows to: they are of many sizes, and too small to be mapped for
 # themselves. Measured with VGG-19: 2.0 times in tiles of 256 and of 512 up to 1024 px, and 3 times at 2048 px.
-HOLES = 2.4
+HOLES = 2.5
 # An Optimisation's image, its gradient, the best and the one before, the first one, the result, Adam's two moments.
 ADAM_IMAGES = 9
 # For L-BFGS two images for each step kept, large ones in half precision, and what a step computes by the way: 10 in a
