@@ -7,6 +7,7 @@ runs one of them and prints what it took, as JSON.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -23,6 +24,7 @@ from gpu_rows import Left
 
 LESSONS = Path(__file__).resolve().parents[2] / "notebooks"
 CELL_SECONDS = 120
+NEEDED = ("nbclient", "nbformat", "ipykernel", "ipywidgets")
 CORES_EACH = 4  # so many lessons run side by side that each has these
 
 
@@ -39,6 +41,8 @@ def apart(path: Path, part: Any) -> dict[str, Any]:
     """`in_place` in a process of its own, which ends with the part's time."""
     if part.left < 1:
         raise Left("no time was left for it")
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        raise Left(f"not installed: pip install {' '.join(missing)}")
     command = [sys.executable, __file__, str(path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=part.left - 0.5)
@@ -85,7 +89,4 @@ def slowest(cells: list[Any], count: int = 4) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    try:
-        print(json.dumps(in_place(Path(sys.argv[1]))))
-    except ImportError as error:
-        sys.exit(f"not installed ({error}): pip install nbclient ipykernel ipywidgets")
+    print(json.dumps(in_place(Path(sys.argv[1]))))
