@@ -30,7 +30,8 @@ from nst_helpers.classroom.questions import Question
 
 pytestmark = pytest.mark.slow  # each builds a course and starts boxes for answers
 
-LIMITS = Limits(seconds=1, memory=1.0, files=64)
+USUAL = Limits()
+TIGHT = Limits(seconds=1, memory=1.0, files=64)  # for attacks alone: importing torchvision takes a second
 GRAM = Question("gram_matrix", "03", "03_gram", "3.1 · gram_matrix", 3.0, "ex-3-1", "check-3-1", "gram_matrix")
 STYLE_LAYER = Question(
     "style_loss_layer", "04", "04_model", "4.2 · StyleLossLayer", 3.0, "ex-4-2", "check-4-2", "StyleLossLayer"
@@ -112,7 +113,7 @@ LADDER = Question(
 NEXT = "def weight_ladder(first, last, count):\n    return first * (last / first) ** torch.linspace(0, 1, count)"
 
 
-def judge(server: BoxServer, text: str, question: Question = GRAM, limits: Limits = LIMITS) -> dict:
+def judge(server: BoxServer, text: str, question: Question = GRAM, limits: Limits = USUAL) -> dict:
     cells = [{"number": 0, "source": PRELUDE}, {"number": 1, "source": text}]
     return judge_question(server, question, {"cells": cells, "answer": 1, "all": cells}, limits, 5, {})
 
@@ -146,7 +147,7 @@ def test_an_attack_earns_nothing_and_reaches_nobody(boxes, tmp_path, what):
         }  # fmt: skip
         text = re.sub("|".join(names), lambda found: names[found[0]], ATTACKS[what])
         started = time.monotonic()
-        verdict = judge(boxes, text, limits=SHORT if "sleep(60)" in text and "fork" not in text else LIMITS)
+        verdict = judge(boxes, text, limits=SHORT if "sleep(60)" in text and "fork" not in text else TIGHT)
         assert time.monotonic() - started < 60
         with pytest.raises(TimeoutError):
             listening.accept()
@@ -222,7 +223,7 @@ def test_without_namespaces_accidents_still_cost_their_own_box_only(tmp_path):
     with BoxServer("limits") as server:
         assert server.isolation == "limits"
         for what in ("end Python", "fifty children", "two gigabytes of files", "threads without end", "by its code"):
-            assert judge(server, ATTACKS[what])["share"] == 0, what
+            assert judge(server, ATTACKS[what], limits=TIGHT)["share"] == 0, what
             assert judge(server, NEXT, LADDER)["share"] == 1, what
             assert psutil.Process(server._process.pid).children(recursive=True) == []
         package = str(Path(__file__).parents[2] / "nst_helpers")
