@@ -200,12 +200,12 @@ _FOLDERS_AND_FILES = (
     "live", "losses", "model", "optimize", "pretrained", "regions", "samples", "sweeps",
 )  # fmt: skip
 
-# OpenMP's threads would spin while they wait, and take the processor from other programs. A short spin, some
-# microseconds, bridges most waits between two operations: without it a run on an idle machine takes 1.2 times as long.
-# The library reads this once, when PyTorch loads it (tools/measure/beside_a_busy_process.py measures it).
+# OpenMP's threads would spin while they wait, and take the processor from other programs. A short spin, a fraction of a
+# millisecond, bridges most waits between two operations: without it an evaluation on an idle machine takes 1.5 times as
+# long, with a tenth of it 1.1 times. The library reads this once, when PyTorch loads it (docs/performance.md).
 if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def __getattr__(name: str) -> Any:

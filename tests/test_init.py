@@ -46,7 +46,7 @@ THERE = "import sys, types; sys.modules['torch'] = types.ModuleType('torch'); "
 @pytest.mark.parametrize(
     ("before", "given", "expected"),
     [
-        ("", {}, "PASSIVE 1000"),
+        ("", {}, "PASSIVE 10000"),
         (THERE, {}, "None None"),
         ("", {"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"),
         ("", {"GOMP_SPINCOUNT": "7"}, "PASSIVE 7"),

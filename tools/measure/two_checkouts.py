@@ -54,7 +54,7 @@ class Turns:
         command = [sys.executable, __file__, str(checkout), *sys.argv[1:], "--side"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         # A number of threads that is chosen stays: by default a side would take the other one for a busy program.
-        kind = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "OMP_NUM_THREADS": str(threads)}
+        kind = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000", "OMP_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(command, env=os.environ | kind | own, **pipes)
         self.process.stdout.readline()
         self.least = float("inf")
