@@ -33,7 +33,6 @@ from .engine.outputs import Outputs
 from .engine.plan import Stage, first_image, next_image
 from .engine.results import Result, Step
 from .engine.settings import Settings
-from .engine.values import count
 from .images import scaled
 from .losses import Convention
 from .model import CONTENT_LAYERS, STYLE_LAYERS, Weights
@@ -108,8 +107,8 @@ def stylize(
     - `balance`: with "gradients" the weights are in units of what each term's gradient is for this pair and convention.
 
     `callback` gets each `Step`. With `save_every=N`, every N steps the picture goes to `save_to` with the step in its
-    name, and the state to `checkpoint`; `resume=True` goes on from that file if it is there. The result's image is the
-    one with the lowest loss, clamped to [0, 1].
+    name, and the state to `checkpoint`, as at the end and after an error; `resume=True` goes on from that file if it is
+    there. The result's image is the one with the lowest loss, clamped to [0, 1].
 
     Ctrl-C or the stop button end the run with the best image so far. A loss that explodes or turns NaN sends the run
     back to its best image with a fresh optimiser, and the history says so.
@@ -137,11 +136,9 @@ def stylize(
         balance=balance, convention=convention, init=init, seed=seed, scales=scales, device=device, precision=precision,
         compiled=compiled, precondition=precondition, history_size=history_size, tile=tile, size=size,
     )  # fmt: skip
-    outputs = Outputs(
-        every=count("save_every", save_every, least=0),
-        picture=None if save_to is None else Path(save_to),
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-    )
+    outputs = Outputs.checked(save_every, save_to, checkpoint, resume)
+    if callback is not None and not callable(callback):
+        raise ValueError(f"callback is a {type(callback).__name__}, expected a function that takes a Step, or None.")
     run = Run(content, style, settings)
     if outputs.checkpoint is not None and resume:
         run.resume(outputs.checkpoint)
@@ -230,6 +227,11 @@ class Run:
                         callback(step)
         except KeyboardInterrupt:
             stopped = "interrupted"
+        except BaseException:  # of the callback, say: the steps made so far stay in the checkpoint
+            if self.optimisation is not None:
+                with contextlib.suppress(Exception):
+                    outputs.save_state(self.state)
+            raise
         with hold_interrupts(patience=3, deliver=False):
             # An interrupt in the middle of PyTorch's own no_grad leaves gradients off.
             torch.set_grad_enabled(gradients)

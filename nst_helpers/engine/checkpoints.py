@@ -14,11 +14,11 @@ from torch import Tensor
 
 from ..encoders import Encoder
 from ..errors import NSTError
-from ..io.atomic import write_whole
+from ..io.atomic import check_writable, write_whole
 from ..losses import Convention
 from .settings import Settings
 
-__all__ = ["CheckpointError", "fingerprint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["CheckpointError", "check_place", "fingerprint", "read_checkpoint", "write_checkpoint"]
 
 # What a state holds has changed with the package: a run can't go on from an older file.
 CHECKPOINT_FORMAT = "8"
@@ -66,6 +66,27 @@ def _digest(tensors: Iterable[Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
+def check_place(path: Path) -> None:
+    """Raise CheckpointError, before any work is done, where no checkpoint can be written or another file would be lost.
+
+    >>> check_place(Path(__file__))
+    Traceback (most recent call last):
+    nst_helpers.engine.checkpoints.CheckpointError: ...checkpoints.py is there and is not a checkpoint ...
+    """
+    try:
+        reason = "it is a folder" if path.is_dir() else ""
+        check_writable(path)
+        if path.is_file():
+            with path.open("rb") as file:
+                start = file.read(len(MAGIC))
+            if start and start != MAGIC:
+                raise CheckpointError(f"{path} is there and is not a checkpoint of this version: choose another name.")
+    except OSError as error:
+        reason = str(error.strerror)
+    if reason:
+        raise CheckpointError(f"The checkpoint {path} can't be written ({reason}): choose another.")
+
+
 def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> Path:
     """Write the state whole or not at all: a temporary file beside it takes its place when complete.
 
@@ -101,7 +122,7 @@ def read_checkpoint(path: str | Path, expected: Mapping[str, str] | None = None)
         ) from None
     checksum, payload = data[len(MAGIC) : len(MAGIC) + 32], data[len(MAGIC) + 32 :]
     if not data.startswith(MAGIC):
-        raise CheckpointError(f"{path} is not a checkpoint of this version: delete it, or start without resume.")
+        raise CheckpointError(f"{path} is not a checkpoint of this version: delete it, or choose another name.")
     if hashlib.sha256(payload).digest() != checksum:
         raise CheckpointError(f"{path} is damaged, its checksum is wrong: delete it, or start without resume.")
     try:

@@ -14,8 +14,8 @@ from torch import Tensor
 from ..control.masks import resize_mask
 from ..errors import NSTError
 from ..images import check_output, save_image
-from ..io.atomic import check_writable
-from .checkpoints import CheckpointError, write_checkpoint
+from .checkpoints import check_place, write_checkpoint
+from .values import check_value, count, file_path
 
 __all__ = ["Outputs", "numbered", "save_or_rescue"]
 
@@ -36,16 +36,23 @@ class Outputs:
     def __post_init__(self) -> None:
         if self.every and self.picture is None and self.checkpoint is None:
             raise ValueError("save_every needs a path in save_to or checkpoint to save to.")
+        if self.picture is not None and not self.every:
+            raise ValueError("save_to needs save_every: it is for pictures on the way, every so many steps.")
         if self.picture is not None:
             check_output(self.picture)
         if self.checkpoint is not None:
-            try:
-                reason = "it is a folder" if self.checkpoint.is_dir() else ""
-                check_writable(self.checkpoint)
-            except OSError as error:
-                reason = str(error.strerror)
-            if reason:
-                raise CheckpointError(f"The checkpoint {self.checkpoint} can't be written ({reason}): choose another.")
+            check_place(self.checkpoint)
+
+    @classmethod
+    def checked(cls, save_every: Any, save_to: Any, checkpoint: Any, resume: Any) -> Outputs:
+        """From the options of `stylize`, whatever came in them."""
+        if check_value("flag", "resume", resume) and checkpoint is None:
+            raise ValueError("resume needs a path in checkpoint to go on from.")
+        return cls(
+            every=count("save_every", save_every, least=0),
+            picture=None if save_to is None else file_path("save_to", save_to),
+            checkpoint=None if checkpoint is None else file_path("checkpoint", checkpoint),
+        )
 
     def due(self, steps: int) -> bool:
         """Whether something is saved after so many steps."""

@@ -13,6 +13,7 @@ from ..io.atomic import write_whole
 from .evaluation import Evaluation
 from .inputs import output_image
 from .optimisation import Optimisation
+from .values import file_path
 
 __all__ = ["Result", "Step"]
 
@@ -56,6 +57,7 @@ class Result:
         return min((e.loss for e in self.history if e.size == self.history[-1].size), default=math.inf)
 
     def save_history(self, path: str | Path) -> Path:
-        """Write the history as JSON, whole or not at all. Raises OSError."""
-        write_whole(Path(path), json.dumps([e.as_dict() for e in self.history], indent=1).encode())
-        return Path(path)
+        """Write the history as JSON, whole or not at all. Raises OSError, or ValueError for what is no path."""
+        path = file_path("path", path)
+        write_whole(path, json.dumps([e.as_dict() for e in self.history], indent=1).encode())
+        return path

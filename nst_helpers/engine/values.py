@@ -6,13 +6,15 @@ tensors count as numbers; truth values don't. Nothing here needs PyTorch, so tha
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-__all__ = ["KINDS", "MOST", "check_value", "count", "number", "whole"]
+__all__ = ["KINDS", "MOST", "check_value", "count", "file_path", "number", "whole"]
 
 MOST = 10**7  # evaluations, pixels on a side or pairs kept; more is a slip of the keyboard
 SMALLEST_TILE = 32
@@ -67,6 +69,24 @@ def whole(name: str, value: Any, *, least: int, most: int, expected: str) -> int
 def count(name: str, value: Any, *, least: int = 1) -> int:
     """A whole number of at least 1, or of another bound."""
     return whole(name, value, least=least, most=MOST, expected=f"a whole number of {least} or more, up to {MOST:,}")
+
+
+def file_path(name: str, value: Any) -> Path:
+    """The path of a file or folder, with ~ for the home folder.
+
+    >>> file_path("checkpoint", 5)
+    Traceback (most recent call last):
+    ValueError: checkpoint is 5, expected a path.
+    """
+    try:
+        path = Path(value)
+        with contextlib.suppress(RuntimeError):  # no such user: the name is taken as it is
+            path = path.expanduser()
+    except TypeError:
+        raise ValueError(f"{name} is {_shown(value)}, expected a path.") from None
+    if "\0" in str(path):
+        raise ValueError(f"{name} is {_shown(str(path))}, expected a path without null characters.")
+    return path
 
 
 def _counts(name: str, value: Any) -> int | tuple[int, ...]:

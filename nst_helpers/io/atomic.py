@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -16,7 +17,7 @@ def write_whole(path: Path, data: bytes, *, through_links: bool = True) -> None:
     """Write a file so that its name stands for the old bytes or the new ones, never for a part. Raises OSError.
 
     A file that is replaced keeps its mode, and its owner where that may be set; a new one follows the umask. A link's
-    target is written; with `through_links=False` the link itself gives way to the file.
+    target is written; with `through_links=False` the link itself gives way to the file. A device or a pipe is refused.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -25,6 +26,7 @@ def write_whole(path: Path, data: bytes, *, through_links: bool = True) -> None:
     b'whole'
     """
     target = Path(os.path.realpath(path)) if through_links else path
+    _check_replaceable(target, links=not through_links)
     temporary = _beside(target)
     try:
         with temporary.open("xb") as file:  # unlike tempfile's 0600, the mode follows the umask
@@ -45,8 +47,7 @@ def check_writable(path: Path) -> None:
     []
     """
     target = Path(os.path.realpath(path))
-    with contextlib.suppress(FileNotFoundError):
-        target.lstat()  # a name too long for the file system fails here, and its temporary neighbour wouldn't
+    _check_replaceable(target, links=False)
     temporary = _beside(target)
     try:
         with temporary.open("xb"):
@@ -54,6 +55,18 @@ def check_writable(path: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _check_replaceable(target: Path, *, links: bool) -> None:
+    """Raise OSError for what a file must not take the place of: devices, pipes, links that lead round in a circle."""
+    try:
+        mode = target.lstat().st_mode  # also fails for a long name whose temporary neighbour's would be short enough
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode) and not links:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(target))
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(target))
 
 
 def _beside(target: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 import re
 import warnings
@@ -13,7 +14,7 @@ import pytest
 import torch
 from conftest import TOY, picture
 
-from nst_helpers import CheckpointError, ImageError, Settings, get_convention, stylize
+from nst_helpers import CheckpointError, ImageError, Settings, get_convention, save_image, stylize
 from nst_helpers.budget import estimate as estimates
 from nst_helpers.encoders import Encoder
 from nst_helpers.engine import outputs
@@ -40,16 +41,60 @@ def run(content=CONTENT, style=STYLE, **options):
         ({"save_every": 2}, ValueError),
         ({"save_every": -1}, ValueError),
         ({"save_every": 1.5, "save_to": "out.png"}, ValueError),
+        ({"save_every": 1, "save_to": 5}, ValueError),
+        ({"save_to": "out.png"}, ValueError),
+        ({"checkpoint": 5}, ValueError),
+        ({"checkpoint": b"state"}, ValueError),
+        ({"checkpoint": "a\0b"}, ValueError),
+        ({"resume": True}, ValueError),
+        ({"resume": "no", "checkpoint": "state"}, ValueError),
+        ({"callback": 5}, ValueError),
     ],
 )
 def test_what_cannot_be_written_is_told_before_any_work_is_done(options, error, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     steps = []
     with pytest.raises(error) as caught:
-        run(callback=steps.append, **options)
+        run(**{"callback": steps.append} | options)
     assert steps == []
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["photo", "pipe", "circle"])
+def test_a_checkpoint_takes_the_place_of_nothing_else(kind, tmp_path):
+    path = tmp_path / "state.png"
+    if kind == "photo":
+        save_image(CONTENT, path)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "b")
+        (tmp_path / "b").symlink_to(path)
+    before = path.lstat()
+    for resume in (False, True):
+        with pytest.raises(CheckpointError, match="is not a checkpoint|can't be written"):
+            run(checkpoint=path, resume=resume)
+    assert path.lstat() == before
+
+
+def test_an_error_of_the_callback_leaves_the_steps_in_the_checkpoint(tmp_path):
+    def stumble(step):
+        if step.evaluation.step == 3:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(checkpoint=tmp_path / "state", steps=6, callback=stumble)
+    steps = []
+    resumed = run(checkpoint=tmp_path / "state", steps=6, callback=steps.append, resume=True)
+    assert len(steps) == 3
+    assert torch.equal(resumed.image, run(steps=6).image)
+
+
+def test_a_checkpoint_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run(checkpoint="~/state", steps=1).save_history("~/history.json")
+    assert {path.name for path in tmp_path.iterdir()} == {"state", "history.json"}
 
 
 def fail(monkeypatch, place: Path, times=10**6):

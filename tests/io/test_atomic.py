@@ -72,6 +72,17 @@ def test_the_owner_stays(tmp_path):
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 2345)
 
 
+@posix
+def test_a_pipe_is_not_replaced(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    for write in (check_writable, lambda path: write_whole(path, b"new")):
+        with pytest.raises(OSError, match="a device or a pipe"):
+            write(path)
+    assert path.is_fifo()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_place_is_probed_without_a_trace(tmp_path):
     (tmp_path / "a.png").write_bytes(b"old")
     check_writable(tmp_path / "a.png")
