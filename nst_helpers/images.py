@@ -99,8 +99,10 @@ def scaled(image: Tensor, size: TargetSize, *, crop: bool = False) -> Tensor:
     target = _scaled_size(image.shape[-2], image.shape[-1], size=size, crop=crop)
     if target != image.shape[-2:]:
         device = image.device if image.device.type in ("cpu", "cuda") else "cpu"  # others may lack the kernel
-        resampled = F.interpolate(image.to(device), size=target, mode="bicubic", antialias=True)
-        image = resampled.to(image.device).clamp(0, 1)
+        # A CPU can't do this with 16 bits.
+        exact = torch.promote_types(image.dtype, torch.float32)
+        resampled = F.interpolate(image.to(device, exact), size=target, mode="bicubic", antialias=True)
+        image = resampled.clamp(0, 1).to(image)
     if crop:
         height, width = _cropped_size(size)
         top, left = (target[0] - height) // 2, (target[1] - width) // 2
@@ -141,6 +143,8 @@ def check_image(image: object, *, name: str = "image") -> Tensor:
     if not isinstance(image, Tensor):
         kind = f"a {type(image).__name__}" if image is not None else "None"
         raise ImageError(f"{name} is {kind}, expected a tensor (B, 3, H, W): use load_image.")
+    if not is_plain(image):
+        raise ImageError(f"{name} is {how_stored(image)}, expected plain numbers (B, 3, H, W): use load_image.")
     shape = tuple(image.shape)
     if len(shape) != 4 or shape[1] != 3 or 0 in shape:
         if 0 in shape:
@@ -163,6 +167,22 @@ def check_image(image: object, *, name: str = "image") -> Tensor:
     if low < -_TOLERANCE or high > 1 + _TOLERANCE:
         raise ImageError(f"{name} ranges from {low:.7g} to {high:.7g}, expected [0, 1]: use {name}.clamp(0, 1).")
     return image
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor holds its numbers one by one: not sparse or nested, on no `meta` device, not in 8-bit floats."""
+    dense = tensor.layout == torch.strided and not tensor.is_nested and tensor.device.type != "meta"
+    return dense and not (tensor.is_floating_point() and tensor.dtype.itemsize == 1)
+
+
+def how_stored(tensor: Tensor) -> str:
+    """What kind of tensor it is, in words.
+
+    >>> how_stored(torch.zeros(1, device="meta"))
+    'a tensor of torch.float32, torch.strided, on meta'
+    """
+    layout = "nested" if tensor.is_nested else tensor.layout
+    return f"a tensor of {tensor.dtype}, {layout}, on {tensor.device}"
 
 
 def save_image(
@@ -270,10 +290,11 @@ def _named(path: object) -> Path:
 
 def _whole_number(value: object) -> int | None:
     """A whole number of any type (256, 256.0, NumPy's, a tensor of one element) as an int; None for anything else."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray, Tensor)):
-        return None
     try:
-        number = float(value)
+        plain = value.item() if isinstance(value, (np.generic, np.ndarray, Tensor)) else value
+        if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
+            return None
+        number = float(plain)
     except (TypeError, ValueError, RuntimeError, OverflowError):  # several elements, or far too large
         return None
     return int(number) if number.is_integer() else None

@@ -177,7 +177,7 @@ class Run:
     ) -> None:
         self.content, self.styles = read_pictures(content, style, settings)
         with plain_torch():
-            encoder = load_encoder(settings.encoder) if isinstance(settings.encoder, (str, Path)) else settings.encoder
+            encoder = settings.encoder if isinstance(settings.encoder, Encoder) else load_encoder(settings.encoder)
         self.encoder, self.settings = encoder, replace(settings, encoder=encoder)
         self.history: list[Evaluation] = []
         self.optimisation: Optimisation | None = None

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nst_helpers.errors import ImageError
+from nst_helpers.control.masks import check_mask, resize_mask
+from nst_helpers.errors import ImageError, MaskError
 from nst_helpers.images import check_image, load_image, resize, save_image
 
 
@@ -247,6 +248,33 @@ def test_what_is_no_image_is_named_in_a_sentence(value, expected):
     text = refused(check_image, value, name="style")
     assert expected in text
     assert text.startswith("style ")
+
+
+ODDLY_STORED = {
+    "sparse": lambda x: x.to_sparse(),
+    "mkldnn": lambda x: x.to_mkldnn(),
+    "meta": lambda x: x.to("meta"),
+    "float8": lambda x: x.to(torch.float8_e4m3fn),
+}
+
+
+@pytest.mark.parametrize("kind", ODDLY_STORED)
+def test_an_image_or_mask_that_is_stored_oddly_is_named_in_a_sentence(kind, tmp_path):
+    odd = ODDLY_STORED[kind](photo(8, 8))
+    for reject in (lambda: check_image(odd, name="content"), lambda: save_image(odd, tmp_path / "a.png")):
+        assert kind in refused(reject)
+    with pytest.raises(MaskError, match=kind):
+        check_mask(ODDLY_STORED[kind](torch.ones(1, 1, 8, 8)), like=photo(8, 8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_images_and_masks_of_16_bits_are_resized(dtype):
+    image = photo(12, 12).to(dtype)
+    small = resize(image, 8)
+    assert small.dtype == dtype
+    assert torch.equal(small, resize(image.float(), 8).to(dtype))
+    mask = torch.rand(1, 1, 12, 12).to(dtype)
+    assert torch.allclose(resize_mask(mask, like=photo(8, 8)), resize_mask(mask.float(), like=photo(8, 8)))
 
 
 def test_a_single_nan_is_found():

@@ -44,7 +44,7 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
         try:
             device = torch.device(device)
             torch.zeros(1, device=device).item()  # not from the device "meta", which holds no numbers
-        except (RuntimeError, AssertionError):
+        except (RuntimeError, AssertionError, TypeError):
             raise NSTError(f"The device {str(device)!r} can't be used here: use 'cpu', or leave it out.") from None
         return device
     if torch.cuda.is_available():

@@ -310,4 +310,4 @@ def out_of_memory_error(content: Image, style: Images, settings: Settings) -> To
 
 
 def _encoder(settings: Settings) -> Encoder:
-    return load_encoder(settings.encoder) if isinstance(settings.encoder, str) else settings.encoder
+    return settings.encoder if isinstance(settings.encoder, Encoder) else load_encoder(settings.encoder)

@@ -77,7 +77,7 @@ def _parts(pictures: Sequence[tuple[str, Tensor]], k: int, encoder: Encoder | st
     for name, picture in pictures:
         if len(check_image(picture, name=name)) != 1:
             raise ImageError(f"{name} is a batch of {len(picture)}, expected one picture: take {name}[:1].")
-    encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
+    encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
     described = [_described(picture.float().cpu(), encoder) for _, picture in pictures]
     rows = torch.cat([maps.flatten(2)[0].T for maps in described])
     if len(pictures) == 1:  # between two pictures nothing is connected

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import MaskError
+from ..images import how_stored, is_plain
 from ..io.alpha import alpha_of
 from ..io.decode import decode
 from ..io.sources import Source, open_source
@@ -59,6 +60,8 @@ def check_mask(mask: object, *, like: Tensor, name: str = "mask", most: float = 
     Traceback (most recent call last):
     nst_helpers.errors.MaskError: mask is 40 x 30 pixels and its picture 40 x 40: give one of its size or proportions.
     """
+    if isinstance(mask, Tensor) and not is_plain(mask):
+        raise MaskError(f"{name} is {how_stored(mask)}, expected plain numbers (1, 1, H, W): load_mask makes a mask.")
     if not isinstance(mask, Tensor) or mask.ndim != 4 or mask.shape[:2] != (1, 1) or not mask.is_floating_point():
         came = f"{tuple(mask.shape)}, {mask.dtype}" if isinstance(mask, Tensor) else f"a {type(mask).__name__}"
         raise MaskError(f"{name} is {came}, expected floating point numbers (1, 1, H, W): load_mask makes a mask.")
@@ -90,4 +93,5 @@ def _resized(mask: Tensor, size: tuple[int, int]) -> Tensor:
         return mask
     # Bilinear: unlike the bicubic of pictures it stays within the values it is given, up to rounding.
     low, high = (bound.item() for bound in torch.aminmax(mask))
-    return F.interpolate(mask.cpu(), size=size, mode="bilinear", antialias=True).clamp(low, high)
+    exact = torch.promote_types(mask.dtype, torch.float32)
+    return F.interpolate(mask.cpu().to(exact), size=size, mode="bilinear", antialias=True).clamp(low, high)

@@ -57,7 +57,8 @@ def whole(name: str, value: Any, *, least: int, most: int, expected: str) -> int
     1000
     """
     try:
-        found = None if _is_truth(value) else operator.index(value)
+        plain = _plain(value)
+        found = None if _is_truth(plain) else operator.index(plain)
     except TypeError:
         as_float = _float(value)
         found = int(as_float) if as_float is not None and as_float.is_integer() else None
@@ -180,8 +181,9 @@ def _size(name: str, value: Any) -> int | str | None:
 
 
 def _flag(name: str, value: Any) -> bool:
-    if _is_truth(value) or (_several(value) is None and not isinstance(value, str) and _float(value) in (0.0, 1.0)):
-        return bool(value)
+    plain = _plain(value) if _several(value) is None else value
+    if _is_truth(plain) or (_several(value) is None and _float(plain) in (0.0, 1.0)):
+        return bool(plain)
     raise ValueError(f"{name} is {_shown(value)}, expected True or False.")
 
 
@@ -222,12 +224,26 @@ def _choice(name: str, value: Any, choices: Sequence[str], *, objects: bool) -> 
 
 def _float(value: Any) -> float | None:
     """The number that a value is, or None: for text, truth values, several numbers and everything else."""
+    value = _plain(value)
     if isinstance(value, (str, bytes, bytearray)) or _is_truth(value) or not hasattr(value, "__float__"):
         return None
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return None
+
+
+def _plain(value: Any) -> Any:
+    """What a tensor or an array of one element holds, as Python has it; anything else as it is.
+
+    `float` and `operator.index` would also take truth values from them, and drop an imaginary part.
+    """
+    if hasattr(value, "dtype") and hasattr(value, "item"):
+        try:
+            return value.item()
+        except (TypeError, ValueError, RuntimeError):  # several elements, or none
+            return None
+    return value
 
 
 def _several(value: Any) -> list[Any] | None:

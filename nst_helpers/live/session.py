@@ -106,7 +106,7 @@ class StyleSession:
             default = LiveSettings(
                 layer_weights=dict.fromkeys(self._builder.style_layers, 1.0),
                 size=min(LIVE_SIZE, *first.image.shape[-2:]),
-                encoder=self._encoders.add(encoder) if isinstance(encoder, Encoder) else encoder,
+                encoder=self._encoders.add(encoder) if isinstance(encoder, Encoder) else str(encoder),
             )
             settings = default.changed(given if size is None else given | {"size": size})
             self._painting = self._builder.start(settings, first, second, held, init=init, seed=seed)

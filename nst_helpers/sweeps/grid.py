@@ -202,10 +202,10 @@ def _precision(job: Mapping[str, Any], chosen: dict[str, str]) -> str:
     if precision != "auto":
         return precision
     # Encoders of one shape take the same time, whatever their weights.
-    key = encoder if isinstance(encoder, str) else (encoder.architecture, encoder.pool)
+    key = (encoder.architecture, encoder.pool) if isinstance(encoder, Encoder) else encoder
     if (key := f"{key} {job.get('device')}") not in chosen:
         try:
-            encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
+            encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
             dtype = choose_precision(encoder, choose_device(job.get("device")))
         except NSTError:
             return precision  # The cell itself will say what is wrong.

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from conftest import TOY, picture
 from PIL import Image
 
-from nst_helpers import ImageError, LayerError, iterate, load_sample, save_image, stylize
+from nst_helpers import (
+    ImageError,
+    LayerError,
+    NSTError,
+    StyleSession,
+    estimate,
+    iterate,
+    load_sample,
+    save_image,
+    stylize,
+)
 from nst_helpers.encoders import Encoder
 from nst_helpers.engine.inputs import read_picture
 
@@ -42,6 +54,31 @@ def test_what_is_no_picture_gets_one_sentence_that_names_load_image(wrong):
         assert "\n" not in str(caught.value)
     with pytest.raises((ImageError, ValueError), match="init"):
         run(init=wrong)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"encoder": wrong} for wrong in (None, 3, torch.nn.Linear(2, 2), Encoder)),
+        *({"device": wrong} for wrong in (True, [], object())),
+        *({"callback": wrong} for wrong in (3, "print")),
+        *({name: wrong} for name in ("save_to", "checkpoint") for wrong in (3, [], "\0")),
+    ],
+)
+def test_what_is_of_another_kind_gets_one_sentence_before_the_run(options):
+    with pytest.raises((NSTError, ValueError)) as caught:
+        run(**options)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_encoder_may_be_a_path_object(monkeypatch):
+    """Run, estimate and session take what `load_encoder` takes."""
+    asked = []
+    monkeypatch.setattr("nst_helpers.encoders.read_encoder_file", lambda path: asked.append(path) or 1 / 0)
+    for function in (run, estimate, StyleSession):
+        with pytest.raises(ZeroDivisionError):
+            function(CONTENT, STYLE, encoder=Path("my.safetensors"))
+    assert asked == [Path("my.safetensors")] * 3
 
 
 def test_a_batch_is_refused_by_name():

@@ -139,6 +139,9 @@ def test_every_option_has_a_rule_and_a_line_of_help():
         ({"compiled": np.True_}, "compiled", True),
         ({"content_layers": "relu2_1"}, "content_layers", ("relu2_1",)),
         ({"history_size": torch.tensor(4.0)}, "history_size", 4),
+        ({"lr": torch.tensor(0.5, requires_grad=True)}, "lr", 0.5),
+        ({"seed": np.array([7])}, "seed", 7),
+        ({"compiled": torch.tensor(False)}, "compiled", False),
     ],
 )  # fmt: skip
 def test_numbers_are_taken_from_wherever_they_come(given, name, expected):
@@ -151,8 +154,10 @@ def test_numbers_are_taken_from_wherever_they_come(given, name, expected):
     ("option", "values"),
     [
         ("steps", [1.5, 0, -3, True, "3", None, [], [1.5], np.array([2.5]), float("nan"), float("inf"), 10**9]),
+        ("steps", [torch.tensor(True), np.array(True), np.complex128(3), torch.tensor(3 + 0j)]),
         ("lr", [-1, 0, float("nan"), float("inf"), "1", True, [0.1]]),
         ("style_weight", [-5, float("nan"), float("inf"), "5", None, True, np.array([1, 2])]),
+        ("seed", [np.array([True]), torch.tensor([True]), np.complex64(1j), torch.empty(0)]),
         ("tv_weight", [-1e-9, np.float64("nan")]),
         ("layer_weights", [{"relu1_1": -1}, {"relu1_1": "x"}, {1: 1.0}, ["relu1_1"]]),
         ("style_mix", [[0, 0], [-1, 2], 3, [None]]),
