@@ -222,7 +222,7 @@ def guided_filter(guide: Tensor, mask: Tensor, *, radius: int = 8, smoothing: fl
     mean, cross = _mean(guide, radius), _mean(guide * mask, radius)
     products = _mean((guide[:, :, None] * guide[:, None]).flatten(1, 2), radius)
     variance = products.unflatten(1, (3, 3)) - mean[:, :, None] * mean[:, None]
-    variance = variance.permute(0, 3, 4, 1, 2) + smoothing * torch.eye(3)
+    variance = variance.permute(0, 3, 4, 1, 2) + smoothing * torch.eye(3).to(variance)
     slope = torch.linalg.solve(variance, (cross - mean * _mean(mask, radius)).permute(0, 2, 3, 1))
     slope = slope.permute(0, 3, 1, 2)
     start = _mean(mask, radius) - (slope * mean).sum(1, keepdim=True)

@@ -28,7 +28,8 @@ def detail_map(content: Tensor, *, floor: float = 0.2, spread: float = 0.02) -> 
     check_image(content, name="content")
     if not 0 <= floor <= 1 or not spread > 0:
         raise ValueError(f"floor is {floor} and spread {spread}, expected floor in [0, 1] and spread above 0.")
-    light = (content.detach().float() * torch.tensor(WEIGHTS, device=content.device).view(1, 3, 1, 1)).sum(1, True)
+    shares = torch.tensor(WEIGHTS, dtype=torch.float32, device=content.device).view(1, 3, 1, 1)
+    light = (content.detach().float() * shares).sum(1, True)
     wide = F.pad(light, (1, 1, 1, 1), mode="replicate")
     across = (wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2]) / 2
     down = (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) / 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -187,8 +188,17 @@ def _flag(name: str, value: Any) -> bool:
     raise ValueError(f"{name} is {_shown(value)}, expected True or False.")
 
 
+def _encoder(name: str, value: Any) -> Any:
+    """The name or the file of an encoder as text, or the encoder itself."""
+    if isinstance(value, str) or hasattr(value, "architecture"):
+        return value
+    if isinstance(value, os.PathLike) and isinstance(found := os.fspath(value), str):
+        return found
+    raise ValueError(f"{name} is {_shown(value)}, expected an encoder, its name or its file: load_encoder gives one.")
+
+
 def _anything(name: str, value: Any) -> Any:
-    """Encoders and devices are checked where they are loaded and chosen."""
+    """Devices are checked where they are chosen."""
     return value
 
 
@@ -209,7 +219,7 @@ KINDS: dict[str, Callable[[str, Any], Any]] = {
     "masks": _masks,
     "map": _map,
     "flag": _flag,
-    "encoder": _anything,
+    "encoder": _encoder,
     "device": _anything,
 }
 

@@ -46,6 +46,11 @@ class Control:
             object.__setattr__(self, name, options()[name].check(getattr(self, name)))
         if self.masks is not None and not any(mask is not None for mask in self.masks):
             raise MaskError("No style paints anywhere: give one of them a mask at least, or leave masks out.")
+        # Copies: the caller may go on to change the tensors in place.
+        for name in ("masks", "style_masks"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(map(_copied, given)))
+        object.__setattr__(self, "content_map", _copied(self.content_map))
 
     @property
     def all_masks(self) -> list[Tensor | None]:
@@ -160,6 +165,10 @@ def unpacked_masks(stored: Sequence[str]) -> list[Tensor]:
 
 def _listed(masks: Any) -> Sequence[Tensor | None]:
     return [masks] if isinstance(masks, Tensor) else masks or []
+
+
+def _copied(mask: Any) -> Any:
+    return mask.detach().clone() if isinstance(mask, Tensor) else mask
 
 
 def _hashed(mask: Tensor | None) -> dict[str, Any] | None:

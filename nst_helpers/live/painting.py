@@ -19,6 +19,7 @@ from ..engine.objective import AnyModel, build_objective
 from ..engine.optimisation import Optimisation
 from ..engine.plan import first_image
 from ..engine.settings import INITS, Settings, options
+from ..errors import WeightsError
 from ..images import scaled
 from ..losses import CONVENTIONS, Convention
 from ..model import Weights
@@ -149,6 +150,7 @@ class PaintingBuilder:
 
     def resume(self, snapshot: Snapshot) -> tuple[Painting, str]:
         """The painting of a snapshot, with a fresh optimiser, and that in words."""
+        self._check_snapshot(snapshot)
         settings, (content, style), log = snapshot.settings, snapshot.pictures, snapshot.log.copy()
         log.note({"fresh": True})
         words = f"back to snapshot {snapshot.number}, at step {snapshot.step}; "
@@ -173,12 +175,36 @@ class PaintingBuilder:
 
     def recipe(self, painting: Painting) -> dict[str, Any]:
         """The recipe of a painting, fit for JSON."""
+        return painting.log.recipe(self.encoders, self._described())
+
+    def _described(self) -> dict[str, Any]:
+        """What stays the same for a whole session, fit for JSON."""
         convention = self.convention
         if not isinstance(convention, str):
             known = CONVENTIONS.get(convention.name) is convention
             convention = convention.name if known else f"{convention.name} (of your own)"
-        layers = {"content_layers": self.content_layers, "style_layers": self.style_layers}
-        return painting.log.recipe(self.encoders, {"convention": convention, **layers})
+        return {
+            "convention": convention,
+            "content_layers": list(self.content_layers),
+            "style_layers": list(self.style_layers),
+        }
+
+    def _check_snapshot(self, snapshot: Snapshot) -> None:
+        """Raise ValueError for the snapshot of a session whose pictures this one would paint otherwise."""
+        if not isinstance(snapshot, Snapshot):
+            raise ValueError(f"A {type(snapshot).__name__} can't be restored: give what session.snapshot() gave.")
+        start, encoders = snapshot.recipe["start"], snapshot.recipe["encoders"]
+        other = [name.replace("_", " ") for name, value in self._described().items() if start[name] != value]
+        try:
+            for name in encoders:
+                self.encoders.encoder(name)
+            same = self.encoders.describe(encoders) == encoders
+        except WeightsError:
+            same = False
+        if other := [*other, *([] if same else ["encoders"])]:
+            raise ValueError(
+                f"The snapshot is of another session (different: {', '.join(other)}): replay its recipe instead."
+            )
 
     def run_settings(self, settings: LiveSettings, control: Control, *, steps: int = 1) -> Settings:
         """The settings of a run of so many steps that goes on as the session does."""

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..encoders import Encoder, load_encoder
+from ..engine.values import file_path
 from ..errors import NSTError
 from ..io.atomic import write_whole
 from ..io.records import read_record
@@ -20,7 +22,7 @@ from ..samples import list_samples
 from .control import Control, unpacked_masks
 from .recipe_rules import check_recipe
 from .session import StyleSession
-from .sources import EncoderCache, NamedImage, SessionSource, named_image, sha256_of
+from .sources import EncoderCache, NamedImage, SessionSource, is_one_source, named_image, sha256_of
 from .state import RECIPE_FORMAT, package_version
 
 __all__ = ["RecipeError", "read_recipe", "replay", "save_recipe"]
@@ -35,10 +37,13 @@ class RecipeError(NSTError, ValueError):
 def save_recipe(recipe: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     """Write a recipe as JSON, whole or not at all; returns the path. Raises RecipeError where it can't be written."""
     try:
-        write_whole(Path(path), (json.dumps(recipe, indent=1) + "\n").encode())
+        path = file_path("path", path)
+        write_whole(path, (json.dumps(dict(recipe), indent=1) + "\n").encode())
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"This can't be written as a recipe: {error}") from None
     except OSError as error:
         raise RecipeError(f"'{path}' can't be written ({error.strerror}): choose another place.") from None
-    return Path(path)
+    return path
 
 
 def read_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -46,7 +51,10 @@ def read_recipe(recipe: Recipe) -> dict[str, Any]:
     if not isinstance(recipe, Mapping):
         if not isinstance(recipe, (str, os.PathLike)):
             raise RecipeError(f"A {type(recipe).__name__} is no recipe: give what session.recipe() gave, or its file.")
-        found = read_record(Path(recipe))
+        try:
+            found = read_record(file_path("recipe", recipe))
+        except ValueError:
+            found = {}
         if not found:
             raise RecipeError(f"'{recipe}' can't be read as a recipe: check the path, or save one with the panel.")
         recipe = found
@@ -95,10 +103,17 @@ def replay(
     True
     """
     recipe = read_recipe(recipe)
-    given = {picture.sha256: picture for picture in (named_image(source, "picture") for source in pictures)}
+    try:
+        sources: list[Any] = [pictures] if is_one_source(pictures) else list(pictures)
+        known = [encoder] if isinstance(encoder, Encoder) else list(encoder or ())
+        masks = [masks] if isinstance(masks, Tensor) else list(masks)
+    except TypeError:
+        raise RecipeError("pictures, encoder and masks are lists: give one, or leave it out.") from None
+    if not all(isinstance(one, Encoder) for one in known) or not all(isinstance(mask, Tensor) for mask in masks):
+        raise RecipeError("encoder is for what load_encoder gives, masks for what load_mask gives: give those.")
+    given = {picture.sha256: picture for picture in (named_image(source, "picture") for source in sources)}
     _refuse_foreign_pictures(recipe, given)
     encoders = EncoderCache(device=device)
-    known = [encoder] if isinstance(encoder, Encoder) else list(encoder or ())
     try:
         for name, described in recipe["encoders"].items():
             precision = "auto" if described["precision"] == "float64" else described["precision"]

@@ -25,6 +25,7 @@ from ..engine.evaluation import Evaluation
 from ..engine.inputs import output_image
 from ..engine.objective import AnyModel
 from ..engine.settings import Settings, options
+from ..engine.values import count, number
 from ..errors import NSTError
 from ..images import resize
 from ..losses import Convention
@@ -95,13 +96,13 @@ class StyleSession:
         precision = options()["precision"].check(precision)
         self._encoders = encoders or EncoderCache(device=device, precision=precision)
         first_style, *others = sources_of(style)
-        held = Control(others=tuple(named_image(other, "style") for other in others), **control)
         self._builder = PaintingBuilder(self._encoders, content_layers, style_layers, convention)
         given = {
             "content_weight": content_weight, "style_weight": style_weight, "tv_weight": tv_weight,
             "layer_weights": layer_weights, "optimizer": optimizer, "lr": lr, "color": color, "style_mix": style_mix,
         }  # fmt: skip
         with plain_torch():
+            held = Control(others=tuple(named_image(other, "style") for other in others), **control)
             first, second = named_image(content, "content"), named_image(first_style, "style")
             default = LiveSettings(
                 layer_weights=dict.fromkeys(self._builder.style_layers, 1.0),
@@ -185,7 +186,8 @@ class StyleSession:
 
         Returns them, as they are appended to `history`. Other threads' changes are let in between two evaluations.
         """
-        n = 1 if n is None and seconds is None else n
+        n = 1 if n is None and seconds is None else None if n is None else count("n", n, least=0)
+        seconds = None if seconds is None else number("seconds", seconds)
         evaluations: list[Evaluation] = []
         start = time.perf_counter()
         while not self.stuck and (n is None or len(evaluations) < n):
@@ -237,7 +239,7 @@ class StyleSession:
     def reset(self, init: str | None = None, *, seed: int | None = None) -> str:
         """Start the picture again with the settings as they are, from "content", "style" or "noise"."""
         log = self._painting.log
-        init, seed = init or log.init, log.seed if seed is None else seed
+        init, seed = log.init if init is None else init, log.seed if seed is None else seed
         words = f"started again from {'' if init == 'noise' else 'the '}{init}"
         new = self._builder.start(self.settings, *self.pictures, self.control, init=init, seed=seed, model=self.model)
         self._painting = replace(new, events=[words])
@@ -262,7 +264,10 @@ class StyleSession:
 
     @locked
     def restore(self, snapshot: Snapshot) -> str:
-        """Go back to a snapshot: its picture, settings, pictures and history, with a fresh optimiser."""
+        """Go back to a snapshot: its picture, settings, pictures and history, with a fresh optimiser.
+
+        Raises ValueError for the snapshot of a session with other layers, another convention or other encoders.
+        """
         self._painting, words = self._builder.resume(snapshot)
         return words
 

@@ -77,7 +77,11 @@ def sources_of(
     """The style pictures as a list, also where there is one."""
     if isinstance(style, (Tensor, str, os.PathLike, bytes, NamedImage)):
         return [style]
-    if not (styles := list(style)):
+    try:
+        styles = list(style)
+    except TypeError:
+        raise ImageError(f"style is a {type(style).__name__}, expected a picture or a list of them.") from None
+    if not styles:
         raise ImageError("style is an empty list, expected at least one picture: load_image gives one.")
     return styles
 

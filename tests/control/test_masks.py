@@ -27,6 +27,18 @@ def test_white_is_the_region_and_grey_is_partly():
     torch.testing.assert_close(mask, torch.tensor([[[[0.0, 1.0], [0.2, 0.8]]]]), atol=1e-6, rtol=0)
 
 
+def test_maps_and_filters_do_not_feel_the_default_type():
+    photo, mask = picture(24, 24), noise(1, 1, 24, 24)
+    expected = nst.detail_map(photo), guided_filter(photo, mask)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = nst.detail_map(photo), guided_filter(photo, mask)
+    finally:
+        torch.set_default_dtype(before)
+    assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(found, expected, strict=True))
+
+
 def test_alpha_is_taken_where_there_is_some():
     """A black cut-out on nothing is the region itself; an all opaque picture counts by its light."""
     cut = np.zeros((2, 2, 4))

@@ -171,6 +171,7 @@ def test_numbers_are_taken_from_wherever_they_come(given, name, expected):
         ("convention", ["nobodys", None]),
         ("compiled", ["yes", None, 2]),
         ("content_layers", [3, None, [3]]),
+        ("encoder", [5, None, ["mini"], b"mini"]),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_gets_one_sentence_that_begins_with_its_name(option, values):

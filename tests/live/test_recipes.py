@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import nst_helpers as nst
 from nst_helpers.encoders import Encoder
-from nst_helpers.live.recipes import RecipeError, read_recipe, replay
+from nst_helpers.live.recipes import RecipeError, read_recipe, replay, save_recipe
 from nst_helpers.live.session import StyleSession
 
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1", "relu3_1"]}
@@ -141,6 +141,20 @@ def test_what_is_no_recipe_at_all_is_refused(found, tmp_path):
     (tmp_path / "a.json").write_text("[" * 100_000)
     with pytest.raises(RecipeError, match="can't be read"):
         read_recipe(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("given", [{"pictures": 5}, {"encoder": 5}, {"encoder": ["toy"]}, {"masks": 5}, {"masks": [5]}])
+def test_what_is_given_beside_a_recipe_is_checked(given):
+    with pytest.raises(RecipeError):
+        replay(eventful(), **{"pictures": [CONTENT, STYLE, OTHER], "encoder": Encoder(TOY, seed=1)} | given)
+
+
+@pytest.mark.parametrize(("recipe", "name"), [(None, "a.json"), ({"a": object()}, "a.json"), ({}, 5), ({}, "a\0b")])
+def test_what_cannot_be_written_as_a_recipe_is_refused(recipe, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError):
+        save_recipe(recipe, name)
+    assert list(tmp_path.iterdir()) == []
 
 
 # Any encoder

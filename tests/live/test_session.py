@@ -120,6 +120,9 @@ def test_nothing_changed_is_nothing_noted():
         ({"encoder": "vgg20"}, "vgg20"),
         ({"size": 1}, "pixels"),
         ({"size": 0}, "size is 0"),
+        ({"encoder": ["mini"]}, "encoder is"),
+        ({"style": None}, "style is a NoneType"),
+        ({"style": 5}, "style is a int"),
     ],
 )
 def test_what_cannot_be_set_is_one_sentence_and_changes_nothing(change, words):
@@ -133,6 +136,14 @@ def test_what_cannot_be_set_is_one_sentence_and_changes_nothing(change, words):
     assert torch.equal(made.image, before[1])
     assert (made.model, made.settings) == before[2:]
     assert len(made.step(2)) == 2
+
+
+@pytest.mark.parametrize("given", [{"n": -1}, {"n": 1.5}, {"n": "2"}, {"seconds": math.nan}, {"seconds": "1"}])
+def test_a_number_of_steps_or_seconds_that_is_none_is_refused(given):
+    made = session()
+    with pytest.raises(ValueError, match=r"expected a (whole )?number of 0 or more"):
+        made.step(**given)
+    assert made.history == []
 
 
 def test_pictures_encoder_and_size_are_swapped_while_it_runs():
@@ -191,6 +202,39 @@ def test_a_snapshot_is_gone_back_to_with_all_its_settings():
 
 
 # The guard and the clock
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"encoder": Encoder(TOY, seed=2)}, "encoders"),
+        ({"convention": "gatys"}, "convention"),
+        ({"content_layers": ["relu3_1"], "style_layers": ["relu3_1"]}, "content layers, style layers"),
+        (None, "can't be restored"),
+    ],
+)
+def test_a_snapshot_that_would_be_painted_otherwise_here_is_refused(options, words):
+    made = session()
+    made.step(2)
+    before = made.recipe(), made.image
+    snapshot = options and session(**options).snapshot()
+    with pytest.raises(ValueError, match=words):
+        made.restore(snapshot)
+    assert made.recipe() == before[0]
+    assert torch.equal(made.image, before[1])
+
+
+def test_a_snapshot_of_a_like_session_is_restored_and_replays():
+    other, made = StyleSession(STYLE, CONTENT, encoder=Encoder(TOY, seed=1), device="cpu", **LAYERS), session()
+    other.step(2)
+    made.restore(other.snapshot())
+    made.step(1)
+    assert torch.equal(again(made).image, made.image)
+
+
+def test_a_tensor_is_nothing_to_start_again_from():
+    with pytest.raises(ValueError, match="init is a Tensor"):
+        session().reset(init=CONTENT)
 
 
 def test_a_loss_that_explodes_goes_back_to_the_best_picture_as_in_stylize(monkeypatch):

@@ -128,6 +128,19 @@ def test_a_snapshot_in_the_photos_colours_is_restored_as_it_was_painted():
     torch.testing.assert_close(painted._painting.run.image.detach(), canvas)
 
 
+def test_the_callers_masks_may_change_afterwards():
+    mask, weights = MASKS[0].clone(), noise(1, 1, 32, 40, seed=9)
+    made = session([STYLE, OTHER], masks=[mask, MASKS[1]], content_map=weights)
+    kept = weights.clone()
+    mask.mul_(0.5)
+    weights.mul_(0.5)
+    made.set(size=20)
+    made.step(2)
+    toy = Encoder(TOY, seed=1)
+    walked = replay(made.recipe(), pictures=[CONTENT, STYLE, OTHER], encoder=toy, masks=[kept], device="cpu")
+    assert torch.equal(walked.image, made.image)
+
+
 def test_masks_that_do_not_fit_a_new_photo_change_nothing():
     painted = session(**ALL["masks"])
     painted.step()
