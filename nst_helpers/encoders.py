@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ImageError, LayerError, WeightsError
-from .io.sources import shown
+from .io.sources import path_meant, shown
 from .pretrained.encoder_files import read_weights_and_fields
 from .pretrained.files import VGG16_BLOCKS, VGG19_BLOCKS, WIDTHS
 
@@ -290,7 +290,7 @@ def load_encoder(
     elif name == "mini":
         architecture, weights = read_encoder_file(MINI_FILE)
     elif isinstance(name, (str, os.PathLike)) and Path(name).suffix == ".safetensors":
-        architecture, weights = read_encoder_file(Path(name))
+        architecture, weights = read_encoder_file(path_meant(os.fsdecode(name)))
     else:
         names = "'mini', 'vgg19', 'hed' or the path of a .safetensors file"
         raise WeightsError(f"There is no encoder {shown(name)}: use {names}.")

@@ -283,6 +283,8 @@ def _named(path: object) -> Path:
     path = Path(path)
     with contextlib.suppress(RuntimeError):  # no such user: the name is taken as it is
         path = path.expanduser()
+    if path.name.lower() in _SAVE_AS:
+        raise ImageError(f"{shown(path)} is an ending without a name: choose one such as out{path.name.lower()}.")
     if path.suffix.lower() not in _SAVE_AS:
         raise ImageError(f"{shown(path)} doesn't end in {', '.join(_SAVE_AS)}: choose one of these to save an image.")
     return path

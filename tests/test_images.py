@@ -340,7 +340,7 @@ def test_jpeg_keeps_the_colour_of_a_thin_stroke(tmp_path):
         (torch.rand(1, 3, 4, 4) + 1, "new/a.png", "clamp"),
         (torch.rand(1, 3, 4, 4), "new/a.tga", ".webp"),
         (torch.rand(1, 3, 4, 4), "new/a", ".webp"),
-        (torch.rand(1, 3, 4, 4), "new/.png", ".webp"),
+        (torch.rand(1, 3, 4, 4), "new/.png", "an ending without a name"),
         (torch.rand(1, 3, 1, 17000), "new/a.webp", "can't be written"),
         (torch.rand(1, 3, 1, 66000), "new/a.jpg", "can't be written"),
     ],

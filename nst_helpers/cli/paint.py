@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,14 @@ def paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput, 
 
 def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput) -> int:
     sources = [options.content, *options.style]
-    outputs = OutputPaths.check(options.output, options.history, sources=sources)
+    total = options.steps if isinstance(options.steps, int) else sum(options.steps)
+    every = options.save_every
+    outputs = OutputPaths.check(
+        options.output,
+        options.history,
+        sources=[*sources, *_other_files(options)],
+        on_the_way=range(every, total + 1, every) if every else (),
+    )
     alpha = _alpha(options, outputs)
     size = options.scales[-1] if options.scales else options.size
     pictures = []
@@ -69,17 +77,21 @@ def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput)
     run = Run(content, styles, Settings(**chosen))
     if options.resume:
         run.resume(outputs.checkpoint)
-    every = options.save_every
     on_the_way = Outputs(every, outputs.picture, outputs.checkpoint, alpha=alpha) if every else NOTHING
-    total = options.steps if isinstance(options.steps, int) else sum(options.steps)
     with tqdm(total=total, bar_format=BAR, disable=options.quiet or None, file=out) as bar:
-        result = run.finish(on_the_way, _following(bar, left, interrupts))
+        result = run.finish(on_the_way, _following(bar, out, left, interrupts))
         interrupts.saving()
     if result.stopped == "interrupted":
         if run.optimisation is None:
             raise KeyboardInterrupt  # there is nothing to save
         save_or_rescue(lambda path: write_checkpoint(path, run.state()), outputs.checkpoint)
     return _finish(result, outputs, pixels_of(options.content), out, alpha)
+
+
+def _other_files(options: argparse.Namespace) -> list[str]:
+    """The files that are read besides the pictures."""
+    named = [*(options.masks or ()), *(options.style_masks or ()), options.content_map, options.encoder, options.init]
+    return [str(file) for file in named if file]
 
 
 def _alpha(options: argparse.Namespace, outputs: OutputPaths) -> Tensor | None:
@@ -90,7 +102,9 @@ def _alpha(options: argparse.Namespace, outputs: OutputPaths) -> Tensor | None:
         raise ImageError(
             f"--keep-alpha needs an OUT that ends in {' or '.join(TRANSPARENT)}: a JPEG has no transparency."
         )
-    return load_alpha(options.content) if Path(options.content).is_file() else None
+    with contextlib.suppress(ImageError):  # a sample; what else isn't there is told when it is loaded
+        return load_alpha(options.content)
+    return None
 
 
 def _masks(options: argparse.Namespace) -> dict[str, Any]:
@@ -104,7 +118,7 @@ def _masks(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _following(
-    bar: tqdm[NoReturn], left: Callable[[int], str] | None, interrupts: Interrupts
+    bar: tqdm[NoReturn], out: SafeOutput, left: Callable[[int], str] | None, interrupts: Interrupts
 ) -> Callable[[Step], None]:
     """What is called after each step: moves the bar, and ends the run where that was asked for."""
 
@@ -115,7 +129,7 @@ def _following(
         bar.set_postfix_str(", ".join(filter(None, words)), refresh=False)
         bar.update(0)
         if step.evaluation.event:
-            bar.write(f"step {step.evaluation.step}: {step.evaluation.event}", file=bar.fp)
+            bar.write(f"step {step.evaluation.step}: {step.evaluation.event}", file=out)
         if step.evaluation.step == bar.total:
             interrupts.saving()
         interrupts.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,15 +60,15 @@ def build_parser() -> Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("content", metavar="CONTENT", nargs="?", help="the photo to paint")
-    add("style", metavar="STYLE", nargs="*", help="the picture whose style to take; several are mixed")
-    add("-o", "--output", metavar="OUT", help="where the result goes: .png, .jpg or .webp")
+    add("content", type=_file, metavar="CONTENT", nargs="?", help="the photo to paint")
+    add("style", type=_file, metavar="STYLE", nargs="*", help="the picture whose style to take; several are mixed")
+    add("-o", "--output", type=_file, metavar="OUT", help="where the result goes: .png, .jpg or .webp")
     for option in options().values():
         _add(parser, option)
     add("--pool", type=_pool, metavar="{max,avg}", help="how the encoder pools; its own way where it is left out")
     add("--keep-alpha", action="store_true", help="the photo's transparency stays: for OUT as .png or .webp")
     add("--save-every", type=_count, metavar="N", help="also save the picture and a checkpoint every N steps")
-    add("--history", metavar="FILE.json", help="write one record per closure evaluation")
+    add("--history", type=_file, metavar="FILE.json", help="write one record per closure evaluation")
     add("--resume", action="store_true", help="go on from OUT's checkpoint, if there is one")
     add("--list-samples", action="store_true", help="list the pictures that come with the package")
     add("--info", action="store_true", help="print versions, processor, devices and threads, for a bug report")
@@ -84,7 +85,7 @@ def _add(parser: Parser, option: Option) -> None:
         return
     if option.kind in FILES:
         name, action = name.removesuffix("s"), "append" if option.kind == "masks" else "store"
-        parser.add_argument(name, action=action, dest=option.name, metavar="FILE", help=option.help)
+        parser.add_argument(name, type=_file, action=action, dest=option.name, metavar="FILE", help=option.help)
         return
     default = SIZE if option.name == "size" else option.default
     shown = ",".join(default) if isinstance(default, tuple) else f"{default:g}" if _is_number(default) else default
@@ -106,7 +107,7 @@ def _reader(option: Option) -> Callable[[str], Any]:
     """What turns the words of an option into its value, by the rule that Python's callers are held to."""
 
     def read(text: str) -> Any:
-        if option.name == "init" and text not in option.choices and (Path(text).suffix or Path(text).exists()):
+        if option.name == "init" and text not in option.choices and (Path(text).suffix or os.path.lexists(text)):
             return Path(text)
         try:
             return option.check(_value(option.kind, text), _flag(option.name))
@@ -137,6 +138,12 @@ def _number(text: str) -> int | float | str:
             return kind(text)
         except ValueError:
             continue
+    return text
+
+
+def _file(text: str) -> str:
+    if not text:  # as "$PHOTO" is where no such variable is set
+        raise argparse.ArgumentTypeError("a file has no name: give one.")
     return text
 
 
@@ -190,9 +197,15 @@ def run_options(parsed: argparse.Namespace) -> dict[str, Any]:
 def _joined(arguments: Sequence[str]) -> list[str]:
     """The words with the numbers after --scales as one, so that they don't swallow the pictures that follow.
 
-    >>> _joined(["--scales", "64", "128", "temple", "wave"])
-    ['--scales', '64,128', 'temple', 'wave']
+    What follows `--` are names, though they begin with a hyphen.
+
+    >>> _joined(["--scales", "64", "128", "temple", "--", "-wave.jpg"])
+    ['--scales', '64,128', 'temple', './-wave.jpg']
     """
+    if "--" in arguments:
+        at = list(arguments).index("--")
+        names = [f"./{name}" if name.startswith("-") else name for name in arguments[at + 1 :]]
+        return [*_joined(arguments[:at]), *names]
     lists = [_flag(option.name) for option in options().values() if option.kind in NUMBER_LISTS]
     words: list[str] = []
     taking = ""

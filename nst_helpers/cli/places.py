@@ -5,21 +5,27 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
+from ..engine.checkpoints import check_place
+from ..engine.outputs import numbered
+from ..engine.values import file_path
 from ..errors import ImageError, NSTError
 from ..images import check_output, load_image
 from ..io.atomic import check_writable
+from ..io.decode import exif_orientation
+from ..io.sources import one_line, open_source, path_meant, shown
 from ..samples import list_samples, load_sample
 
 __all__ = ["OutputPaths", "load_source", "pixels_of", "try_to_write"]
 
 _SIDEWAYS = (5, 6, 7, 8)  # the EXIF orientations that swap width and height
-_ORIENTATION = 0x0112
 
 
 def load_source(source: str, size: int | None) -> tuple[Tensor, str]:
@@ -32,16 +38,16 @@ def load_source(source: str, size: int | None) -> tuple[Tensor, str]:
         is_folder, there = path.is_dir(), path.exists()
     except (OSError, ValueError, RuntimeError) as error:  # too long, a null character, an unknown user
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"'{shortened(source)}' can't be a picture's name ({reason}): give a shorter path.") from None
+        raise ImageError(f"{shown(source)} can't be a picture's name ({reason}): give a shorter path.") from None
     samples = list_samples()
     if source in samples and (is_folder or not there):
         said = f"{source} is the package's own picture here, and not the folder beside it." if is_folder else ""
         return load_sample(source, size=size), said
-    if not there and (guess := _guess(path, samples)):
+    if not there and not path.is_symlink() and (guess := _guess(path, samples)):
         raise ImageError(
-            f"'{shortened(source)}' is neither a file nor one of the package's own pictures: did you mean {guess}?"
+            f"{shown(source)} is neither a file nor one of the package's own pictures: did you mean {one_line(guess)}?"
         )
-    return load_image(path, size=size), ""
+    return load_image(source, size=size), ""
 
 
 def _guess(path: Path, samples: list[str]) -> str | None:
@@ -56,9 +62,13 @@ def _guess(path: Path, samples: list[str]) -> str | None:
 
 def pixels_of(source: str) -> tuple[int, int] | None:
     """Width and height of a picture file as it is looked at, read from its header; None for what isn't a file."""
-    with contextlib.suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(source) as picture:
-        sideways = picture.getexif().get(_ORIENTATION) in _SIDEWAYS
-        return (picture.height, picture.width) if sideways else picture.size
+    # What is wrong with a picture has been told when it was loaded, and this must not stop the painting's saving.
+    with contextlib.suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file, _ = open_source(source)
+        with file, Image.open(file) as picture:
+            sideways = exif_orientation(picture) in _SIDEWAYS
+            return (picture.height, picture.width) if sideways else picture.size
     return None
 
 
@@ -71,19 +81,34 @@ class OutputPaths:
     history: Path | None
 
     @classmethod
-    def check(cls, output: str, history: str | None, *, sources: list[str]) -> OutputPaths:
-        """Try every place. Raises ImageError or NSTError in one sentence where something stands in the way."""
+    def check(
+        cls, output: str, history: str | None, *, sources: Iterable[str], on_the_way: Sequence[int] = ()
+    ) -> OutputPaths:
+        """Try every place; `on_the_way` are the steps after which a picture is saved, too.
+
+        Raises ImageError or NSTError in one sentence where something stands in the way, or would be lost: a file that
+        the run reads, or one beside the output that is no checkpoint.
+        """
         try:
             picture = check_output(output)
         except OSError as error:
-            raise NSTError(f"'{shortened(output)}' can't be written ({error.strerror}): choose another name.") from None
-        paths = cls(picture, picture.with_name(f"{picture.name}.checkpoint"), Path(history) if history else None)
+            raise NSTError(f"{shown(output)} can't be written ({error.strerror}): choose another name.") from None
+        checkpoint = picture.with_name(f"{picture.name}.checkpoint")
+        paths = cls(picture, checkpoint, None if history is None else file_path("--history", history))
         if paths.history and _same(paths.history, picture):
-            raise NSTError(f"--history and --output are both '{picture}': give the history a name of its own.")
-        if any(_same(Path(source), picture) for source in sources):
-            raise NSTError(f"--output is '{picture}', which is also the picture to read: choose another name.")
-        try_to_write(paths.picture, "--output")
-        try_to_write(paths.checkpoint, "the checkpoint of --output")
+            raise NSTError(f"--history and --output are both {shown(picture)}: give the history a name of its own.")
+        if paths.history and _same(paths.history, checkpoint):
+            raise NSTError(f"--history is {shown(checkpoint)}, which is the checkpoint's name: choose another.")
+        written = [("--output", picture), ("the checkpoint of --output", checkpoint)]
+        written += [("--history", paths.history)] if paths.history else []
+        written += [("--save-every", numbered(picture, step)) for step in on_the_way]
+        read = [path_meant(source) for source in sources]
+        for what, place in written:
+            if any(_same(path, place) for path in read):
+                raise NSTError(f"{what} is {shown(place)}, which is also a file to read: choose another name.")
+        try_to_write(picture, "--output")
+        try_to_write(checkpoint, "the checkpoint of --output")
+        check_place(checkpoint)
         if paths.history:
             try_to_write(paths.history, "--history")
         return paths
@@ -96,13 +121,13 @@ def try_to_write(path: Path, what: str) -> None:
     """
     try:
         if path.is_dir():
-            raise NSTError(f"{what}: '{path}' is a folder: choose another name.")
+            raise NSTError(f"{what}: {shown(path)} is a folder: choose another name.")
         if not path.parent.is_dir():
-            raise NSTError(f"{what}: the folder {path.parent} doesn't exist: make it first.")
+            raise NSTError(f"{what}: the folder {shown(path.parent)} doesn't exist: make it first.")
         check_writable(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise NSTError(f"{what}: '{shortened(str(path))}' can't be written ({reason}): choose another place.") from None
+        raise NSTError(f"{what}: {shown(path)} can't be written ({reason}): choose another place.") from None
 
 
 def _same(a: Path, b: Path) -> bool:
@@ -111,13 +136,3 @@ def _same(a: Path, b: Path) -> bool:
         return os.path.realpath(a) == os.path.realpath(b) or (a.exists() and b.exists() and a.samefile(b))
     except (OSError, ValueError):
         return False
-
-
-def shortened(name: str, most: int = 80) -> str:
-    """A name to be read in a sentence.
-
-    >>> shortened("x" * 100, 9)
-    'xxxx…xxxx'
-    """
-    half = (most - 1) // 2
-    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"

@@ -19,7 +19,7 @@ from .colours import is_deep, rgb_bands
 from .containers import Bare, bare_pixels
 from .recognise import HEIC_BRANDS, what_it_is
 
-__all__ = ["FORMATS", "MAX_PIXELS", "check_pixels", "decode", "decode_opened"]
+__all__ = ["FORMATS", "MAX_PIXELS", "check_pixels", "decode", "decode_opened", "exif_orientation"]
 
 FORMATS = ("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP")  # and AVIF and HEIC, where Pillow can
 MAX_PIXELS = 64_000_000
@@ -183,13 +183,15 @@ def _pixels(picture: Image.Image, label: str, target: Target | None) -> np.ndarr
     _check_header(picture, label, target)
     stored = picture.size
     if isinstance(picture, JpegImagePlugin.JpegImageFile) and target and stored[0] * stored[1] > SCALED_ABOVE:
-        turned = _orientation(picture) >= 5
+        turned = exif_orientation(picture) >= 5
         height, width = target(*(stored if turned else stored[::-1]))
         # Twice the size wanted leaves the last step of the scaling to a better filter.
         picture.draft(None, (2 * height, 2 * width) if turned else (2 * width, 2 * height))
         check_pixels(picture.height, picture.width, label)
     picture.load()
-    orientation = _orientation(picture)  # after loading: a TIFF is turned then, and a PNG's EXIF may stand at its end
+    orientation = exif_orientation(
+        picture
+    )  # after loading: a TIFF is turned then, and a PNG's EXIF may stand at its end
     if target is None or stored[0] * stored[1] <= SCALED_ABOVE:
         return _oriented_copy(picture, orientation)
     turned = orientation >= 5
@@ -220,7 +222,8 @@ def _check_header(picture: Image.Image, label: str, target: Target | None) -> No
         _check_count(height, width, what, limit, "scale it down with another program")
 
 
-def _orientation(picture: Image.Image) -> int:
+def exif_orientation(picture: Image.Image) -> int:
+    """How a picture is to be turned, 1 to 8 as EXIF counts; 1 where that can't be read."""
     try:
         found = int(picture.getexif().get(0x0112, 1))
     except Exception:  # broken EXIF is no reason to refuse the pixels

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import io
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from urllib.request import url2pathname
 
 from ..errors import ImageError
 
-__all__ = ["Source", "one_line", "open_source", "shown"]
+__all__ = ["Source", "one_line", "open_source", "path_meant", "shown"]
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Mapping[str, Any] | tuple[Any, ...]
 
@@ -123,17 +124,19 @@ def _entry(name: str, value: object) -> tuple[str, bytes] | None:
 
 
 def _open_path(text: str) -> tuple[IO[bytes], str]:
-    if text.lower().startswith(("http://", "https://")):
+    if re.match(r"https?:/", text, re.I):  # with one slash where it came as a Path
         raise ImageError(f"{shown(text)} is a web address, expected a file: download it first, then give its path.")
     if text.lower().startswith("data:"):
         raise ImageError(f"{shown(text)} is a data URL, expected a file: decode its base64 part and give the bytes.")
-    path = _existing(text)
+    path = path_meant(text)
     label = shown(path)
     try:
         kind = path.stat().st_mode
         if stat.S_ISREG(kind):
             return path.open("rb"), label
     except (FileNotFoundError, NotADirectoryError) as error:
+        if path.is_symlink():
+            raise ImageError(f"{label} is a link to {shown(path.readlink())}, which isn't there: mend it.") from error
         raise ImageError(f"there is no file {label}{_hint(path)}") from error
     except PermissionError as error:
         raise ImageError(f"{label} may not be read: change its permissions, or copy it to a place of yours.") from error
@@ -144,8 +147,12 @@ def _open_path(text: str) -> tuple[IO[bytes], str]:
     raise ImageError(f"{label} is {what}, expected a picture file: name one.")
 
 
-def _existing(text: str) -> Path:
-    """The path meant by the text: the first reading of it that exists, else the plainest."""
+def path_meant(text: str) -> Path:
+    """The path meant by the text, as `open_source` takes it: the first reading that exists, else the plainest.
+
+    >>> path_meant("no such file.png").name
+    'no such file.png'
+    """
     readings = list(_readings(text))
     for path in readings:
         if _exists(path):

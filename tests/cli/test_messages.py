@@ -44,6 +44,14 @@ def test_output_that_can_t_be_written_stops_no_run(tmp_path, monkeypatch, stream
     assert (tmp_path / "out.png").is_file()
 
 
+@pytest.mark.parametrize("more", [[], ["--quiet"]])
+def test_a_run_that_goes_back_says_so_without_a_terminal(tmp_path, capsys, more):
+    photo = save_image(picture(32, 32), tmp_path / "photo.png")
+    words = [str(photo), str(photo), "-o", str(tmp_path / "out.png"), "--size", "32", "--steps", "12", *more]
+    assert main([*words, "--init", "noise", "--optimizer", "adam", "--lr", "1e6", "--precision", "float32"]) == 0
+    assert "back to the best image" in capsys.readouterr().out
+
+
 def test_an_ascii_terminal_gets_every_message(tmp_path, monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)

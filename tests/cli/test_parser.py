@@ -55,6 +55,14 @@ def refused(words: list[str], capsys) -> str:
         ([*PAIR, "--seed", "x"], "--seed"),
         ([*PAIR, "--optimizer", "sgd"], "--optimizer"),
         ([*PAIR, "--history"], "--history"),
+        *(
+            ([*PAIR, option, ""], option)
+            for option in ("--history", "--mask", "--style-mask", "--content-map", "--init")
+        ),
+        ([*PAIR, "--init", "x" * 5000], "--init"),
+        (["a.png", "b.png", "-o", ""], "--output"),
+        (["", "b.png", "-o", "c.png"], "CONTENT"),
+        (["a.png", "", "-o", "c.png"], "STYLE"),
     ],
 )
 def test_a_wrong_option_is_named_in_one_sentence(words, named, capsys):
@@ -86,6 +94,12 @@ def test_options_stand_anywhere(parts):
     assert [parsed.content, *parsed.style] == [part[0] for part in parts if part[0] in PICTURES]
     assert (parsed.output, parsed.size, parsed.scales) == ("a.png", 48, (16, 32))
     assert (parsed.steps, parsed.quiet) == ((3, 4), True)
+
+
+def test_names_after_two_hyphens_may_begin_with_one():
+    for before in (["-o", "c.png"], ["-o", "c.png", "a.png"]):
+        parsed = parse([*before, "--", "-b.png", "--d.png"])
+        assert [parsed.content, *parsed.style] == [*before[2:], "./-b.png", "./--d.png"]
 
 
 @given(st.sets(st.integers(1, 10**6), min_size=2, max_size=5).map(sorted), st.booleans())

@@ -107,7 +107,20 @@ PLACES = {
     "checkpoint_is_a_folder": (["-o", "taken.png"], "taken.png.checkpoint"),
     "long_content": ([LONG, "-o", "out.png"], "xxx"),
     "long_style": (["cat", LONG, "-o", "out.png"], "xxx"),
-    "nothing": (["", "-o", "out.png"], "folder"),
+    "history_is_the_photo": (["-o", "out.png", "--history", "photo.png"], "--history"),
+    "history_is_the_checkpoint": (["-o", "out.png", "--history", "out.png.checkpoint"], "--history"),
+    "output_is_the_mask": (["-o", "mask.png", "--mask", "mask.png"], "--output"),
+    "output_is_the_map": (["-o", "mask.png", "--content-map", "./mask.png"], "--output"),
+    "output_is_the_init": (["-o", "mask.png", "--init", "mask.png"], "--output"),
+    "history_is_the_mask": (["-o", "out.png", "--mask", "'mask.png'", "--history", "mask.png"], "--history"),
+    "a_picture_on_the_way_is_read": (["mask_0002.png", "-o", "mask.png", "--save-every", "1"], "--save-every"),
+    "checkpoint_is_the_photo": (["p.png.checkpoint", "-o", "p.png"], "checkpoint"),
+    "checkpoint_is_another_file": (["-o", "mine.png"], "mine.png.checkpoint"),
+    "an_ending_alone": (["-o", ".png"], "an ending without a name"),
+    "two_lines": (["a\nb.png", "-o", "out.png"], r"'a\nb.png'"),
+    "two_lines_of_history": (["-o", "out.png", "--history", "no\nfolder/h"], r"no\nfolder"),
+    "web": (["https://example.org/a.jpg", "-o", "out.png"], "is a web address"),
+    "broken_link": (["link.png", "-o", "out.png"], "is a link to 'gone.png', which isn't there"),
     "no_user": (["~nobody-of-this-name/p.png", "-o", "out.png"], "nobody-of-this-name"),
 }
 
@@ -116,6 +129,10 @@ PLACES = {
 def test_a_place_that_can_t_be_used_is_told_before_the_run(here, no_run, capsys, case):
     (here / "folder.png").mkdir()
     (here / "taken.png.checkpoint").mkdir()
+    (here / "link.png").symlink_to("gone.png")
+    (here / "mine.png.checkpoint").write_text("my notes")
+    for name in ("mask.png", "mask_0002.png", "p.png.checkpoint"):
+        shutil.copy("photo.png", name)
     words, named = PLACES[case]
     pictures = ["photo.png", "cat"] if words[0] == "-o" else ["cat"] * (2 - words.index("-o"))
     assert named in refused([*words, *pictures], capsys, here)
@@ -144,6 +161,35 @@ def test_a_write_that_fails_is_told_in_a_sentence_and_leaves_nothing(here, monke
 def test_no_name_of_a_picture_is_a_traceback(here, name):
     with contextlib.suppress(NSTError):
         assert load_source(name, 8)[0].shape[1] == 3
+
+
+@pytest.mark.parametrize("source", ["~/photo.png", "'photo.png'", "file:photo.png", "$HOME/photo.png"])
+def test_a_photo_by_another_of_its_names_is_not_written_over(here, no_run, monkeypatch, capsys, source):
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.setenv("USERPROFILE", str(here))
+    assert "--output" in refused([source, "cat", "-o", "photo.png"], capsys, here)
+    assert pixels_of(source) == (60, 48)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+def test_a_photo_with_broken_exif_is_painted_and_saved(here, capsys, ending):
+    for number, exif in enumerate(
+        (b"Exif\0\0nonsense", b"nonsense", b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\xff" * 30)
+    ):
+        Image.new("RGB", (60, 48), "gold").save(name := f"{number}.{ending}", exif=exif)
+        assert main([name, "photo.png", "-o", "out.png", "--size", "24", "--steps", "1", "--precision", "float32"]) == 0
+        said = capsys.readouterr()
+        assert said.err == ""
+        assert "scaled down from 60 x 48" in said.out
+        Path("out.png").unlink()
+
+
+def test_a_history_in_the_home_folder(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.setenv("USERPROFILE", str(here))
+    small = ["--size", "24", "--steps", "1", "--precision", "float32"]
+    assert main(["photo.png", "photo.png", "-o", "out.png", "--history=~/h.json", *small]) == 0
+    assert Path("h.json").is_file()
 
 
 def test_a_photo_that_is_scaled_down_is_told_with_a_way_out(here, capsys):

@@ -77,8 +77,8 @@ def test_an_encoder_may_be_a_path_object(monkeypatch):
     monkeypatch.setattr("nst_helpers.encoders.read_encoder_file", lambda path: asked.append(path) or 1 / 0)
     for function in (run, estimate, StyleSession):
         with pytest.raises(ZeroDivisionError):
-            function(CONTENT, STYLE, encoder=Path("my.safetensors"))
-    assert asked == [Path("my.safetensors")] * 3
+            function(CONTENT, STYLE, encoder=Path("~/my.safetensors"))
+    assert asked == [Path("~/my.safetensors").expanduser()] * 3
 
 
 def test_a_batch_is_refused_by_name():
