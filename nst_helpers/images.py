@@ -212,22 +212,24 @@ def save_image(
     check_image(image)
     if len(image) != 1:
         raise ImageError(f"image is a batch of {len(image)}, expected one picture: save image[:1], then the others.")
-    if _whole_number(quality) not in range(1, 101):
+    if (whole := _whole_number(quality)) is None or not 1 <= whole <= 100:
         raise ImageError(f"quality is {quality!r}, expected a whole number from 1 to 100.")
     path = _file_in_a_folder(path) if not parents else _named(path)
     kind = _SAVE_AS[path.suffix.lower()]
     if alpha is not None:
         if kind == "JPEG":
             raise ImageError(f"{shown(path)} is to be a JPEG, which has no transparency: choose .png or .webp.")
-        if alpha.shape != (1, 1, *image.shape[-2:]):
-            raise ImageError(f"alpha has shape {tuple(alpha.shape)}, expected (1, 1, H, W) of the image's size.")
+        if not isinstance(alpha, Tensor) or alpha.shape != (1, 1, *image.shape[-2:]):
+            came = f"has shape {tuple(alpha.shape)}" if isinstance(alpha, Tensor) else f"is a {type(alpha).__name__}"
+            raise ImageError(f"alpha {came}, expected a tensor (1, 1, H, W) of the image's size.")
+        check_image(alpha.expand(-1, 3, -1, -1), name="alpha")
         image = torch.cat([image, alpha.to(image)], 1)
     pixels = image[0].detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).cpu()
     encoded = io.BytesIO()
     try:
         # Colour at full resolution: JPEG's usual half resolution smears brush strokes.
         options = {"subsampling": 0} if kind == "JPEG" else {}
-        Image.fromarray(pixels.numpy()).save(encoded, kind, quality=quality, **options)
+        Image.fromarray(pixels.numpy()).save(encoded, kind, quality=whole, **options)
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, encoded.getvalue())
@@ -303,6 +305,8 @@ def _whole_number(value: object) -> int | None:
 
 
 def _check_size(size: object) -> TargetSize:
+    if isinstance(size, (np.ndarray, Tensor)) and size.ndim == 1 and len(size) > 1:
+        size = size.tolist()
     sides = [_whole_number(side) for side in (size if isinstance(size, (tuple, list)) else [size])]
     found = [side for side in sides if side is not None and side > 0]
     if len(found) != len(sides) or len(sides) not in ((2,) if isinstance(size, (tuple, list)) else (1,)):

@@ -185,6 +185,9 @@ NO_SIZES = [
     (True, 5),
     (5, None),
     (1, 2, 3),
+    np.array([1, 2, 3]),
+    torch.tensor([[8, 8]]),
+    torch.tensor(True),
 ]
 
 
@@ -201,7 +204,18 @@ def test_sizes_that_memory_would_not_hold_are_refused():
     assert "64 megapixels" in refused(resize, photo(1, 9000), (512, 512), crop=True)
 
 
-SIZES = [np.int64(8), np.float32(8), 8.0, torch.tensor(8), np.array(8), [8, 8], torch.Size([8, 8]), (8, np.float64(8))]
+SIZES = [
+    np.array([8, 8]),
+    torch.tensor([8, 8]),
+    np.int64(8),
+    np.float32(8),
+    8.0,
+    torch.tensor(8),
+    np.array(8),
+    [8, 8],
+    torch.Size([8, 8]),
+    (8, np.float64(8)),
+]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -323,6 +337,28 @@ def test_quality_is_passed_on(tmp_path, name):
     assert sizes == sorted(set(sizes))
     for quality in (0, 101, 50.5, True, "high"):
         assert "quality is" in refused(save_image, photo(4, 4), tmp_path / "b.png", quality=quality)
+
+
+@pytest.mark.parametrize("quality", [50.0, np.int64(50), torch.tensor(50)])
+def test_a_quality_is_a_whole_number_of_any_make(tmp_path, quality):
+    image = photo(16, 16)
+    plain = save_image(image, tmp_path / "a.jpg", quality=50).read_bytes()
+    assert save_image(image, tmp_path / "b.jpg", quality=quality).read_bytes() == plain
+
+
+@pytest.mark.parametrize(
+    "alpha",
+    [
+        1,
+        np.ones((1, 1, 8, 8)),
+        torch.full((1, 1, 8, 8), 2.0),
+        torch.full((1, 1, 8, 8), torch.nan),
+        torch.ones(1, 1, 8, 8).byte(),
+    ],
+)
+def test_transparency_that_is_none_is_refused(tmp_path, alpha):
+    assert "alpha" in refused(save_image, photo(8, 8), tmp_path / "a.png", alpha=alpha)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_jpeg_keeps_the_colour_of_a_thin_stroke(tmp_path):

@@ -98,8 +98,8 @@ def save_or_rescue(write: Callable[[Path], object], path: Path) -> Path:
         write(path)
         return path
     except (NSTError, OSError) as error:
-        second = Path(tempfile.mkdtemp(prefix="nst_")) / path.name
         try:
+            second = Path(tempfile.mkdtemp(prefix="nst_")) / path.name
             write(second)
         except (NSTError, OSError):
             raise error from None

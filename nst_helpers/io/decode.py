@@ -67,12 +67,15 @@ def decode(file: IO[bytes], label: str, *, target: Target | None = None) -> np.n
         >>> decode(file, "black.tif").max().item()
         0.0
     """
-    file.seek(0)
-    if not file.read(1):
-        raise ImageError(f"{label} is empty (0 bytes): fetch or save the picture again.")
-    with _WARNINGS_LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        decoded = _decode(file, label, target)
+    try:
+        file.seek(0)
+        if not file.read(1):
+            raise ImageError(f"{label} is empty (0 bytes): fetch or save the picture again.")
+        with _WARNINGS_LOCK, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            decoded = _decode(file, label, target)
+    except OSError as error:  # of the disk; what is wrong with the bytes is an ImageError by now
+        raise ImageError(f"{label} can't be read ({error.strerror or error}): copy it to another place.") from error
     if decoded.missing is not None:
         rows = f"its last {decoded.missing} rows are missing" if decoded.missing else "its pixels are all there"
         warnings.warn(f"{label} breaks off before its end mark; {rows}, so it is used.", stacklevel=3)
@@ -111,17 +114,21 @@ def _check_count(height: int, width: int, label: str, limit: int, advice: str) -
 
 def _decode(file: IO[bytes], label: str, target: Target | None) -> _Decoded:
     """Try the file as it is, then its pixels without its metadata, then what there is of a JPEG that breaks off."""
-    try:
-        with _opened(file) as picture:
-            return _Decoded(_pixels(picture, label, target))
-    except ImageError:
-        raise
-    except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
-        failure = error
-    file.seek(0)
-    data = file.read()
-    if (bare := bare_pixels(data)) is not None:
-        for way in (_read_bare, _read_broken_off) if data.startswith(_JPEG_START) else (_read_bare,):
+    ways, failure = [_read_broken_off], Exception("its end is missing")
+    if (bare := _filled_up(file)) is None:
+        try:
+            with _opened(file) as picture:
+                return _Decoded(_pixels(picture, label, target))
+        except ImageError:
+            raise
+        except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
+            failure = error
+        file.seek(0)
+        data = file.read()
+        bare = bare_pixels(data)
+        ways = [_read_bare, _read_broken_off] if data.startswith(_JPEG_START) else [_read_bare]
+    if bare is not None:
+        for way in ways:
             try:
                 return way(bare, label, target)
             except ImageError:
@@ -129,6 +136,22 @@ def _decode(file: IO[bytes], label: str, target: Target | None) -> _Decoded:
             except Exception:  # the first failure says most
                 continue
     raise _unreadable(file, label, failure) from failure
+
+
+def _filled_up(file: IO[bytes]) -> Bare | None:
+    """A JPEG that ends in zeros where its pixels should, without them: a copy that got its length first, and no more.
+
+    None for any other file. A decoder takes the zeros for pixels and complains of nothing.
+    """
+    file.seek(0)
+    is_jpeg = file.read(len(_JPEG_START)) == _JPEG_START
+    file.seek(0, io.SEEK_END)
+    file.seek(max(0, file.tell() - 64))
+    if not is_jpeg or any(file.read()):
+        return None
+    file.seek(0)
+    bare = bare_pixels(file.read().rstrip(b"\0"))
+    return bare if bare is not None and _JPEG_END not in bare.data else None
 
 
 def _read_bare(bare: Bare, label: str, target: Target | None) -> _Decoded:

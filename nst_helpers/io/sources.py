@@ -46,7 +46,10 @@ def open_source(source: Source) -> tuple[IO[bytes], str]:
         "the uploaded 'photo.gif'"
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return io.BytesIO(source), "the data given as bytes"
+        try:
+            return io.BytesIO(bytes(source)), "the data given as bytes"
+        except ValueError as error:  # a memoryview that was released
+            raise ImageError(f"the bytes can't be read ({error}): give them anew.") from error
     if isinstance(source, (str, os.PathLike)):
         return _open_path(os.fsdecode(source))
     if hasattr(source, "read"):
@@ -92,7 +95,7 @@ def _open_stream(stream: Any) -> IO[bytes]:
         return io.BytesIO(stream.read())
     except TypeError as error:
         raise ImageError("the open file gives text, expected bytes: open it with mode 'rb'.") from error
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a download that breaks off has an exception of its own, which isn't an OSError
         raise ImageError(f"the open file can't be read ({error}): open it anew, with mode 'rb'.") from error
 
 
@@ -124,7 +127,9 @@ def _entry(name: str, value: object) -> tuple[str, bytes] | None:
 
 
 def _open_path(text: str) -> tuple[IO[bytes], str]:
-    if re.match(r"https?:/", text, re.I):  # with one slash where it came as a Path
+    if not text.strip():
+        raise ImageError("the name of the picture is empty: give the path of a picture file.")
+    if re.match(r"(https?|ftps?|s3|gs):/", text, re.I):  # with one slash where it came as a Path
         raise ImageError(f"{shown(text)} is a web address, expected a file: download it first, then give its path.")
     if text.lower().startswith("data:"):
         raise ImageError(f"{shown(text)} is a data URL, expected a file: decode its base64 part and give the bytes.")

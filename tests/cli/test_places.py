@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import picture
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -158,6 +158,7 @@ def test_a_write_that_fails_is_told_in_a_sentence_and_leaves_nothing(here, monke
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(max_size=300))
+@example("\0/0")
 def test_no_name_of_a_picture_is_a_traceback(here, name):
     with contextlib.suppress(NSTError):
         assert load_source(name, 8)[0].shape[1] == 3

@@ -142,6 +142,13 @@ def test_where_no_place_is_left_the_first_reason_is_told(monkeypatch, tmp_path):
     with pytest.raises(OSError, match="no room for a.txt"):
         outputs.save_or_rescue(full, tmp_path / "a.txt")
 
+    def nowhere(**options):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(outputs.tempfile, "mkdtemp", nowhere)
+    with pytest.raises(OSError, match="no room for a.txt"):
+        outputs.save_or_rescue(full, tmp_path / "a.txt")
+
 
 # Checkpoints
 

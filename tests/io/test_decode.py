@@ -399,6 +399,17 @@ def test_what_is_no_picture_is_refused_in_a_sentence(data, expected):
     assert "'photo'" in text
 
 
+def test_a_jpeg_whose_end_is_zeros_is_as_one_that_lacks_it():
+    """A copy that gets its full length first and then breaks off is full of zeros, which a decoder takes for pixels."""
+    whole = encode(Image.fromarray(RGB), "JPEG")
+    with pytest.raises(ImageError, match="its end is missing"):
+        read(whole[: len(whole) // 2] + b"\0" * (len(whole) // 2))
+    with pytest.warns(UserWarning, match="its pixels are all there"):
+        assert np.array_equal(read(whole[:-2] + b"\0" * 100), read(whole))
+    for more in (b"", b"a trailer of the camera"):
+        assert np.array_equal(read(whole + more + b"\0" * 100), read(whole))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
 def test_a_file_cut_anywhere_is_never_shown_in_part(kind):
     data = encode(Image.fromarray(RGB).quantize(16) if kind == "GIF" else Image.fromarray(RGB), kind)

@@ -6,6 +6,7 @@ import io
 import os
 import unicodedata
 from datetime import UTC, datetime
+from http.client import IncompleteRead
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,44 @@ def test_no_permission(tmp_path, monkeypatch):
 @pytest.mark.parametrize("source", [None, 3, ["a.png"], {"content": 3}, {"a.png": "b"}, (b"", 3), np.zeros((2, 2))])
 def test_other_types_are_refused(source):
     assert f"a {type(source).__name__} can't be loaded" in opening(source)
+
+
+def test_strided_bytes_are_read_and_released_ones_are_told():
+    doubled = bytes(b for byte in PNG for b in (byte, 0))
+    assert load_image(memoryview(doubled)[::2]).shape == (1, 3, 24, 32)
+    released = memoryview(PNG)
+    released.release()
+    with pytest.raises(ImageError, match="can't be read"):
+        load_image(released)
+
+
+def test_a_download_that_breaks_off_is_told():
+    class Response:
+        def read(self):
+            raise IncompleteRead(b"", 5)
+
+    with pytest.raises(ImageError, match="the open file can't be read"):
+        load_image(Response())
+
+
+def test_a_disk_that_fails_is_told(tmp_path, monkeypatch):
+    class Failing(io.BytesIO):
+        def read(self, *count):
+            raise OSError(5, "Input/output error")
+
+    (tmp_path / "a.png").write_bytes(PNG)
+    monkeypatch.setattr(Path, "open", lambda *arguments: Failing())
+    with pytest.raises(ImageError, match=r"'.*a.png' can't be read \(Input/output error\)"):
+        load_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("", "is empty"), (" ", "is empty"), ("s3://bucket/a.png", "is a web address")]
+)
+def test_what_can_be_no_path_is_told(name, said):
+    for source in (name, Path(name)) if name.strip() else (name,):
+        with pytest.raises(ImageError, match=said):
+            load_image(source)
 
 
 def test_open_files(tmp_path):
