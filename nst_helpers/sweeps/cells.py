@@ -57,6 +57,7 @@ def cell_key(job: Mapping[str, Any]) -> str:
 
     def add(value: Any) -> None:
         if isinstance(value, Tensor):
+            digest.update(repr(tuple(value.shape)).encode())
             digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
         elif isinstance(value, Encoder):
             digest.update(repr((value.architecture, value.pool)).encode())

@@ -7,6 +7,7 @@ and a later sweep takes them from there.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import multiprocessing
@@ -14,8 +15,10 @@ import numbers
 import os
 import pickle
 import re
+import signal
 import sys
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -26,13 +29,16 @@ from torch import Tensor
 from ..accel.devices import choose_device, choose_precision
 from ..encoders import Encoder, load_encoder
 from ..engine.settings import options
+from ..engine.values import file_path, whole
 from ..errors import NSTError
+from ..io.atomic import check_writable
 from ..optimize import stylize
 from .cells import Cell, cell_key, finish, recall, run_cell
 
 __all__ = ["Cell", "Sweep", "sweep"]
 
 PICTURES = ("content", "style")
+SHARED = ("save_to", "checkpoint")
 WORDS = 24  # letters of a value in a label
 
 
@@ -81,8 +87,9 @@ def sweep(
 
     A cell whose files can't be written, on a full disk, has its picture and an `error`, and the rest goes on.
 
-    Raises ValueError for an empty grid, TypeError for an option that `stylize` doesn't have, and NSTError for a folder
-    that can't be made, or for processes of a script that would run again in each of them.
+    Raises ValueError for a grid or numbers that can't be used, TypeError for an option that `stylize` doesn't have, and
+    NSTError for a folder that can't be made or written, or for processes of a script that would run again in each of
+    them.
 
     >>> from nst_helpers.encoders import Architecture
     >>> picture, toy = torch.rand(1, 3, 16, 16), Encoder(Architecture("toy", ((8,), (8,))))
@@ -95,10 +102,16 @@ def sweep(
     style_weight 100, optimizer adam | finished |
     style_weight 100, optimizer best | failed | optimizer is 'best', which is
     """
+    if threads is not None:
+        threads = whole("threads", threads, least=1, most=1024, expected="a whole number from 1 to 1024, or None")
+    if executor is not None and not hasattr(executor, "submit"):
+        executor = whole(
+            "executor", executor, least=1, most=1024, expected="an executor, or how many processes to start"
+        )
     cells, jobs = _cells(grid, {"content": content, "style": style, "size": size} | given)
     if isinstance(executor, int):
         _check_guard()
-    folder = None if folder is None else _make_folder(Path(folder))
+    folder = None if folder is None else _make_folder(file_path("folder", folder))
     files = [folder and folder / f"{cell.index:03d}_{cell_key(job)}" for cell, job in zip(cells, jobs, strict=True)]
     left = [i for i, (cell, file) in enumerate(zip(cells, files, strict=True)) if not recall(cell, file)]
     workers = executor if isinstance(executor, int) else getattr(executor, "_max_workers", None)
@@ -112,10 +125,11 @@ def sweep(
         except Exception as error:
             cells[i].stopped, cells[i].error = "failed", f"its settings can't be sent to a worker: {error}"
     try:
-        for i, outcome in _outcomes(pickled, executor):
-            finish(cells[i], outcome, files[i])
-            if cells[i].stopped == "interrupted":
-                raise KeyboardInterrupt
+        with contextlib.closing(_outcomes(pickled, executor)) as outcomes:
+            for i, outcome in outcomes:
+                finish(cells[i], outcome, files[i])
+                if cells[i].stopped == "interrupted":
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
         pass
     for cell in cells:
@@ -126,21 +140,30 @@ def sweep(
 
 def _cells(grid: Mapping[str, Iterable[Any]], common: dict[str, Any]) -> tuple[Sweep, list[dict[str, Any]]]:
     axes: dict[str, list[tuple[Any, Any]]] = {}
+    if not isinstance(grid, Mapping):
+        raise ValueError(f"The grid is a {type(grid).__name__}, expected a mapping of options to lists of values.")
     for key, values in grid.items():
+        if isinstance(values, (str, bytes, Tensor)) or not isinstance(values, Iterable):
+            raise ValueError(f"The grid's {key} is a {type(values).__name__}, expected a list of values, as [1, 10].")
         named = list(values.items()) if isinstance(values, Mapping) else [(None, v) for v in values]
         axes[key] = [(_word(v, key, n) if name is None else name, v) for n, (name, v) in enumerate(named, 1)]
     known = {*inspect.signature(stylize).parameters, "pair", "size"}
-    if stray := sorted((axes.keys() | common.keys()) - known):
+    if stray := sorted(map(str, (axes.keys() | common.keys()) - known)):
         raise TypeError(f"stylize has no option {', '.join(stray)}: a grid's keys are its options, pair and size.")
     if not axes or not all(axes.values()):
         raise ValueError("The grid is empty: give at least one option with at least one value.")
+    if shared := [name for name in SHARED if common.get(name) is not None and name not in axes]:
+        raise ValueError(f"{shared[0]} would be one file for all cells: give folder= instead, or put it in the grid.")
     cells, jobs = Sweep(), []
     for index, combination in enumerate(itertools.product(*axes.values())):
         words = {key: word for key, (word, _) in zip(axes, combination, strict=True)}
         varying = [f"{key} {word}" for key, word in words.items() if len(axes[key]) > 1]
         job = common | {key: value for key, (_, value) in zip(axes, combination, strict=True)}
         if "pair" in job:
-            job["content"], job["style"] = job.pop("pair")
+            pair = job.pop("pair")
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+                raise ValueError(f"The grid has a {type(pair).__name__} as a pair, expected (content, style).")
+            job["content"], job["style"] = pair
         if job["content"] is None or job["style"] is None:
             raise ValueError("A sweep needs a content and a style: give content= and style=, or put them in the grid.")
         job = {name: _settled(name, value) for name, value in job.items()}
@@ -178,8 +201,11 @@ def _settled(name: str, value: Any) -> Any:
 def _make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder / "000.png")
     except OSError as error:
-        raise NSTError(f"The folder '{folder}' can't be made ({error.strerror}): choose another place.") from None
+        raise NSTError(
+            f"The folder '{folder}' can't be made or written ({error.strerror}): choose another place."
+        ) from None
     return folder
 
 
@@ -213,7 +239,9 @@ def _precision(job: Mapping[str, Any], chosen: dict[str, str]) -> str:
     return chosen[key]
 
 
-def _outcomes(pickled: Mapping[int, bytes], executor: Executor | int | None) -> Iterable[tuple[int, bytes | Exception]]:
+def _outcomes(
+    pickled: Mapping[int, bytes], executor: Executor | int | None
+) -> Generator[tuple[int, bytes | Exception]]:
     """Each cell's outcome as it comes."""
     if executor is None:
         for i, job in pickled.items():
@@ -222,24 +250,47 @@ def _outcomes(pickled: Mapping[int, bytes], executor: Executor | int | None) -> 
         yield from _submitted(pickled, executor)
     else:
         lost = []
-        with _pool(executor) as pool:
-            for i, outcome in _submitted(pickled, pool):
-                if isinstance(outcome, BrokenExecutor):
-                    lost.append(i)
-                else:
-                    yield i, outcome
+        for i, outcome in _in_processes(pickled, executor):
+            if isinstance(outcome, BrokenExecutor):
+                lost.append(i)
+            else:
+                yield i, outcome
         # A process that dies takes the pool and all that waits with it. Those cells get a process of their own each.
         for i in sorted(lost):
-            with _pool(1) as pool:
-                yield from _submitted({i: pickled[i]}, pool)
+            yield from _in_processes({i: pickled[i]}, 1)
+
+
+def _in_processes(pickled: Mapping[int, bytes], workers: int) -> Iterator[tuple[int, bytes | Exception]]:
+    """Each cell's outcome as it comes from processes of our own, none of which outlives an interrupt."""
+    with _pool(workers) as pool:
+        try:
+            yield from _submitted(pickled, pool)
+        except BaseException:
+            # The pool would wait for the cells that run, and for those that it has handed out already.
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            raise
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     # A process forked from one that has computed with several threads can hang.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=spawn, initializer=follow_the_parent)
 
 
-def _submitted(pickled: Mapping[int, bytes], executor: Executor) -> Iterable[tuple[int, bytes | Exception]]:
+def follow_the_parent() -> None:
+    """In a worker: leave Ctrl-C to the process that started it, and end when that one is gone, however it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _submitted(pickled: Mapping[int, bytes], executor: Executor) -> Iterator[tuple[int, bytes | Exception]]:
     futures: dict[Future, int] = {}
     failed: list[tuple[int, Exception]] = []
     for i, job in pickled.items():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import importlib.util
 import json
+import multiprocessing
 import os
 import pickle
 import runpy
 import signal
 import threading
 import time
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from nst_helpers.encoders import Encoder
 from nst_helpers.errors import NSTError
 from nst_helpers.images import load_image
 from nst_helpers.sweeps import cells as sweeps_cells
-from nst_helpers.sweeps.grid import sweep
+from nst_helpers.sweeps.grid import follow_the_parent, sweep
 
 # Compared with runs on another number of threads, which round differently: float32 is fine enough not to show it.
 GIVEN = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu3_1"], "steps": 3, "device": "cpu"}
@@ -176,6 +177,50 @@ def test_processes_of_its_own_and_one_that_dies(monkeypatch):
     )
 
 
+def test_an_interrupt_waits_for_no_cell_and_leaves_no_process(monkeypatch):
+    monkeypatch.setattr("nst_helpers.sweeps.grid._pool", forked_pool)
+
+    def interrupted(cell, outcome, file):
+        real(cell, outcome, file)
+        raise KeyboardInterrupt
+
+    real = sweeps_cells.finish
+    monkeypatch.setattr("nst_helpers.sweeps.grid.finish", interrupted)
+    started = time.monotonic()
+    cells = sweep({"steps": [1, 10**6, 10**6, 10**6]}, 2, **{k: v for k, v in given().items() if k != "steps"})
+    assert [c.stopped for c in cells] == ["finished", *["interrupted"] * 3]
+    assert time.monotonic() - started < 60
+    assert multiprocessing.active_children() == []
+
+
+def dies_beside_its_worker(file: Path):
+    pool = ProcessPoolExecutor(1, mp_context=FORKED, initializer=follow_the_parent)
+    file.write_text(str(pool.submit(os.getpid).result()))
+    pool.submit(time.sleep, 600)
+    os._exit(0)
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="asks for a process by sending it nothing")
+def test_a_worker_ends_with_the_process_that_started_it(tmp_path):
+    process = FORKED.Process(target=dies_beside_its_worker, args=(tmp_path / "worker",))
+    process.start()
+    process.join(60)
+    worker = int((tmp_path / "worker").read_text())
+    end = time.monotonic() + 30
+    while is_running(worker):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 class Here(Executor):
     """Runs each job at once, and notes how many threads it was to take."""
 
@@ -311,6 +356,41 @@ def test_a_folder_that_cannot_be_made_is_a_sentence_before_the_run(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NSTError, match="can't be made"):
         sweep({"style_weight": [1.0]}, folder=tmp_path / "file" / "folder", **given())
+
+
+@pytest.mark.parametrize(
+    ("grid", "options", "words"),
+    [
+        ({"optimizer": "adam"}, {}, "optimizer is a str"),
+        ({"style_weight": 5}, {}, "style_weight is a int"),
+        ({"content": picture(24, 28)}, {}, "content is a Tensor"),
+        (["steps"], {}, "The grid is a list"),
+        ({"pair": [picture(24, 28)]}, {}, "as a pair"),
+        (GRID, {"executor": "2"}, "executor is '2'"),
+        (GRID, {"executor": 0}, "executor is 0"),
+        (GRID, {"threads": -1}, "threads is -1"),
+        (GRID, {"threads": 10**9}, "threads is 1000000000"),
+        (GRID, {"folder": 5}, "folder is 5"),
+        (GRID, {"save_to": "a.png", "save_every": 1}, "save_to would be one file"),
+        (GRID, {"checkpoint": "state"}, "checkpoint would be one file"),
+    ],
+)
+def test_what_cannot_be_swept_is_a_sentence_before_the_run(grid, options, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        sweep(grid, **given(**options))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    sweep({"style_weight": [1.0]}, folder="~/cells", **given(steps=1))
+    assert len(list((tmp_path / "cells").iterdir())) == 2
+
+
+def test_pictures_of_the_same_bytes_and_another_shape_are_other_cells():
+    image = picture(24, 28)
+    keys = {sweeps_cells.cell_key({"content": image.view(1, 3, *size)}) for size in [(24, 28), (28, 24)]}
+    assert len(keys) == 2
 
 
 def script(folder: Path, *, guarded: bool) -> str:
