@@ -8,7 +8,23 @@ from typing import Any
 
 import ipywidgets as widgets
 
-__all__ = ["NumberControl", "log_stops", "name_control", "playing_trait", "put_choice"]
+__all__ = ["Clock", "NumberControl", "log_stops", "name_control", "playing_trait", "put_choice"]
+
+
+class Clock(widgets.Play):
+    """The page's clock. A page that asks for all of its state is a new one, in which nothing moves it: so it pauses.
+
+    >>> clock = Clock()
+    >>> clock.playing = True
+    >>> clock.get_state("playing"), clock.get_state()["playing"], clock.playing
+    ({'playing': True}, False, False)
+    """
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
+        """The state, or a piece of it; all of it is asked for at the start, and by a page that is opened again."""
+        if key is None and getattr(self, playing_trait(self)):
+            setattr(self, playing_trait(self), False)
+        return super().get_state(key, drop_defaults)
 
 
 class NumberControl:

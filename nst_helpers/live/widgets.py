@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from ..engine.settings import INITS, OPTIMIZERS
 from ..samples import list_samples
-from .controls import NumberControl, log_stops, name_control
+from .controls import Clock, NumberControl, log_stops, name_control
 from .painting import OPTIMIZER_NAMES
 from .state import LiveSettings
 
@@ -99,7 +99,7 @@ class PanelWidgets:
         self.stage = self._box([self.picture, self.photo, hint], "nst-stage")
 
     def _transport(self) -> None:
-        self.clock = self._keep(widgets.Play(min=0, max=10**9, interval=20, show_repeat=False))
+        self.clock = self._keep(Clock(min=0, max=10**9, interval=20, show_repeat=False))
         self.step = self._button("Step", "step-forward", "One evaluation")
         self.reset = self._button("Reset", "refresh", "Start the picture again")
         options = [(INIT_NAMES[init], init) for init in INITS]

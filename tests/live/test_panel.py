@@ -530,6 +530,20 @@ def test_an_interrupt_loses_nothing(panel, session, monkeypatch):
     assert torch.equal(session.image, before)
 
 
+def test_a_page_that_is_opened_again_shows_a_pause_for_nothing_moves_the_clock_there(panel):
+    clock = panel.parts.clock
+    setattr(clock, playing_trait(clock), True)
+    tick(panel, 2)
+    clock.get_state("value")
+    assert panel.running  # as for each message while it paints
+    assert clock.get_state()[playing_trait(clock)] is False  # what a page asks for that knows nothing of it
+    assert not panel.running
+    assert panel.status.startswith("Paused: step ")
+    assert "paused" in panel.parts.head.value
+    setattr(clock, playing_trait(clock), True)
+    assert "painting" in panel.parts.head.value
+
+
 def test_the_guard_speaks_in_the_panel(panel, session):
     tick(panel, 2)
     with torch.no_grad():
