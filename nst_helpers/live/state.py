@@ -20,7 +20,15 @@ from ..model import Weights
 from .control import Control, stored_masks
 from .sources import EncoderCache, NamedImage
 
-__all__ = ["RECIPE_FORMAT", "LiveSettings", "SessionLog", "Snapshot", "package_version", "summarize_losses"]
+__all__ = [
+    "RECIPE_FORMAT",
+    "LiveSettings",
+    "SessionLog",
+    "Snapshot",
+    "package_version",
+    "plain_number",
+    "summarize_losses",
+]
 
 RECIPE_FORMAT = 2
 LARGEST_SIZE = 8192  # pixels: beyond what memory holds, so a slip of the keyboard
@@ -202,7 +210,16 @@ def package_version() -> str:
     return str(importlib.import_module("nst_helpers").__version__)
 
 
+def plain_number(value: float) -> str:
+    """A weight in words: three digits that count, and all before the point, as a person would type it.
+
+    >>> plain_number(0.0316), plain_number(100.0), plain_number(12345.678)
+    ('0.0316', '100', '12346')
+    """
+    return f"{value:.0f}" if 1000 <= value < 1e9 else f"{value:.3g}"
+
+
 def _short(value: Any) -> str:
     if isinstance(value, tuple):
         return ":".join(map(_short, value))
-    return f"{value:.3g}" if isinstance(value, float) else "none" if value is None else str(value)
+    return plain_number(value) if isinstance(value, float) else "none" if value is None else str(value)

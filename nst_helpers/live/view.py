@@ -81,6 +81,8 @@ class PanelView:
         parts, session = self.parts, self.session
         if session.settings is not self._shown_settings:  # changed from code, or by another panel
             self.pull()
+        if len(session.snapshots) > len(parts.cards):  # kept from code, or by another panel
+            self.fill_gallery()
         parts.picture.value = jpeg(session.image)
         parts.readout.value = numbers(session.losses, self.target, self.pace.rate())
         if chart:

@@ -11,7 +11,7 @@ from .chart import colour
 from .control import Control
 from .session import StyleSession
 from .sources import NamedImage
-from .state import LiveSettings, Snapshot
+from .state import LiveSettings, Snapshot, plain_number
 from .thumbnails import thumbnail
 
 __all__ = [
@@ -148,7 +148,7 @@ def card(snapshot: Snapshot, *, reached: bool) -> str:
     """A snapshot as a figure: the picture, its step, its weights, and its distances."""
     settings, losses = snapshot.settings, snapshot.losses
     text = f"snapshot {snapshot.number}: {summary(losses)}"
-    weights = f"{settings.content_weight:.3g}:{settings.style_weight:.3g}:{settings.tv_weight:.3g}"
+    weights = ":".join(map(plain_number, (settings.content_weight, settings.style_weight, settings.tv_weight)))
     star = '<b class="nst-star">★ target</b>' if reached else ""
     keys = [f'<i class="nst-key" style="background:{colour(n)}"></i>' for n in ("content", "style")]
     distances = f"{keys[0]}c {losses['content']:.2f} {keys[1]}s {losses['style']:.3f}" if losses else "no step yet"

@@ -269,6 +269,29 @@ def test_buttons_step_reset_snapshot_undo(panel, session):
     assert session.settings.content_weight == 1.0
 
 
+def test_a_snapshot_from_code_or_of_another_panel_stands_in_the_gallery_too(panel, session):
+    tick(panel)
+    session.snapshot()
+    tick(panel)
+    assert len(panel.parts.cards) == 1
+    other = Panel(session, target=None, folder=panel.folder, chunk=0.0)
+    other._snapshot(None)
+    tick(panel)
+    other.close()
+    assert len(panel.parts.cards) == len(panel.parts.strip.children) == 2
+    panel._undo(None)
+    assert panel.status.startswith("Back to snapshot 2")
+
+
+def test_large_weights_are_told_as_a_person_types_them(panel, session):
+    panel.parts.weights["style_weight"].number.value = 1000
+    assert panel.status.startswith("Style weight 100 to 1000")
+    panel.parts.weights["style_weight"].number.value = 12345.678
+    assert panel.status.startswith("Style weight 1000 to 12346")
+    panel._snapshot(None)
+    assert "1:12346:50<br>" in panel.parts.cards[0].value
+
+
 def test_the_gallery_shows_every_snapshot_each_with_its_weights_and_way_back(panel, session):
     parts = panel.parts
     assert parts.gallery.layout.display == "none"
