@@ -21,7 +21,7 @@ from .io.atomic import check_writable, write_whole
 from .io.decode import check_pixels, decode, decode_opened
 from .io.sources import Source, open_source, shown
 
-__all__ = ["check_image", "check_output", "load_image", "resize", "save_image", "scaled"]
+__all__ = ["check_image", "check_output", "check_size", "load_image", "resize", "save_image", "scaled", "whole_number"]
 
 TRANSPARENT = (".png", ".webp")  # the formats that hold transparency
 _TOLERANCE = 1e-6  # what float arithmetic may add to a value that is meant to lie in [0, 1]
@@ -55,7 +55,7 @@ def load_image(source: Source | Image.Image, *, size: TargetSize | None = None, 
     """
     target = None
     if size is not None:
-        size = _check_size(size)
+        size = check_size(size)
         target = functools.partial(_scaled_size, size=size, crop=crop)
     if isinstance(source, Image.Image):
         array = decode_opened(source, "the picture", target=target)
@@ -86,7 +86,7 @@ def resize(image: Tensor, size: TargetSize, *, crop: bool = False) -> Tensor:
         >>> resize(image, 60).shape, resize(image, (8, 16), crop=True).shape
         (torch.Size([2, 3, 60, 80]), torch.Size([2, 3, 8, 16]))
     """
-    return scaled(check_image(image), _check_size(size), crop=crop).clamp(0, 1)
+    return scaled(check_image(image), check_size(size), crop=crop).clamp(0, 1)
 
 
 def scaled(image: Tensor, size: TargetSize, *, crop: bool = False) -> Tensor:
@@ -212,7 +212,7 @@ def save_image(
     check_image(image)
     if len(image) != 1:
         raise ImageError(f"image is a batch of {len(image)}, expected one picture: save image[:1], then the others.")
-    if (whole := _whole_number(quality)) is None or not 1 <= whole <= 100:
+    if (whole := whole_number(quality)) is None or not 1 <= whole <= 100:
         raise ImageError(f"quality is {quality!r}, expected a whole number from 1 to 100.")
     path = _file_in_a_folder(path) if not parents else _named(path)
     kind = _SAVE_AS[path.suffix.lower()]
@@ -292,7 +292,7 @@ def _named(path: object) -> Path:
     return path
 
 
-def _whole_number(value: object) -> int | None:
+def whole_number(value: object) -> int | None:
     """A whole number of any type (256, 256.0, NumPy's, a tensor of one element) as an int; None for anything else."""
     try:
         plain = value.item() if isinstance(value, (np.generic, np.ndarray, Tensor)) else value
@@ -304,10 +304,10 @@ def _whole_number(value: object) -> int | None:
     return int(number) if number.is_integer() else None
 
 
-def _check_size(size: object) -> TargetSize:
+def check_size(size: object) -> TargetSize:
     if isinstance(size, (np.ndarray, Tensor)) and size.ndim == 1 and len(size) > 1:
         size = size.tolist()
-    sides = [_whole_number(side) for side in (size if isinstance(size, (tuple, list)) else [size])]
+    sides = [whole_number(side) for side in (size if isinstance(size, (tuple, list)) else [size])]
     found = [side for side in sides if side is not None and side > 0]
     if len(found) != len(sides) or len(sides) not in ((2,) if isinstance(size, (tuple, list)) else (1,)):
         raise ImageError(f"size is {size!r}, expected whole pixels above zero, as in 256 (short side) or (256, 384).")

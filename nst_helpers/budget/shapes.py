@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
+
+from ..errors import ImageError
 
 __all__ = ["Image", "Images", "Shape", "shape_of", "shapes_of", "with_short_side"]
 
@@ -15,9 +18,20 @@ Images = Image | Sequence[Image]
 
 
 def shape_of(image: Any) -> Shape:
-    """Height and width of an image (1, 3, H, W), or of one that is given by them."""
-    height, width = image.shape[-2:] if isinstance(image, Tensor) else image
-    return int(height), int(width)
+    """Height and width of an image (1, 3, H, W), or of one that is given by them.
+
+    Raises ImageError for anything else.
+
+    >>> shape_of("temple")
+    Traceback (most recent call last):
+    nst_helpers.errors.ImageError: 'temple' has no height and width: give an image of load_image, or (height, width).
+    """
+    sides = list(image.shape[-2:]) if isinstance(image, Tensor) else image
+    whole = isinstance(sides, (list, tuple)) and all(isinstance(n, numbers.Integral) and int(n) > 0 for n in sides)
+    if not whole or len(sides) != 2:
+        came = repr(image) if isinstance(image, (str, tuple)) else f"a {type(image).__name__}"
+        raise ImageError(f"{came} has no height and width: give an image of load_image, or (height, width).")
+    return int(sides[0]), int(sides[1])
 
 
 def shapes_of(style: Images) -> list[Shape]:
@@ -26,7 +40,7 @@ def shapes_of(style: Images) -> list[Shape]:
     >>> shapes_of((30, 40)), shapes_of([(30, 40), (20, 20)])
     ([(30, 40)], [(30, 40), (20, 20)])
     """
-    one = isinstance(style, Tensor) or (len(style) == 2 and isinstance(style[0], int))
+    one = not isinstance(style, (list, tuple)) or (len(style) == 2 and isinstance(style[0], numbers.Integral))
     return [shape_of(style)] if one else [shape_of(image) for image in style]
 
 

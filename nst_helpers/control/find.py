@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..encoders import Encoder, load_encoder
 from ..errors import ImageError, MaskError
-from ..images import check_image, resize
+from ..images import check_image, resize, whole_number
 from .color import to_oklab
 
 __all__ = ["find_regions", "guided_filter", "kmeans", "match_regions", "merged"]
@@ -72,8 +72,11 @@ def match_regions(
 
 def _parts(pictures: Sequence[tuple[str, Tensor]], k: int, encoder: Encoder | str, seed: int) -> list[list[Tensor]]:
     """The masks of each picture; `pictures` are names for messages and images (1, 3, H, W)."""
-    if isinstance(k, bool) or not isinstance(k, int) or not 2 <= k <= 8:
+    if (parts := whole_number(k)) is None or not 2 <= parts <= 8:
         raise MaskError(f"k is {k!r}, expected a whole number of parts from 2 to 8.")
+    if (start := whole_number(seed)) is None or not -(2**63) <= start < 2**64:
+        raise ValueError(f"seed is {seed!r}, expected a whole number.")
+    k, seed = parts, start
     for name, picture in pictures:
         if len(check_image(picture, name=name)) != 1:
             raise ImageError(f"{name} is a batch of {len(picture)}, expected one picture: take {name}[:1].")

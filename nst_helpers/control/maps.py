@@ -18,7 +18,8 @@ def detail_map(content: Tensor, *, floor: float = 0.2, spread: float = 0.02) -> 
 
     It is the local strength of the light's gradient, averaged over `spread` of the short side. `floor` is the share of
     the weight that all positions have alike, so that a flat sky is held a little, too; 1 makes the map flat.
-    Raises ImageError for what is no picture, ValueError for a floor outside [0, 1] or a spread that is not above 0.
+    Raises ImageError for what is no picture, ValueError for a floor outside [0, 1] or a spread that is not above 0, or
+    above 1.
 
     >>> photo = torch.cat([torch.full((1, 3, 40, 40), 0.5), torch.rand(1, 3, 40, 40)], -1)
     >>> weights = detail_map(photo)
@@ -26,8 +27,11 @@ def detail_map(content: Tensor, *, floor: float = 0.2, spread: float = 0.02) -> 
     (True, 1.0)
     """
     check_image(content, name="content")
-    if not 0 <= floor <= 1 or not spread > 0:
-        raise ValueError(f"floor is {floor} and spread {spread}, expected floor in [0, 1] and spread above 0.")
+    for number in (floor, spread):
+        if isinstance(number, (bool, str)) or not hasattr(number, "__float__"):
+            raise ValueError(f"floor is {floor!r} and spread {spread!r}, expected two numbers.")
+    if not 0 <= floor <= 1 or not 0 < spread <= 1:
+        raise ValueError(f"floor is {floor} and spread {spread}, expected floor in [0, 1] and spread above 0, up to 1.")
     shares = torch.tensor(WEIGHTS, dtype=torch.float32, device=content.device).view(1, 3, 1, 1)
     light = (content.detach().float() * shares).sum(1, True)
     wide = F.pad(light, (1, 1, 1, 1), mode="replicate")

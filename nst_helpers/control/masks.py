@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import MaskError
-from ..images import how_stored, is_plain
+from ..images import check_size, how_stored, is_plain
 from ..io.alpha import alpha_of
 from ..io.decode import decode
 from ..io.sources import Source, open_source
@@ -23,7 +23,7 @@ def load_mask(source: Source, *, size: int | tuple[int, int] | None = None) -> T
     In a picture with transparency, what is opaque is the region, whatever its colours. `size` as in `load_image`; it
     should be the photo's, but any size of its proportions will do.
 
-    Returns a mask (1, 1, H, W), float32 in [0, 1]. Raises ImageError for what is no picture.
+    Returns a mask (1, 1, H, W), float32 in [0, 1]. Raises ImageError for what is no picture, or no size.
 
     >>> import io
     >>> from PIL import Image
@@ -32,6 +32,7 @@ def load_mask(source: Source, *, size: int | tuple[int, int] | None = None) -> T
     >>> load_mask(file).flatten().tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
+    size = None if size is None else check_size(size)
     file, label = open_source(source)
     with file:
         light, alpha = decode(file, label).mean(-1), alpha_of(file)

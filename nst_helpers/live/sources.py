@@ -60,7 +60,8 @@ def named_image(source: SessionSource | NamedImage, name: str) -> NamedImage:
     elif isinstance(source, str) and source in list_samples():
         image, name = load_sample(source), source
     else:
-        image, name = load_image(source), name if isinstance(source, bytes) else Path(source).stem
+        image = load_image(source)
+        name = Path(os.fsdecode(source)).stem if isinstance(source, (str, os.PathLike)) else name
     if len(image) != 1:
         raise ImageError(f"{name} is a batch of {len(image)}, expected one picture: take {name}[:1].")
     return NamedImage(image, name, sha256_of([image]))

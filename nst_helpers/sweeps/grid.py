@@ -143,7 +143,8 @@ def _cells(grid: Mapping[str, Iterable[Any]], common: dict[str, Any]) -> tuple[S
     if not isinstance(grid, Mapping):
         raise ValueError(f"The grid is a {type(grid).__name__}, expected a mapping of options to lists of values.")
     for key, values in grid.items():
-        if isinstance(values, (str, bytes, Tensor)) or not isinstance(values, Iterable):
+        one = isinstance(values, (str, bytes)) or (isinstance(values, Tensor) and values.ndim != 1)
+        if one or not isinstance(values, Iterable):
             raise ValueError(f"The grid's {key} is a {type(values).__name__}, expected a list of values, as [1, 10].")
         named = list(values.items()) if isinstance(values, Mapping) else [(None, v) for v in values]
         axes[key] = [(_word(v, key, n) if name is None else name, v) for n, (name, v) in enumerate(named, 1)]
@@ -174,6 +175,8 @@ def _cells(grid: Mapping[str, Iterable[Any]], common: dict[str, Any]) -> tuple[S
 
 def _word(value: Any, key: str, number: int) -> Any:
     """A value as a label has it: numbers and short names as they are, others by name or by their place in the list."""
+    if isinstance(value, Tensor) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, (bool, int, float)) or value is None:
         return value
     if isinstance(value, numbers.Real):  # one of NumPy's

@@ -33,6 +33,7 @@ from nst_helpers.budget.estimate import (
 from nst_helpers.budget.memory import optimiser_bytes, tiled_bytes, untiled_bytes
 from nst_helpers.encoders import VGG19, Encoder, load_encoder
 from nst_helpers.engine.lbfgs import LBFGS
+from nst_helpers.errors import ImageError
 
 ROOT = Path(__file__).parents[2]
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu3_1"]}
@@ -418,3 +419,10 @@ def test_onednns_words_mean_memory_only_where_little_is_free(monkeypatch):
     for free, expected in ((100 * 2**20, True), (2**32, False)):
         monkeypatch.setattr(available, "memory_available", lambda free=free: free)
         assert available.is_out_of_memory(error) is expected
+
+
+@pytest.mark.parametrize("wrong", [None, "temple", 32, (32,), (0, 32), (32, "32"), torch.rand(3), {"a": 1}])
+def test_what_has_no_size_is_told(wrong):
+    for pictures in ((wrong, (32, 32)), ((32, 32), wrong), ((32, 32), [wrong])):
+        with pytest.raises(ImageError, match="has no height and width"):
+            estimate(*pictures, device="cpu")

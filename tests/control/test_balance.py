@@ -176,6 +176,9 @@ def test_values_that_make_no_sense_get_one_sentence():
     for wrong in ({"floor": 2}, {"floor": -0.1}, {"spread": 0}):
         with pytest.raises(ValueError, match="expected floor in .0, 1. and spread above 0"):
             nst.detail_map(picture(), **wrong)
+    for wrong in ({"floor": "x"}, {"spread": None}, {"spread": 1e9}, {"spread": float("inf")}, {"floor": float("nan")}):
+        with pytest.raises(ValueError, match="expected"):
+            nst.detail_map(picture(), **wrong)
 
 
 def test_the_content_is_held_where_the_map_says():

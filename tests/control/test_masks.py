@@ -161,10 +161,19 @@ def test_matched_parts_mean_the_same_in_both_pictures():
     assert there[0][..., 28:, :].mean() > 0.95
 
 
-@pytest.mark.parametrize("k", [1, 9, 2.0, True, "3"])
+@pytest.mark.parametrize("k", [1, 9, 2.5, True, "3"])
 def test_a_number_of_parts_that_makes_no_sense_gets_one_sentence(k):
     with pytest.raises(MaskError, match=f"^k is {k!r}, expected a whole number of parts from 2 to 8"):
         nst.find_regions(scene(), k)
+
+
+def test_a_number_of_parts_and_a_seed_may_be_of_any_make():
+    masks = nst.find_regions(scene(), 2, seed=1)
+    for k, seed in ((np.int64(2), np.int64(1)), (2.0, torch.tensor(1))):
+        assert all(torch.equal(a, b) for a, b in zip(masks, nst.find_regions(scene(), k, seed=seed), strict=True))
+    for seed in (None, "1", 1.5, 2**64):
+        with pytest.raises(ValueError, match="^seed is "):
+            nst.find_regions(scene(), 2, seed=seed)
 
 
 def test_a_flat_picture_has_one_part_at_most():
@@ -208,3 +217,16 @@ def test_the_guided_filter_is_its_own_linear_model():
     smoothed = guided_filter(flat, other, radius=3)
     assert smoothed.std() < other.std() / 3
     assert smoothed.mean().item() == pytest.approx(other.mean().item(), abs=0.02)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "16", True, (16,), (0, 4), float("nan")])
+def test_a_size_that_is_none_is_told(size):
+    with pytest.raises(ImageError, match="size is"):
+        nst.load_mask("no such file.png", size=size)
+
+
+@pytest.mark.parametrize("size", [np.int64(4), 4.0, torch.tensor(4), (4, np.int8(8))])
+def test_a_size_may_be_a_number_of_any_make(size):
+    file = io.BytesIO()
+    Image.new("L", (16, 8), 255).save(file, "PNG")
+    assert nst.load_mask(file, size=size).shape == (1, 1, 4, 8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import math
 import random
@@ -16,12 +17,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import TOY, busy, noise, picture
+from PIL import Image
 
 import nst_helpers as nst
 from nst_helpers.encoders import Encoder
 from nst_helpers.engine.settings import LEARNING_RATES
 from nst_helpers.live.recipes import RecipeError, read_recipe, replay, save_recipe
 from nst_helpers.live.session import StyleSession
+from nst_helpers.live.sources import named_image
 
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1", "relu3_1"]}
 CONTENT, STYLE = picture(24, 32, seed=1), picture(28, 28, seed=2)
@@ -575,3 +578,12 @@ def test_a_recipe_is_a_copy_and_the_history_counts():
     assert [e.step for e in made.history] == [1, 2, 3]
     assert made.losses["total"] == made.history[-1].loss
     assert made.losses["style"] == pytest.approx(sum(made.history[-1].style.values()) / 3)
+
+
+def test_a_picture_may_come_in_every_form_that_load_image_takes(tmp_path):
+    photo = Image.new("RGB", (16, 16), "gold")
+    photo.save(file := tmp_path / "gold.png")
+    forms = [photo, file, str(file), file.read_bytes(), io.BytesIO(file.read_bytes()), {"gold.png": file.read_bytes()}]
+    live = [named_image(form, "content") for form in forms]
+    assert {found.sha256 for found in live} == {live[0].sha256}
+    assert [found.name for found in live] == ["content", "gold", "gold", "content", "content", "content"]

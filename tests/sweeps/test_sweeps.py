@@ -332,6 +332,10 @@ def test_values_of_numpy_are_the_numbers_they_are(tmp_path):
     assert {min(c.image.shape[-2:]) for c in cells} == {16}
     made = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     sweep({"style_weight": [1.0, 50.0], "size": [16]}, folder=tmp_path, **given(steps=2.0))
+    again = sweep(
+        {"style_weight": torch.tensor([1, 50]), "size": torch.tensor([16])}, folder=tmp_path, **given(steps=2)
+    )
+    assert [c.label for c in again] == ["style_weight 1", "style_weight 50"]
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == made  # the same cells
 
 
