@@ -15,8 +15,7 @@ from tqdm import tqdm
 from ..budget.estimate import estimate
 from ..control.masks import load_alpha, load_mask, resize_mask
 from ..encoders import load_encoder
-from ..engine.checkpoints import write_checkpoint
-from ..engine.outputs import Outputs, save_or_rescue
+from ..engine.outputs import Outputs, save_or_rescue, save_state
 from ..engine.settings import Settings
 from ..errors import ImageError
 from ..images import TRANSPARENT, save_image
@@ -84,7 +83,7 @@ def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput)
     if result.stopped == "interrupted":
         if run.optimisation is None:
             raise KeyboardInterrupt  # there is nothing to save
-        save_or_rescue(lambda path: write_checkpoint(path, run.state()), outputs.checkpoint)
+        save_state(outputs.checkpoint, run.state)
     return _finish(result, outputs, pixels_of(options.content), out, alpha)
 
 

@@ -15,13 +15,20 @@ from torch import Tensor
 from ..encoders import Encoder
 from ..errors import NSTError
 from ..io.atomic import check_writable, write_whole
-from ..losses import Convention
+from ..losses import CONVENTIONS, Convention
 from .settings import Settings
 
-__all__ = ["CheckpointError", "check_place", "fingerprint", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "CheckpointError",
+    "check_place",
+    "convention_in_words",
+    "fingerprint",
+    "read_checkpoint",
+    "write_checkpoint",
+]
 
 # What a state holds has changed with the package: a run can't go on from an older file.
-CHECKPOINT_FORMAT = "8"
+CHECKPOINT_FORMAT = "9"
 MAGIC = b"nst_helpers checkpoint\n"  # a file begins with this, and with the SHA-256 of what follows
 ANYWHERE = ("device", "compiled", "steps")  # settings that may differ when a run goes on
 
@@ -48,14 +55,31 @@ def _in_words(value: Any) -> str:
     if isinstance(value, Tensor):
         return _digest([value])
     if isinstance(value, Encoder):
-        return f"{value.architecture} {value.pool} {_digest(value.state_dict().values())}"
+        return f"{value.architecture} {value.pool} {value.dtype} {_digest(value.state_dict().values())}"
     if isinstance(value, Convention):
-        return repr(value.name)
+        return convention_in_words(value)
     if isinstance(value, (list, tuple)):
         return repr([_in_words(v) for v in value])
     if isinstance(value, Mapping):
         return repr(sorted((k, _in_words(v)) for k, v in value.items()))
     return repr(value)
+
+
+def convention_in_words(convention: Convention) -> str:
+    """Its name; for one of the caller's own also what it makes of some numbers, as others may have that name.
+
+    >>> convention_in_words(CONVENTIONS["gatys"])
+    "'gatys'"
+    """
+    if CONVENTIONS.get(convention.name) is convention:
+        return repr(convention.name)
+    a, b = torch.linspace(0.5, 2, 18, dtype=torch.float64, device="cpu").view(1, 2, 9).chunk(2, 1)
+    cases = (
+        (convention.content, a.view(1, 1, 3, 3), b.view(1, 1, 3, 3)),
+        (convention.style, a.view(1, 3, 3), b.view(1, 3, 3)),
+    )
+    tried = [f"{float(loss(x, y).sum()):.6g}" for loss, x, y in cases]
+    return f"{convention.name} {convention.layers} {' '.join(tried)}"
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from ..images import check_output, save_image
 from .checkpoints import check_place, write_checkpoint
 from .values import check_value, count, file_path
 
-__all__ = ["Outputs", "numbered", "save_or_rescue"]
+__all__ = ["Outputs", "numbered", "save_or_rescue", "save_state"]
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,19 @@ class Outputs:
             write_checkpoint(self.checkpoint, state())
 
     def save_state(self, state: Callable[[], Mapping[str, Any]]) -> None:
-        """Save the state at the end of a run, in a second place where the first one fails."""
+        """Save the state at the end of a run, as the function of that name does."""
         if self.checkpoint is not None:
-            content = state()
-            save_or_rescue(lambda path: write_checkpoint(path, content), self.checkpoint)
+            save_state(self.checkpoint, state)
+
+
+def save_state(path: Path, state: Callable[[], Mapping[str, Any]]) -> None:
+    """Save a state, in a second place where the first one fails; where both fail it warns, for the picture is there."""
+    try:
+        content = state()
+        save_or_rescue(lambda path: write_checkpoint(path, content), path)
+    except (NSTError, OSError, MemoryError) as error:
+        reason = str(error) or "not enough memory"
+        warnings.warn(f"The run can't be resumed, its picture is whole: {reason}", RuntimeWarning, stacklevel=3)
 
 
 def save_or_rescue(write: Callable[[Path], object], path: Path) -> Path:
@@ -98,10 +108,14 @@ def save_or_rescue(write: Callable[[Path], object], path: Path) -> Path:
         write(path)
         return path
     except (NSTError, OSError) as error:
+        folder = None
         try:
-            second = Path(tempfile.mkdtemp(prefix="nst_")) / path.name
+            folder = Path(tempfile.mkdtemp(prefix="nst_"))
+            second = folder / path.name
             write(second)
         except (NSTError, OSError):
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
             raise error from None
         warnings.warn(
             f"'{path}' could not be written, so it was saved as '{second}': {error}", RuntimeWarning, stacklevel=2

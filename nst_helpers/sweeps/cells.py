@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from ..encoders import Encoder
+from ..engine.checkpoints import convention_in_words
 from ..engine.settings import options
 from ..errors import NSTError
 from ..images import load_image, resize, save_image
 from ..io.atomic import write_whole
 from ..io.records import read_record
+from ..losses import Convention
 from ..optimize import stylize
 from ..samples import list_samples, load_sample
 
@@ -63,6 +65,8 @@ def cell_key(job: Mapping[str, Any]) -> str:
             digest.update(repr((value.architecture, value.pool)).encode())
             for parameter in value.parameters():
                 add(parameter)
+        elif isinstance(value, Convention):
+            digest.update(convention_in_words(value).encode())
         elif isinstance(value, Mapping):
             for name in sorted(value):
                 add(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -230,6 +231,23 @@ def test_a_picture_that_can_t_be_saved_at_the_end_is_saved_elsewhere(here, capsy
     assert elsewhere.is_file()
     assert str(elsewhere) in said.out.splitlines()[-1]
     shutil.rmtree(elsewhere.parent)
+
+
+def test_a_checkpoint_that_fits_nowhere_costs_no_picture(here, capsys, monkeypatch):
+    """The state of a large picture takes gigabytes, the picture itself some megabytes."""
+
+    def stop(*about):
+        raise KeyboardInterrupt
+
+    def full(path, data, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(painting, "_following", lambda *about: stop)
+    monkeypatch.setattr("nst_helpers.engine.checkpoints.write_whole", full)
+    words = ["photo.png", "photo.png", "-o", "out.png", "--size", "24", "--steps", "9", "--precision", "float32"]
+    assert main(words) == 130
+    assert "can't be resumed, its picture is whole" in capsys.readouterr().err
+    assert Path("out.png").is_file()
 
 
 @pytest.mark.parametrize("device", ["meta", "toaster", "cuda:99", "", "cpu:x"])

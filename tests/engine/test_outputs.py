@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import re
+import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,18 @@ def test_where_no_place_is_left_the_first_reason_is_told(monkeypatch, tmp_path):
         outputs.save_or_rescue(full, tmp_path / "a.txt")
 
 
+def test_a_state_that_can_be_saved_nowhere_costs_no_picture(monkeypatch, tmp_path):
+    def nowhere(path, data, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = set(Path(tempfile.gettempdir()).glob("nst_*"))
+    monkeypatch.setattr("nst_helpers.engine.checkpoints.write_whole", nowhere)
+    with pytest.warns(RuntimeWarning, match="can't be resumed, its picture is whole: .*No space left"):
+        result = run(checkpoint=tmp_path / "state")
+    assert torch.equal(result.image, run().image)
+    assert set(Path(tempfile.gettempdir()).glob("nst_*")) == before
+
+
 # Checkpoints
 
 
@@ -194,6 +207,8 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path):
         ({"encoder": Encoder(replace(TOY, blocks=((6, 6), (8,), (9,))), seed=1)}, "encoder"),
         ({"style_weight": 101}, "style_weight"),
         ({"convention": get_convention("gatys")}, "convention"),
+        ({"encoder": Encoder(TOY, seed=1).double()}, "encoder"),
+        ({"convention": replace(get_convention("relative"), style=get_convention("gatys").style)}, "convention"),
         ({"size": 20}, "size"),
         ({"content": picture(24, 28, 3)}, "content"),
     ],

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 from conftest import TOY, picture
 from forked import FORKED, forked_pool
 
-from nst_helpers import stylize
+from nst_helpers import get_convention, stylize
 from nst_helpers.encoders import Encoder
 from nst_helpers.errors import NSTError
 from nst_helpers.images import load_image
@@ -395,6 +396,14 @@ def test_pictures_of_the_same_bytes_and_another_shape_are_other_cells():
     image = picture(24, 28)
     keys = {sweeps_cells.cell_key({"content": image.view(1, 3, *size)}) for size in [(24, 28), (28, 24)]}
     assert len(keys) == 2
+
+
+def test_a_convention_of_ones_own_is_known_by_what_it_does():
+    """Its functions have other addresses in another process."""
+    gatys = get_convention("gatys")
+    conventions = [replace(gatys, name="mine", style=lambda a, b, f=f: f * gatys.style(a, b)) for f in (2, 2, 3)]
+    first, same, other = (sweeps_cells.cell_key({"convention": convention}) for convention in conventions)
+    assert first == same != other
 
 
 def script(folder: Path, *, guarded: bool) -> str:
