@@ -139,6 +139,7 @@ def stylize(
     outputs = Outputs.checked(save_every, save_to, checkpoint, resume)
     if callback is not None and not callable(callback):
         raise ValueError(f"callback is a {type(callback).__name__}, expected a function that takes a Step, or None.")
+    outputs.check_sources(content, style, settings.steps)
     run = Run(content, style, settings)
     if outputs.checkpoint is not None and resume:
         run.resume(outputs.checkpoint)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from ..engine.checkpoints import check_place
-from ..engine.outputs import numbered
+from ..engine.outputs import taken_places
 from ..engine.values import file_path
 from ..errors import ImageError, NSTError
 from ..images import check_output, load_image
-from ..io.atomic import check_writable
+from ..io.atomic import check_writable, same_file
 from ..io.decode import exif_orientation
 from ..io.sources import one_line, open_source, path_meant, shown
 from ..samples import list_samples, load_sample
@@ -95,16 +94,16 @@ class OutputPaths:
             raise NSTError(f"{shown(output)} can't be written ({error.strerror}): choose another name.") from None
         checkpoint = picture.with_name(f"{picture.name}.checkpoint")
         paths = cls(picture, checkpoint, None if history is None else file_path("--history", history))
-        if paths.history and _same(paths.history, picture):
+        if paths.history and same_file(paths.history, picture):
             raise NSTError(f"--history and --output are both {shown(picture)}: give the history a name of its own.")
-        if paths.history and _same(paths.history, checkpoint):
+        if paths.history and same_file(paths.history, checkpoint):
             raise NSTError(f"--history is {shown(checkpoint)}, which is the checkpoint's name: choose another.")
         written = [("--output", picture), ("the checkpoint of --output", checkpoint)]
         written += [("--history", paths.history)] if paths.history else []
-        written += [("--save-every", numbered(picture, step)) for step in on_the_way]
+        written += [("--save-every", place) for place in taken_places(picture, on_the_way)]
         read = [path_meant(source) for source in sources]
         for what, place in written:
-            if any(_same(path, place) for path in read):
+            if any(same_file(path, place) for path in read):
                 raise NSTError(f"{what} is {shown(place)}, which is also a file to read: choose another name.")
         try_to_write(picture, "--output")
         try_to_write(checkpoint, "the checkpoint of --output")
@@ -128,11 +127,3 @@ def try_to_write(path: Path, what: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise NSTError(f"{what}: {shown(path)} can't be written ({reason}): choose another place.") from None
-
-
-def _same(a: Path, b: Path) -> bool:
-    """Whether both names stand for one file, which need not be there yet."""
-    try:
-        return os.path.realpath(a) == os.path.realpath(b) or (a.exists() and b.exists() and a.samefile(b))
-    except (OSError, ValueError):
-        return False

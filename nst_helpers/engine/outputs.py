@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ from typing import Any
 from torch import Tensor
 
 from ..control.masks import resize_mask
-from ..errors import NSTError
+from ..errors import ImageError, NSTError
 from ..images import check_output, save_image
+from ..io.atomic import same_file
+from ..io.sources import path_meant, shown
 from .checkpoints import check_place, write_checkpoint
 from .values import check_value, count, file_path
 
-__all__ = ["Outputs", "numbered", "save_or_rescue", "save_state"]
+__all__ = ["Outputs", "numbered", "save_or_rescue", "save_state", "taken_places"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,16 @@ class Outputs:
             picture=None if save_to is None else file_path("save_to", save_to),
             checkpoint=None if checkpoint is None else file_path("checkpoint", checkpoint),
         )
+
+    def check_sources(self, content: object, styles: object, steps: int | Sequence[int]) -> None:
+        """Raise ImageError where a picture on the way would replace a file that the run reads."""
+        sources = [content, *(styles if isinstance(styles, (list, tuple)) else [styles])]
+        read = [path_meant(os.fsdecode(source)) for source in sources if isinstance(source, (str, os.PathLike))]
+        if self.picture is not None and read:
+            total = steps if isinstance(steps, int) else sum(steps)
+            for place in taken_places(self.picture, range(self.every, total + 1, self.every)):
+                if any(same_file(path, place) for path in read):
+                    raise ImageError(f"save_to would replace {shown(place)}, which is also read: choose another name.")
 
     def due(self, steps: int) -> bool:
         """Whether something is saved after so many steps."""
@@ -121,6 +135,20 @@ def save_or_rescue(write: Callable[[Path], object], path: Path) -> Path:
             f"'{path}' could not be written, so it was saved as '{second}': {error}", RuntimeWarning, stacklevel=2
         )
         return second
+
+
+def taken_places(picture: Path, steps: Sequence[int]) -> list[Path]:
+    """The files that pictures saved after these steps would replace.
+
+    >>> taken_places(Path("no such folder") / "out.png", range(10, 100, 10))
+    []
+    """
+    taken = []
+    for entry in picture.parent.glob(f"{glob.escape(picture.stem)}_*"):
+        step = entry.name.removeprefix(f"{picture.stem}_").removesuffix(picture.suffix)
+        if step.isdecimal() and int(step) in steps and entry.name == numbered(picture, int(step)).name:
+            taken.append(entry)
+    return taken
 
 
 def numbered(path: str | Path, step: int) -> Path:

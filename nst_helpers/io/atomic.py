@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import IO
 
-__all__ = ["check_writable", "write_whole"]
+__all__ = ["check_writable", "same_file", "write_whole"]
 
 
 def write_whole(path: Path, data: bytes, *, through_links: bool = True) -> None:
@@ -67,6 +67,18 @@ def _check_replaceable(target: Path, *, links: bool) -> None:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(target))
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
         raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(target))
+
+
+def same_file(a: Path, b: Path) -> bool:
+    """Whether both names stand for one file, which need not be there yet.
+
+    >>> same_file(Path("a.png"), Path("new/../a.png"))
+    True
+    """
+    try:
+        return os.path.realpath(a) == os.path.realpath(b) or (a.exists() and b.exists() and a.samefile(b))
+    except (OSError, ValueError):
+        return False
 
 
 def _beside(target: Path) -> Path:

@@ -98,6 +98,17 @@ def test_a_checkpoint_may_lie_in_the_home_folder(tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"state", "history.json"}
 
 
+def test_no_picture_on_the_way_replaces_one_that_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = save_image(CONTENT, "out_0004.png").read_bytes()
+    for content, style in (("out_0004.png", STYLE), (CONTENT, ["./out_0004.png"]), (Path("'out_0004.png'"), STYLE)):
+        with pytest.raises(ImageError, match=r"replace 'out_0004.png', which is also read"):
+            run(content, style, steps=4, save_every=2, save_to="out.png")
+    assert Path("out_0004.png").read_bytes() == before
+    assert run("out_0004.png", STYLE, steps=3, save_every=1, save_to="out.png").history
+    assert run("out_0004.png", STYLE, steps=4, save_every=3, save_to="out.png").history
+
+
 def fail(monkeypatch, place: Path, times=10**6):
     """A full disk, as far as one folder goes, from the probe of the outputs on."""
     from nst_helpers.io.atomic import write_whole
