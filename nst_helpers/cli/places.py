@@ -66,7 +66,8 @@ def pixels_of(source: str) -> tuple[int, int] | None:
         warnings.simplefilter("ignore")
         file, _ = open_source(source)
         with file, Image.open(file) as picture:
-            sideways = exif_orientation(picture) in _SIDEWAYS
+            # Pillow tells the size of a TIFF as it is looked at.
+            sideways = picture.format != "TIFF" and exif_orientation(picture) in _SIDEWAYS
             return (picture.height, picture.width) if sideways else picture.size
     return None
 

@@ -206,6 +206,12 @@ def test_a_photo_that_is_scaled_down_is_told_with_a_way_out(here, capsys):
     assert "scaled down" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+def test_the_size_of_a_turned_photo_is_that_of_the_picture(here, ending):
+    Image.new("RGB", (60, 48), "gold").save(name := f"turned.{ending}", exif=_turned())
+    assert pixels_of(name) == tuple(reversed(load_source(name, None)[0].shape[-2:])) == (48, 60)
+
+
 def _turned() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = 6
