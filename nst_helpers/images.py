@@ -21,7 +21,17 @@ from .io.atomic import check_writable, write_whole
 from .io.decode import check_pixels, decode, decode_opened
 from .io.sources import Source, open_source, shown
 
-__all__ = ["check_image", "check_output", "check_size", "load_image", "resize", "save_image", "scaled", "whole_number"]
+__all__ = [
+    "check_image",
+    "check_output",
+    "check_size",
+    "load_image",
+    "resize",
+    "save_image",
+    "scaled",
+    "scaled_size",
+    "whole_number",
+]
 
 TRANSPARENT = (".png", ".webp")  # the formats that hold transparency
 _TOLERANCE = 1e-6  # what float arithmetic may add to a value that is meant to lie in [0, 1]
@@ -56,7 +66,7 @@ def load_image(source: Source | Image.Image, *, size: TargetSize | None = None, 
     target = None
     if size is not None:
         size = check_size(size)
-        target = functools.partial(_scaled_size, size=size, crop=crop)
+        target = functools.partial(scaled_size, size=size, crop=crop)
     if isinstance(source, Image.Image):
         array = decode_opened(source, "the picture", target=target)
     else:
@@ -96,7 +106,7 @@ def scaled(image: Tensor, size: TargetSize, *, crop: bool = False) -> Tensor:
     >>> scaled(image, 60).shape, scaled(image, (30, 40)) is image
     (torch.Size([1, 3, 60, 80]), True)
     """
-    target = _scaled_size(image.shape[-2], image.shape[-1], size=size, crop=crop)
+    target = scaled_size(image.shape[-2], image.shape[-1], size=size, crop=crop)
     if target != image.shape[-2:]:
         device = image.device if image.device.type in ("cpu", "cuda") else "cpu"  # others may lack the kernel
         # A CPU can't do this with 16 bits.
@@ -114,8 +124,12 @@ def _cropped_size(size: TargetSize) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def _scaled_size(height: int, width: int, *, size: TargetSize, crop: bool) -> tuple[int, int]:
-    """Height and width to which a picture is scaled, before what stands over is cut off."""
+def scaled_size(height: int, width: int, *, size: TargetSize, crop: bool) -> tuple[int, int]:
+    """Height and width to which a picture is scaled, before what stands over is cut off.
+
+    >>> scaled_size(30, 40, size=60, crop=False), scaled_size(30, 40, size=(8, 16), crop=True)
+    ((60, 80), (12, 16))
+    """
     if crop:
         least = _cropped_size(size)
         scale = max(least[0] / height, least[1] / width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import MaskError
-from ..images import check_size, how_stored, is_plain
+from ..images import check_size, how_stored, is_plain, scaled_size
 from ..io.alpha import alpha_of
 from ..io.decode import decode
 from ..io.sources import Source, open_source
@@ -32,15 +33,12 @@ def load_mask(source: Source, *, size: int | tuple[int, int] | None = None) -> T
     >>> load_mask(file).flatten().tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
-    size = None if size is None else check_size(size)
+    target = None if size is None else functools.partial(scaled_size, size=check_size(size), crop=False)
     file, label = open_source(source)
     with file:
-        light, alpha = decode(file, label).mean(-1), alpha_of(file)
+        light, alpha = decode(file, label, target=target).mean(-1), alpha_of(file)
     mask = torch.from_numpy(light if alpha is None else alpha)[None, None]
-    if isinstance(size, int):
-        h, w = mask.shape[-2:]
-        size = round(h * size / min(h, w)), round(w * size / min(h, w))
-    return mask if size is None else _resized(mask, size)
+    return mask if target is None else _resized(mask, target(*mask.shape[-2:]))
 
 
 def load_alpha(source: Source) -> Tensor | None:

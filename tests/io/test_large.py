@@ -14,6 +14,7 @@ import torch
 from forked import run_forked
 from PIL import Image, features
 
+from nst_helpers.control.masks import load_mask, resize_mask
 from nst_helpers.errors import ImageError
 from nst_helpers.images import load_image, resize
 from nst_helpers.io import colours, decode
@@ -220,6 +221,17 @@ def test_a_large_jpeg_without_a_size_is_told_to_ask_for_one():
         load_image(data)
     with pytest.raises(ImageError, match="more than 64 megapixels"):
         load_image(data, size=7500)
+
+
+def test_a_mask_is_decoded_at_its_size_too(small_counts_as_large, monkeypatch):
+    file = as_file(Image.fromarray(scene(240, 320)), "JPEG")
+    whole = load_mask(file)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 50_000)
+    with pytest.raises(ImageError, match="ask for a smaller size"):
+        load_mask(file)
+    torch.testing.assert_close(
+        load_mask(file, size=24), resize_mask(whole, like=torch.rand(1, 3, 24, 32)), rtol=0, atol=0.1
+    )
 
 
 def test_a_jpeg_that_pillow_has_opened_is_left_at_its_size(small_counts_as_large):
