@@ -6,11 +6,9 @@ import contextlib
 import functools
 import io
 import math
-import numbers
 import os
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -19,6 +17,7 @@ from torch.nn import functional as F
 from .errors import ImageError
 from .io.atomic import check_writable, write_whole
 from .io.decode import check_pixels, decode, decode_opened
+from .io.sizes import TargetSize, check_size, whole_number
 from .io.sources import Source, open_source, shown
 
 __all__ = [
@@ -36,8 +35,6 @@ __all__ = [
 TRANSPARENT = (".png", ".webp")  # the formats that hold transparency
 _TOLERANCE = 1e-6  # what float arithmetic may add to a value that is meant to lie in [0, 1]
 _SAVE_AS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-
-TargetSize = int | tuple[int, int]  # pixels of the short side, or height and width
 
 
 def load_image(source: Source | Image.Image, *, size: TargetSize | None = None, crop: bool = False) -> Tensor:
@@ -157,8 +154,8 @@ def check_image(image: object, *, name: str = "image") -> Tensor:
     if not isinstance(image, Tensor):
         kind = f"a {type(image).__name__}" if image is not None else "None"
         raise ImageError(f"{name} is {kind}, expected a tensor (B, 3, H, W): use load_image.")
-    if not is_plain(image):
-        raise ImageError(f"{name} is {how_stored(image)}, expected plain numbers (B, 3, H, W): use load_image.")
+    if stored := how_stored(image):
+        raise ImageError(f"{name} is {stored}, expected plain numbers (B, 3, H, W): use load_image.")
     shape = tuple(image.shape)
     if len(shape) != 4 or shape[1] != 3 or 0 in shape:
         if 0 in shape:
@@ -183,20 +180,16 @@ def check_image(image: object, *, name: str = "image") -> Tensor:
     return image
 
 
-def is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor holds its numbers one by one: not sparse or nested, on no `meta` device, not in 8-bit floats."""
-    dense = tensor.layout == torch.strided and not tensor.is_nested and tensor.device.type != "meta"
-    return dense and not (tensor.is_floating_point() and tensor.dtype.itemsize == 1)
+def how_stored(tensor: Tensor) -> str | None:
+    """What a tensor is that doesn't hold its numbers one by one (sparse, nested, 8-bit floats); None for all others.
 
-
-def how_stored(tensor: Tensor) -> str:
-    """What kind of tensor it is, in words.
-
-    >>> how_stored(torch.zeros(1, device="meta"))
-    'a tensor of torch.float32, torch.strided, on meta'
+    >>> how_stored(torch.zeros(1, device="meta")), how_stored(torch.zeros(1))
+    ('a tensor of torch.float32, torch.strided, on meta', None)
     """
-    layout = "nested" if tensor.is_nested else tensor.layout
-    return f"a tensor of {tensor.dtype}, {layout}, on {tensor.device}"
+    dense = tensor.layout == torch.strided and not tensor.is_nested and tensor.device.type != "meta"
+    if dense and not (tensor.is_floating_point() and tensor.dtype.itemsize == 1):
+        return None
+    return f"a tensor of {tensor.dtype}, {'nested' if tensor.is_nested else tensor.layout}, on {tensor.device}"
 
 
 def save_image(
@@ -304,25 +297,3 @@ def _named(path: object) -> Path:
     if path.suffix.lower() not in _SAVE_AS:
         raise ImageError(f"{shown(path)} doesn't end in {', '.join(_SAVE_AS)}: choose one of these to save an image.")
     return path
-
-
-def whole_number(value: object) -> int | None:
-    """A whole number of any type (256, 256.0, NumPy's, a tensor of one element) as an int; None for anything else."""
-    try:
-        plain = value.item() if isinstance(value, (np.generic, np.ndarray, Tensor)) else value
-        if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
-            return None
-        number = float(plain)
-    except (TypeError, ValueError, RuntimeError, OverflowError):  # several elements, or far too large
-        return None
-    return int(number) if number.is_integer() else None
-
-
-def check_size(size: object) -> TargetSize:
-    if isinstance(size, (np.ndarray, Tensor)) and size.ndim == 1 and len(size) > 1:
-        size = size.tolist()
-    sides = [whole_number(side) for side in (size if isinstance(size, (tuple, list)) else [size])]
-    found = [side for side in sides if side is not None and side > 0]
-    if len(found) != len(sides) or len(sides) not in ((2,) if isinstance(size, (tuple, list)) else (1,)):
-        raise ImageError(f"size is {size!r}, expected whole pixels above zero, as in 256 (short side) or (256, 384).")
-    return found[0] if len(found) == 1 else (found[0], found[1])

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from .errors import ImageError
-from .images import TargetSize, load_image
+from .images import load_image
+from .io.sizes import TargetSize
 from .io.sources import shown
 
 __all__ = ["list_samples", "load_sample", "sample_info"]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .. import __version__
 from ..engine.settings import Option, Settings, options
 from ..engine.values import check_value, count
 
@@ -72,6 +73,7 @@ def build_parser() -> Parser:
     add("--resume", action="store_true", help="go on from OUT's checkpoint, if there is one")
     add("--list-samples", action="store_true", help="list the pictures that come with the package")
     add("--info", action="store_true", help="print versions, processor, devices and threads, for a bug report")
+    add("--version", action="version", version=f"nst_helpers {__version__}", help="print the version")
     add("--quiet", action="store_true", help="no progress bar")
     return parser
 
@@ -213,6 +215,10 @@ def _joined(arguments: Sequence[str]) -> list[str]:
         if taking == "more" and re.fullmatch(r"[\d.,]+", word):
             words[-1] += f",{word}"
             continue
-        taking = "first" if word in lists else "more" if taking == "first" and re.fullmatch(r"[\d.,]+", word) else ""
+        name, given, value = word.partition("=")
+        if name in lists:
+            taking = "more" if given and re.fullmatch(r"[\d.,]+", value) else "first"
+        else:
+            taking = "more" if taking == "first" and re.fullmatch(r"[\d.,]+", word) else ""
         words.append(word)
     return words

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from ..encoders import Encoder, load_encoder
 from ..errors import ImageError, MaskError
-from ..images import check_image, resize, whole_number
+from ..images import check_image, resize
+from ..io.sizes import whole_number
 from .color import to_oklab
 
 __all__ = ["find_regions", "guided_filter", "kmeans", "match_regions", "merged"]

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import MaskError
-from ..images import check_size, how_stored, is_plain, scaled_size
+from ..images import how_stored, scaled_size
 from ..io.alpha import alpha_of
 from ..io.decode import decode
+from ..io.sizes import check_size
 from ..io.sources import Source, open_source
 
 __all__ = ["check_mask", "load_alpha", "load_mask", "resize_mask"]
@@ -59,8 +60,8 @@ def check_mask(mask: object, *, like: Tensor, name: str = "mask", most: float = 
     Traceback (most recent call last):
     nst_helpers.errors.MaskError: mask is 40 x 30 pixels and its picture 40 x 40: give one of its size or proportions.
     """
-    if isinstance(mask, Tensor) and not is_plain(mask):
-        raise MaskError(f"{name} is {how_stored(mask)}, expected plain numbers (1, 1, H, W): load_mask makes a mask.")
+    if isinstance(mask, Tensor) and (stored := how_stored(mask)):
+        raise MaskError(f"{name} is {stored}, expected plain numbers (1, 1, H, W): load_mask makes a mask.")
     if not isinstance(mask, Tensor) or mask.ndim != 4 or mask.shape[:2] != (1, 1) or not mask.is_floating_point():
         came = f"{tuple(mask.shape)}, {mask.dtype}" if isinstance(mask, Tensor) else f"a {type(mask).__name__}"
         raise MaskError(f"{name} is {came}, expected floating point numbers (1, 1, H, W): load_mask makes a mask.")

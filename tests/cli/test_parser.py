@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nst_helpers import __version__
 from nst_helpers.__main__ import main
 from nst_helpers.cli.parser import build_parser, parse, run_options
 from nst_helpers.engine.settings import Settings, options
@@ -75,7 +76,7 @@ def test_a_wrong_option_is_named_in_one_sentence(words, named, capsys):
         ("--stile-weight", "--style-weight"),
         ("--step=3", "--steps"),
         ("--resum", "--resume"),
-        ("--verbose-mode", "--help"),
+        ("--xyz", "--help"),
     ],
 )
 def test_an_unknown_option_is_answered_with_the_nearest_one(wrong, meant, capsys):
@@ -94,6 +95,19 @@ def test_options_stand_anywhere(parts):
     assert [parsed.content, *parsed.style] == [part[0] for part in parts if part[0] in PICTURES]
     assert (parsed.output, parsed.size, parsed.scales) == ("a.png", 48, (16, 32))
     assert (parsed.steps, parsed.quiet) == ((3, 4), True)
+
+
+@pytest.mark.parametrize("scales", [["--scales=16", "32", "64"], ["--scales=16,32", "64"], ["--scales", "16", "32,64"]])
+def test_several_numbers_may_follow_an_equals_sign(scales):
+    parsed = parse(["a.png", *scales, "b.png", "-o", "c.png"])
+    assert (parsed.scales, parsed.style) == ((16, 32, 64), ["b.png"])
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"nst_helpers {__version__}\n"
 
 
 def test_names_after_two_hyphens_may_begin_with_one():
