@@ -289,7 +289,7 @@ def load_encoder(
         weights["conv1_1.weight"] = weights["conv1_1.weight"].flip(1)
     elif name == "mini":
         architecture, weights = read_encoder_file(MINI_FILE)
-    elif isinstance(name, (str, os.PathLike)) and Path(name).suffix == ".safetensors":
+    elif isinstance(name, (str, os.PathLike)) and Path(name).suffix.lower() == ".safetensors":
         architecture, weights = read_encoder_file(path_meant(os.fsdecode(name)))
     else:
         names = "'mini', 'vgg19', 'hed' or the path of a .safetensors file"

@@ -188,6 +188,8 @@ def test_a_sound_encoder_file_is_read(tmp_path):
     assert encoder.architecture == Architecture(
         "toy", ((4,), (6,)), (0.5,) * 3, (0.2,) * 3, pool_scale=1.5, final_pool=False
     )
+    shouted = encoder_file(tmp_path, described()).rename(tmp_path / "TOY.SAFETENSORS")
+    assert load_encoder(shouted).architecture == encoder.architecture
     assert hash(encoder.architecture)
     assert json.loads(describe(dataclasses.asdict(encoder.architecture))) == described()
 

@@ -83,7 +83,8 @@ def _paint(options: argparse.Namespace, interrupts: Interrupts, out: SafeOutput)
     if result.stopped == "interrupted":
         if run.optimisation is None:
             raise KeyboardInterrupt  # there is nothing to save
-        save_state(outputs.checkpoint, run.state)
+        if not every:  # else `finish` has saved it
+            save_state(outputs.checkpoint, run.state)
     return _finish(result, outputs, pixels_of(options.content), out, alpha)
 
 

@@ -97,13 +97,13 @@ class Outputs:
 
 
 def save_state(path: Path, state: Callable[[], Mapping[str, Any]]) -> None:
-    """Save a state, in a second place where the first one fails; where both fail it warns, for the picture is there."""
+    """Save a state, in a second place where the first one fails; where both fail it warns, as the picture is there."""
     try:
         content = state()
         save_or_rescue(lambda path: write_checkpoint(path, content), path)
     except (NSTError, OSError, MemoryError) as error:
         reason = str(error) or "not enough memory"
-        warnings.warn(f"The run can't be resumed, its picture is whole: {reason}", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"The run can't be resumed later: {reason}", RuntimeWarning, stacklevel=3)
 
 
 def save_or_rescue(write: Callable[[Path], object], path: Path) -> Path:

@@ -8,6 +8,7 @@ import ipywidgets as widgets
 
 from ..errors import NSTError
 from ..images import load_image, resize
+from ..io.sources import shown
 from ..samples import list_samples
 from .sources import NamedImage, named_image
 
@@ -23,10 +24,10 @@ def uploaded_pictures(upload: widgets.FileUpload) -> list[NamedImage]:
         try:
             image = load_image(data)
         except NSTError as error:
-            raise type(error)(str(error).replace("the data given as bytes", f"'{name}'")) from error
+            raise type(error)(str(error).replace("the data given as bytes", shown(name))) from error
         if min(image.shape[-2:]) > LARGEST:
             image = resize(image, LARGEST)
-        stem = Path(name).stem
+        stem = Path(name).stem or "yours"
         pictures.append(named_image(image, f"{stem} (yours)" if stem in list_samples() else stem))
     return pictures
 

@@ -252,8 +252,22 @@ def test_a_checkpoint_that_fits_nowhere_costs_no_picture(here, capsys, monkeypat
     monkeypatch.setattr("nst_helpers.engine.checkpoints.write_whole", full)
     words = ["photo.png", "photo.png", "-o", "out.png", "--size", "24", "--steps", "9", "--precision", "float32"]
     assert main(words) == 130
-    assert "can't be resumed, its picture is whole" in capsys.readouterr().err
+    assert "can't be resumed later" in capsys.readouterr().err
     assert Path("out.png").is_file()
+
+
+def test_the_state_is_saved_once_at_the_end(here, capsys, monkeypatch):
+    def stop(*about):
+        raise KeyboardInterrupt
+
+    saved = []
+    monkeypatch.setattr(painting, "_following", lambda *about: stop)
+    monkeypatch.setattr("nst_helpers.engine.outputs.write_checkpoint", lambda path, content: saved.append(path))
+    words = ["photo.png", "photo.png", "-o", "out.png", "--size", "24", "--steps", "9", "--precision", "float32"]
+    for more in ([], ["--save-every", "5"]):
+        assert main([*words, *more]) == 130
+        assert [path.name for path in saved] == ["out.png.checkpoint"]
+        saved.clear()
 
 
 @pytest.mark.parametrize("device", ["meta", "toaster", "cuda:99", "", "cpu:x"])

@@ -168,7 +168,7 @@ def test_a_state_that_can_be_saved_nowhere_costs_no_picture(monkeypatch, tmp_pat
 
     before = set(Path(tempfile.gettempdir()).glob("nst_*"))
     monkeypatch.setattr("nst_helpers.engine.checkpoints.write_whole", nowhere)
-    with pytest.warns(RuntimeWarning, match="can't be resumed, its picture is whole: .*No space left"):
+    with pytest.warns(RuntimeWarning, match="can't be resumed later: .*No space left"):
         result = run(checkpoint=tmp_path / "state")
     assert torch.equal(result.image, run().image)
     assert set(Path(tempfile.gettempdir()).glob("nst_*")) == before

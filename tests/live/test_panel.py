@@ -13,6 +13,7 @@ import re
 import threading
 import time
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
 import ipywidgets as widgets
 import pytest
@@ -31,6 +32,7 @@ from nst_helpers.live import widgets as panel_widgets
 from nst_helpers.live.controls import playing_trait
 from nst_helpers.live.panel import Panel, _open
 from nst_helpers.live.session import StyleSession
+from nst_helpers.live.uploads import uploaded_pictures
 
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1", "relu3_1"]}
 OLD = widgets.__version__.startswith("7.")
@@ -894,3 +896,12 @@ def test_the_colours_of_the_sheet_are_those_of_the_chart():
     css = panel_widgets.CSS.read_text()
     for name, colour in panel_chart.COLOURS.items():
         assert f"--{name}:{colour}" in css
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", "x" * 5000 + ".png", ""])
+def test_an_upload_that_is_no_picture_is_named_in_one_short_sentence(name):
+    upload = SimpleNamespace(value=({"name": name, "content": b"no picture"},))
+    with pytest.raises(nst.ImageError) as caught:
+        uploaded_pictures(upload)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
