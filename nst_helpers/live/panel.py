@@ -23,7 +23,7 @@ from .sources import NamedImage, SessionSource
 from .state import Snapshot
 from .still import running_cell
 from .thumbnails import data_uri, png
-from .uploads import uploaded_pictures
+from .uploads import Announcement, too_large, uploaded_pictures
 from .words import capital, file_name, sentence, summary
 
 __all__ = ["Panel", "panel"]
@@ -80,6 +80,9 @@ class Panel(PanelLoop):
         for role in ("content", "style"):
             parts.choices[role].observe(functools.partial(self._picture_chosen, role), "value")
             parts.uploads[role].observe(functools.partial(self._uploaded, role), "value")
+        for part in parts.announcements:
+            if isinstance(part, Announcement):
+                part.observe(self._announced, "value")
         parts.compare.observe(self._compared, "value")
         for name in ("step", "reset", "snapshot", "undo", "save_picture", "save_recipe", "dismiss"):
             getattr(parts, name).on_click(getattr(self, f"_{name}"))
@@ -114,6 +117,12 @@ class Panel(PanelLoop):
     def _uploaded(self, role: str, _: Any) -> None:
         for picture in uploaded_pictures(self.parts.uploads[role]):
             self._set_picture(role, picture)
+
+    @reports_errors
+    def _announced(self, change: Mapping[str, Any]) -> None:
+        if words := too_large(change["new"]):
+            self.pause()
+            self.say(words, "bad")
 
     def _set_picture(self, role: str, picture: SessionSource | NamedImage) -> None:
         # The regions are the old photo's: they go with it.

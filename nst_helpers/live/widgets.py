@@ -13,6 +13,7 @@ from ..samples import list_samples
 from .controls import Clock, NumberControl, log_stops, name_control
 from .painting import OPTIMIZER_NAMES
 from .state import LiveSettings
+from .uploads import Announcement
 
 __all__ = ["COLOR_WORDS", "PanelWidgets"]
 
@@ -46,6 +47,11 @@ class PanelWidgets:
         self._handles()
         self._gallery()
         self._echo()
+        self.announcements = [
+            self._keep(part)
+            for upload in (*self.uploads.values(), self.second_upload)
+            for part in Announcement.of(upload)
+        ]
         self.head, self.status = self._html("nst-head"), self._html("nst-status")
         self.readout, self.chart = self._html("nst-readout"), self._html()
         self._alert()
@@ -151,7 +157,7 @@ class PanelWidgets:
             self.thumbs[role] = self._html()
             self.choices[role] = self._choice(f"{role} picture", [*dict.fromkeys([*list_samples(role), name])], name)
             self.uploads[role] = self._keep(widgets.FileUpload(accept="image/*", multiple=False, description="Upload"))
-            self.uploads[role].tooltip = f"A {role} picture of your own"
+            self.uploads[role].tooltip = f"A {role} picture of your own, of up to 10 MB"
             row = [self.thumbs[role], self.choices[role], self.uploads[role]]
             self.sources[role] = self._box(row, "nst-source")
 
@@ -164,7 +170,7 @@ class PanelWidgets:
         self.second_thumb = self._html()
         self.second = self._choice("second style", [("none", ""), *((n, n) for n in list_samples("style"))], "")
         self.second_upload = self._keep(widgets.FileUpload(accept="image/*", multiple=False, description="Upload"))
-        self.second_upload.tooltip = "A second style picture of your own"
+        self.second_upload.tooltip = "A second style picture of your own, of up to 10 MB"
         self.mix = self._number("mix", 50, range(0, 101, 5), "nst-s")
         self.mix_ends = self._html("nst-ends")
         self.mix_box = self._box([self.mix.box, self.mix_ends], "nst-mix")

@@ -577,6 +577,23 @@ def test_the_guard_speaks_in_the_panel(panel, session):
     assert panel.status.startswith("Guarded: the loss became nan")
 
 
+@pytest.mark.skipif(OLD, reason="ipywidgets 7 has no link from an upload")
+def test_a_file_too_large_for_a_message_is_told_of_before_the_server_cuts_it(panel):
+    links = [part for part in panel.parts.announcements if isinstance(part, widgets.widget_link.DirectionalLink)]
+    for upload in (*panel.parts.uploads.values(), panel.parts.second_upload):
+        link = next(link for link in links if link.source == (upload, "value"))
+        setattr(panel.parts.clock, playing_trait(panel.parts.clock), True)
+        announced, file = link.target[0], {"name": "camera.jpg", "type": "image/jpeg", "content": {}}
+        announced.set_state({"value": [{**file, "size": 9_000_000}]})  # as the page sends it
+        assert panel.running
+        announced.set_state({"value": [{**file, "size": 14_000_000}]})
+        assert panel.status.startswith(
+            "'camera.jpg' has 14 MB, and a notebook server takes 10 MB at once: save it smaller"
+        )
+        assert not panel.running
+        panel.parts.dismiss.click()
+
+
 def test_names_of_files_cannot_smuggle_markup(panel):
     upload(panel, "content", "<img src=x onerror=alert(1)>.png", stored(30, 30))
     for html in (panel.parts.head, panel.parts.status, panel.parts.thumbs["content"]):
