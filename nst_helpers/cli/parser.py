@@ -169,7 +169,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     Raises SystemExit, after one sentence, for what can't be used and for --help.
     """
     parser = build_parser()
-    parsed, unknown = parser.parse_known_intermixed_args(_joined(arguments))
+    parsed, unknown = parser.parse_known_intermixed_args(_joined(list(arguments)))
     if unknown:
         known = [name for action in parser._actions for name in action.option_strings]
         name = unknown[0].partition("=")[0]
@@ -196,7 +196,7 @@ def run_options(parsed: argparse.Namespace) -> dict[str, Any]:
     return given | {"size": "fit" if parsed.size == "fit" else None}
 
 
-def _joined(arguments: Sequence[str]) -> list[str]:
+def _joined(arguments: list[str]) -> list[str]:
     """The words with the numbers after --scales as one, so that they don't swallow the pictures that follow.
 
     What follows `--` are names, though they begin with a hyphen.
@@ -205,7 +205,7 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     ['--scales', '64,128', 'temple', './-wave.jpg']
     """
     if "--" in arguments:
-        at = list(arguments).index("--")
+        at = arguments.index("--")
         names = [f"./{name}" if name.startswith("-") else name for name in arguments[at + 1 :]]
         return [*_joined(arguments[:at]), *names]
     lists = [_flag(option.name) for option in options().values() if option.kind in NUMBER_LISTS]
