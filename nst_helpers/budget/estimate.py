@@ -233,16 +233,17 @@ def largest_size(
     available = memory_available(choose_device(settings.device)) if available is None else available
     shapes = [shape_of(content), *shapes_of(style)]
 
-    def fits(short: int) -> bool:
+    def fits(short: int, settings: Settings = settings) -> bool:
         factor = short / min(shapes[0])
         grown = [(max(32, round(h * factor)), max(32, round(w * factor))) for h, w in shapes]
         return run_bytes(grown[0], grown[1:], settings) <= SHARE * available
 
     low, high = 32, 64
     if not fits(low):
+        history = fits(low, replace(settings, history_size=Settings.history_size))
         raise TooLargeError(
-            f"{amount_words(available)} of memory are free, and not even 32 pixels fit: close other programs, "
-            "or take the mini encoder."
+            f"{amount_words(available)} of memory are free, and not even 32 pixels fit: "
+            + ("give a smaller history_size." if history else "close other programs, or take the mini encoder.")
         )
     while fits(high):
         low, high = high, 2 * high

@@ -108,7 +108,8 @@ def _check_listed(where: str, lists: Mapping[str, Any]) -> None:
         for number, described in enumerate(listed):
             if described is not None or name not in ("masks", "style_masks"):
                 described = _mapping(f"{where}.{name}[{number}]", described)
-                _check_picture(f"{where}.{name}[{number}]", {"name": name, **described})
+                unnamed = {} if name == "others" else {"name": name}  # masks have no names
+                _check_picture(f"{where}.{name}[{number}]", unnamed | {**described})
 
 
 def _check_encoders(recipe: Mapping[str, Any]) -> None:

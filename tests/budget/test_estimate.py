@@ -308,6 +308,8 @@ def test_one_sentence_names_the_largest_size_before_anything_is_made(monkeypatch
     check_fits((short, short), (64, 64), available=GB, **toy())
     with pytest.raises(TooLargeError, match="not even 32 pixels"):
         largest_size((90, 120), (50, 70), available=2**20, **toy())
+    with pytest.raises(TooLargeError, match="give a smaller history_size"):
+        largest_size((90, 120), (50, 70), available=GB, **toy(history_size=10**6))
 
 
 def test_fit_size_keeps_what_fits():

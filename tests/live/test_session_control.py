@@ -255,7 +255,8 @@ def test_a_snapshot_brings_its_styles_and_masks_back():
     ("place", "value"),
     [
         ("masks", 3), ("masks", [4]), ("masks", ["x"]), ("masks", ["aGVsbG8="]),
-        ("others", None), ("others", 5), ("others", [{}]), ("change", []), ("change", [None]), ("change", [{}]),
+        ("others", None), ("others", 5), ("others", [{}]), ("others", [{"sha256": "0" * 64, "height": 1, "width": 1}]),
+        ("change", []), ("change", [None]), ("change", [{}]),
     ],
     ids=str,
 )  # fmt: skip
