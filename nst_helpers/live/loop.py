@@ -20,7 +20,7 @@ from .background import Task
 from .controls import playing_trait
 from .session import StyleSession
 from .view import PanelView
-from .words import capital, summary
+from .words import capital, in_the_panels_words, summary
 
 __all__ = ["PanelLoop", "reports_errors"]
 
@@ -71,7 +71,7 @@ class PanelLoop(PanelView):
             self.say("Interrupted, and nothing is lost: press play to go on.")
         except (NSTError, ValueError) as error:
             self.pull()
-            self.say(str(error), "bad")
+            self.say(in_the_panels_words(str(error)), "bad")
         except Exception as error:
             self.pause()
             self.say(f"Stopped by a fault in the program: {type(error).__name__}: {error}", "bad")

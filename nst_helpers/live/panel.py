@@ -111,7 +111,7 @@ class Panel(PanelLoop):
     @reports_errors
     def _picture_chosen(self, role: str, change: Mapping[str, Any]) -> None:
         if not self.comes_from_pull():
-            self._set_picture(role, self._own_pictures.get(change["new"], change["new"]))
+            self._set_picture(role, self._own_pictures.get((role, change["new"]), change["new"]))
 
     @reports_errors
     def _uploaded(self, role: str, _: Any) -> None:

@@ -44,7 +44,7 @@ class PanelView:
         self.estimate: Estimate | None = None
         self._costs: tuple[Any, ...] = ()
         self._calibration: Iterator[None] | None = None
-        self._own_pictures: dict[str, NamedImage] = {}
+        self._own_pictures: dict[tuple[str, str], NamedImage] = {}  # by role and name
         self._still = StillPicture()
         self.parts = PanelWidgets(session.settings, self.names)
         self.pull()
@@ -127,7 +127,7 @@ class PanelView:
                     put_choice(getattr(parts, name), value, f"{value} px" if name == "size" else "")
             for role, picture in zip(("content", "style"), self.session.pictures, strict=True):
                 if picture.name not in list_samples():
-                    self._own_pictures[picture.name] = picture
+                    self._own_pictures[role, picture.name] = picture
                 put_choice(parts.choices[role], picture.name)
                 parts.thumbs[role].value = thumbnail(picture.image, f"{role} picture: {picture.name}")
         parts.photo.value = jpeg(self.session.content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,12 +24,21 @@ __all__ = [
     "digits",
     "file_name",
     "heading",
+    "in_the_panels_words",
     "numbers",
     "sentence",
     "summary",
 ]
 
 STEPS_AHEAD = 200  # the panel has no last step: it tells the time for as many as `stylize` makes by default
+
+
+KNOBS = {
+    "content_weight": "content weight",
+    "style_weight": "style weight",
+    "tv_weight": "weight of the variation",
+    "lr": "step size",
+}
 
 
 def digits(value: float) -> str:
@@ -49,6 +59,19 @@ def capital(words: str) -> str:
     ('Style weight 1 to 2', 'relu1_1 1 to 2')
     """
     return words if words.startswith(("relu", "conv", "pool")) else words[:1].upper() + words[1:]
+
+
+def in_the_panels_words(message: str) -> str:
+    """An error about a setting, with the setting's name as it stands beside its slider.
+
+    >>> in_the_panels_words("lr is -1.0, expected a number above 0, or None.")
+    'The step size is -1, expected a number above 0.'
+    """
+    begins, rest = re.match(r"(\w*)(.*)", message, re.DOTALL).groups()  # type: ignore[union-attr]
+    if begins not in KNOBS:
+        return message
+    rest = re.sub(r"(?<= is )(-?\d+)\.0(?=,)", r"\1", rest).replace(", or None.", ".")
+    return f"The {KNOBS[begins]}{rest}"
 
 
 def file_name(*names: str) -> str:

@@ -231,7 +231,7 @@ def test_what_waited_for_a_slow_step_and_is_refused_is_told(slow_evaluations, pa
     while not session.history and time.monotonic() < end:
         echo(panel)
     echo(panel)
-    assert "style_weight is -5" in panel.status
+    assert "The style weight is -5" in panel.status
     assert panel.parts.weights["style_weight"].value == 100
 
 
@@ -334,7 +334,7 @@ def test_a_number_is_taken_exactly_and_zero_is_off(panel, session):
     assert (style.number.value, session.settings.style_weight) == (1.0, 1.0)
     before = session.settings
     style.number.value = -5.0
-    assert "style_weight is -5" in panel.status
+    assert "The style weight is -5" in panel.status
     assert (style.number.value, session.settings) == (1.0, before)
 
 
@@ -575,6 +575,25 @@ def test_the_guard_speaks_in_the_panel(panel, session):
         session._painting.run.image.fill_(float("nan"))
     tick(panel)
     assert panel.status.startswith("Guarded: the loss became nan")
+
+
+def test_files_of_one_name_for_both_roles_are_not_mixed_up(panel, session):
+    upload(panel, "content", "mine.png", stored(40, 30))
+    upload(panel, "style", "mine.png", stored(26, 26))
+    content, style = session.pictures
+    panel.parts.choices["content"].value = "temple"
+    panel.parts.choices["style"].value = "wave"
+    panel.parts.choices["content"].value = "mine"
+    panel.parts.choices["style"].value = "mine"
+    assert [picture.sha256 for picture in session.pictures] == [content.sha256, style.sha256]
+
+
+def test_a_number_that_is_refused_is_named_as_beside_its_slider(panel, session):
+    panel.parts.lr.number.value = -1
+    assert panel.status == "The step size is -1, expected a number above 0."
+    panel.parts.weights["style_weight"].number.value = -2.5
+    assert panel.status == "The style weight is -2.5, expected a number of 0 or more."
+    assert (panel.parts.lr.value, panel.parts.weights["style_weight"].value) == (session.settings.lr, 100)
 
 
 @pytest.mark.skipif(OLD, reason="ipywidgets 7 has no link from an upload")
