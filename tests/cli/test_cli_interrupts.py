@@ -258,7 +258,6 @@ def held_step(number: int, signals: int, made: list[str]) -> None:
 def test_a_finished_run_writes_no_checkpoint(tmp_path, monkeypatch, capsys):
     """That of a large picture takes gigabytes."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nst_helpers.cli.paint.write_checkpoint", None)
     monkeypatch.setattr("nst_helpers.engine.outputs.write_checkpoint", None)
     assert main(command(tmp_path, steps="2")[3:]) == 0
     assert not (tmp_path / "out.png.checkpoint").exists()
