@@ -212,9 +212,8 @@ def _pixels(picture: Image.Image, label: str, target: Target | None) -> np.ndarr
         picture.draft(None, (2 * height, 2 * width) if turned else (2 * width, 2 * height))
         check_pixels(picture.height, picture.width, label)
     picture.load()
-    orientation = exif_orientation(
-        picture
-    )  # after loading: a TIFF is turned then, and a PNG's EXIF may stand at its end
+    # After loading: a TIFF is turned then, and a PNG's EXIF may stand at its end.
+    orientation = exif_orientation(picture)
     if target is None or stored[0] * stored[1] <= SCALED_ABOVE:
         return _oriented_copy(picture, orientation)
     turned = orientation >= 5
