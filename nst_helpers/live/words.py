@@ -136,7 +136,7 @@ def heading(session: StyleSession, *, running: bool, outlook: str = "") -> str:
     height, width = session.content.shape[-2:]
     about = f"{width} × {height} px · {html.escape(session.settings.encoder)}"
     badge = f'<span class="nst-badge{" nst-on" if running else ""}">{"painting" if running else "paused"}</span>'
-    names = f'<h3>{content} × {style}</h3><span class="nst-sub">{about}</span>'
+    names = f"<h3><span>{content}</span> × <span>{style}</span></h3><span class='nst-sub'>{about}</span>"
     now = f'<span class="nst-now"><span class="nst-ahead">{outlook}</span>{badge}</span>'
     return f'<div class="nst-title">{names}{now}</div>'
 
