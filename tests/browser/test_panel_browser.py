@@ -305,6 +305,15 @@ def test_it_looks_designed_at_any_width(page, width, columns, least, theme):
     assert (sum(map(int, re.findall(r"\d+", paper)[:3])) > 380) == (theme == "Light")
 
 
+def test_a_long_name_in_a_sentence_stays_within_the_panel(page):
+    beyond = """() => { const p = document.querySelector('.nst-status p'), words = p.textContent
+      p.textContent = 'l'.repeat(250)
+      const found = p.scrollWidth - p.clientWidth
+      p.textContent = words
+      return found }"""
+    assert page.evaluate(beyond) <= 0
+
+
 def test_every_control_is_reached_by_the_keyboard_and_has_a_label(page):
     bare = page.evaluate(
         """() => [...document.querySelectorAll('.nst-panel button, .nst-panel select, .nst-panel .noUi-handle')]
