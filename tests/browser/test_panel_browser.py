@@ -69,14 +69,23 @@ def play(page: Any) -> None:
     page.locator(".nst-panel .widget-play button").first.click()
 
 
-def badge(page: Any, word: str, timeout: float = 10) -> None:
-    page.wait_for_function("w => document.querySelector('.nst-badge').innerText.toLowerCase() == w", arg=word)
+def badge(page: Any, word: str, timeout: float = 90) -> None:
+    said = "w => document.querySelector('.nst-badge').innerText.toLowerCase() == w"
+    page.wait_for_function(said, arg=word, timeout=1000 * timeout)
 
 
 def running(page: Any, wanted: bool) -> None:
-    if (page.inner_text(".nst-badge").lower() == "painting") != wanted:
+    """Press play, or pause; again, as a person would, where on a busy machine the page has not heard it."""
+    from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+    word = "painting" if wanted else "paused"
+    for _ in range(3):
+        if page.inner_text(".nst-badge").lower() == word:
+            return
         play(page)
-        badge(page, "painting" if wanted else "paused")
+        with suppress(PlaywrightTimeout):
+            badge(page, word, timeout=10 * busy())
+    badge(page, word)
 
 
 def step(page: Any) -> int:
@@ -162,8 +171,11 @@ def test_a_key_on_a_slider_acts_while_it_runs(page, folder):
         page.wait_for_function("n => Number(document.querySelector('.nst-value').innerText) > n", arg=at)
         assert time.monotonic() - start < 5 * busy()
     page.locator(".nst-faders .noUi-handle").nth(2).focus()
+    at = step(page)
     page.keyboard.press("ArrowUp")
     wait_status(page, "elu3_1 1 to 1.25")
+    # The page may show the sentence one step later than the change.
+    page.wait_for_function("n => Number(document.querySelector('.nst-value').innerText) > n + 1", arg=at)
     made = recipe(page, folder)
     changed = {key for change in made["changes"] for key in change} - {"after"}
     assert changed == {"content_weight", "style_weight", "tv_weight", "layer_weights"}
@@ -374,7 +386,7 @@ def test_after_a_restart_of_the_kernel_the_layout_holds_and_says_what_to_do(page
     running(page, True)
     place = "() => JSON.stringify(document.querySelector('.nst-stage').getBoundingClientRect().width)"
     before = page.evaluate(place)
-    page.evaluate("() => { window.jupyterapp.commands.execute('docmanager:save') }")
+    page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save') }")
     page.evaluate("() => { window.jupyterapp.commands.execute('kernelmenu:restart') }")
     page.locator(".jp-Dialog .jp-mod-accept").click()
     page.wait_for_selector(".nst-panel.jupyter-widgets-disconnected")

@@ -115,6 +115,7 @@ def test_regions_are_found_while_it_paints_and_other_knobs_are_heard(page):
     page.wait_for_function("() => document.querySelectorAll('.nst-knobs .nst-number input')[1].value == '112'")
     assert time.monotonic() - start < 5 * busy()
     page.wait_for_selector(".nst-map", state="visible")
+    wait_legend(page, 3, "night_swirls")
     assert legend(page) == ["1 night_swirls", "2 mosaic", "3 night_swirls"]
     running(page, False)
 
