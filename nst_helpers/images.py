@@ -23,13 +23,11 @@ from .io.sources import Source, open_source, shown
 __all__ = [
     "check_image",
     "check_output",
-    "check_size",
     "load_image",
     "resize",
     "save_image",
     "scaled",
     "scaled_size",
-    "whole_number",
 ]
 
 TRANSPARENT = (".png", ".webp")  # the formats that hold transparency

@@ -24,8 +24,6 @@ from ..samples import list_samples, load_sample
 
 __all__ = ["OutputPaths", "load_source", "pixels_of", "try_to_write"]
 
-_SIDEWAYS = (5, 6, 7, 8)  # the EXIF orientations that swap width and height
-
 
 def load_source(source: str, size: int | None) -> tuple[Tensor, str]:
     """A picture (1, 3, H, W) from a file, or from the package where no such file is; and what there is to say of it.
@@ -67,7 +65,7 @@ def pixels_of(source: str) -> tuple[int, int] | None:
         file, _ = open_source(source)
         with file, Image.open(file) as picture:
             # Pillow tells the size of a TIFF as it is looked at.
-            sideways = picture.format != "TIFF" and exif_orientation(picture) in _SIDEWAYS
+            sideways = picture.format != "TIFF" and exif_orientation(picture) >= 5
             return (picture.height, picture.width) if sideways else picture.size
     return None
 
