@@ -23,6 +23,7 @@ from typing import NamedTuple
 import class_of_fifty as fifty
 import psutil
 import pytest
+from dask_cluster import dask_cluster
 from marking_fixtures import NBGRADER
 
 if not NBGRADER:
@@ -345,13 +346,11 @@ def test_a_blank_that_gets_points_stops_the_marking_too(few, monkeypatch):
 
 def test_a_dask_cluster_gives_the_same_results(marked, small, tmp_path):
     """The last test here, for it stops the judge that all of them share."""
-    distributed = pytest.importorskip("distributed")
+    pytest.importorskip("distributed")
     few = Class(tmp_path, small)
     names = ("delegator", "test-changed")
     fifty.hand_in([few.by_name[name] for name in names], few.place)
-    # Workers as threads of this process, so that they have its judge; the bundles go through sockets all the same.
-    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "processes": False}
-    with distributed.LocalCluster(protocol="tcp://", **options) as cluster:
+    with dask_cluster() as cluster:  # whose worker has the judge of this process
         assert few.mark("--dask", cluster.scheduler_address) == 0
     theirs = {r["student"]: r for r in marking.results_of(few.course)}
     assert set(theirs) == set(names)

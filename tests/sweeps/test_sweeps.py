@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TOY, picture
+from dask_cluster import dask_cluster
 from forked import FORKED, forked_pool
 
 from nst_helpers import get_convention, stylize
@@ -268,11 +269,10 @@ DASK = {"style_weight": [1.0, 50.0], "optimizer": ["adam", "none"]}
 
 
 def dask_sweep() -> list[tuple[str, float, str]]:
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
-    # The worker is a thread of this process; what it gets and gives goes through sockets all the same.
-    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "processes": False}
-    with LocalCluster(protocol="tcp://", **options) as cluster, Client(cluster) as client:
+    # The first stands for a neighbour's: a second one has to find ports of its own.
+    with dask_cluster(), dask_cluster() as cluster, Client(cluster) as client:
         return [(c.stopped, c.loss, c.error) for c in sweep(DASK, client.get_executor(), **given())]
 
 
