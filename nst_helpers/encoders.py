@@ -147,7 +147,7 @@ class Encoder(nn.Module):
     Images are (B, 3, H, W) in [0, 1]; a feature map is (B, C, h, w). The input normalisation is inside. ReLU works out
     of place: in place, it would overwrite the convolution's output that was just handed out as `conv…`.
 
-    Raises LayerError for an unknown layer name and ImageError for an image that is too small or not (B, 3, H, W).
+    Raises LayerError for an unknown layer name, ImageError for an image that is too small or of another shape or type.
 
     >>> encoder = Encoder(Architecture("toy", ((4,), (8,))), seed=0)
     >>> features = encoder(torch.rand(2, 3, 20, 30), ["relu1_1", "conv2_1"])
@@ -223,10 +223,15 @@ class Encoder(nn.Module):
         return names
 
     def check_image(self, image: Tensor, layers: Iterable[str]) -> None:
-        """Raise ImageError unless the image is (B, 3, H, W) and large enough for the deepest of the layers."""
+        """Raise ImageError unless the image is (B, 3, H, W), of the encoder's type and large enough for the layers."""
         if not isinstance(image, Tensor) or image.ndim != 4 or image.shape[1] != 3:
             came = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
             raise ImageError(f"An encoder takes a tensor (B, 3, H, W), but {came} came: see load_image.")
+        own = self.normalize  # in whose place there may be another module
+        if isinstance(own, Normalization) and (image.device, image.dtype) != (own.device, own.dtype):
+            mine, theirs = f"{own.dtype} on {own.device}", f"{image.dtype} on {image.device}"
+            use = "image.float() / 255" if image.dtype == torch.uint8 else "image.to(encoder.device, encoder.dtype)"
+            raise ImageError(f"The image is of {theirs}, and the encoder takes {mine}: use {use}.")
         deepest = max(layers, key=self.layer_names.index, default="conv1_1")
         pools = [n for n in self.layer_names[: self.layer_names.index(deepest) + 1] if n.startswith("pool")]
         need, (h, w) = 2 ** len(pools), image.shape[-2:]

@@ -57,7 +57,7 @@ def gram_matrix(features: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Entry (i, j) is the mean over all positions of channel i times channel j. With a mask (1, 1, H, W) of weights, one
     for all images, or (B, 1, H, W), it is the mean by those weights. Half precision is computed in float32.
-    Raises ValueError for a tensor that is not (B, C, H, W), or a mask of another height and width.
+    Raises ValueError for a tensor that is not floating (B, C, H, W), or a mask of another height and width.
 
     >>> gram_matrix(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])).tolist()
     [[[2.5, 1.5], [1.5, 4.5]]]
@@ -91,6 +91,8 @@ def masked_gram_matrix(features: Tensor, mask: Tensor) -> Tensor:
 
 
 def _check_features(features: Tensor) -> None:
+    if not features.is_floating_point():  # whole numbers of 8 bits would overflow without a word
+        raise ValueError(f"gram_matrix takes floating point numbers, but {features.dtype} came: use features.float().")
     if features.ndim != 4:
         raise ValueError(
             f"gram_matrix takes feature maps (B, C, H, W), but the shape {tuple(features.shape)} came: "
@@ -140,6 +142,8 @@ def total_variation(image: Tensor, *, kind: str = "l1") -> Tensor:
     """
     if kind not in ("l1", "l2"):
         raise ValueError(f"The total variation {kind!r} is unknown: use kind='l1' or kind='l2'.")
+    if not image.is_floating_point():
+        raise ValueError(f"total_variation takes floating point numbers, but {image.dtype} came: use image.float().")
     size = torch.abs if kind == "l1" else torch.square
     parts = (image[..., 1:, :] - image[..., :-1, :], image[..., :, 1:] - image[..., :, :-1])
     return sum((size(part).mean() for part in parts if part.numel()), start=image.new_zeros(()))

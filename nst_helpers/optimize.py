@@ -25,7 +25,7 @@ from .budget.memory import has_room_to_record
 from .encoders import Encoder, load_encoder
 from .engine.checkpoints import check_fingerprint, fingerprint, read_checkpoint
 from .engine.evaluation import Evaluation
-from .engine.inputs import PictureSource, match_style_colors, output_image, plan_run, read_pictures
+from .engine.inputs import PictureSource, match_style_colors, output_image, plan_run, read_run
 from .engine.interrupts import hold_interrupts
 from .engine.objective import AnyModel, build_objective
 from .engine.optimisation import Optimisation
@@ -176,7 +176,7 @@ class Run:
     def __init__(
         self, content: PictureSource, style: PictureSource | Sequence[PictureSource], settings: Settings
     ) -> None:
-        self.content, self.styles = read_pictures(content, style, settings)
+        self.content, self.styles, settings = read_run(content, style, settings)
         with plain_torch():
             encoder = settings.encoder if isinstance(settings.encoder, Encoder) else load_encoder(settings.encoder)
         self.encoder, self.settings = encoder, replace(settings, encoder=encoder)

@@ -98,6 +98,19 @@ def test_refuses_what_is_no_image(toy, bad):
         toy(bad, ["relu1_1"])
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.float16, torch.float64])
+def test_refuses_an_image_of_another_type(toy, dtype):
+    with pytest.raises(
+        ImageError, match=rf"of {dtype} on cpu, and the encoder takes torch.float32 on cpu: use image\."
+    ):
+        toy(torch.ones(1, 3, 8, 8).to(dtype), ["relu1_1"])
+
+
+def test_refuses_an_image_on_another_device(toy):
+    with pytest.raises(ImageError, match="on meta, and the encoder takes torch.float32 on cpu"):
+        toy(torch.ones(1, 3, 8, 8, device="meta"), ["relu1_1"])
+
+
 def test_pooling_by_hand():
     x = torch.tensor([[[[1.0, 2.0, 0.0, 0.0], [3.0, 6.0, 0.0, 4.0]]]])
     assert Pool("max")(x).flatten().tolist() == [6.0, 4.0]

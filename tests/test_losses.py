@@ -86,6 +86,14 @@ def gradcheck(function, *inputs):
     assert torch.autograd.gradcheck(function, [i.requires_grad_() for i in inputs])
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+@pytest.mark.parametrize("loss", [gram_matrix, total_variation])
+def test_whole_numbers_are_refused(loss, dtype):
+    """A product of bytes would overflow, without a word."""
+    with pytest.raises(ValueError, match=f"floating point numbers, but {dtype} came"):
+        loss(torch.ones(1, 2, 3, 3).to(dtype))
+
+
 def test_gradients_against_finite_differences():
     f, target = noise(2, 3, 4, 5, dtype=torch.float64), noise(2, 3, 4, 5, seed=1, dtype=torch.float64)
     gram = gram_matrix(target)

@@ -98,6 +98,32 @@ def test_the_pictures_given_are_not_changed():
     assert torch.equal(style, STYLE)
 
 
+def test_results_can_be_looked_for_in_a_list():
+    """Two pictures have no truth value together: a result equals itself alone."""
+    results = [run(steps=1), run(steps=1)]
+    assert results.index(results[1]) == 1
+    assert len({*results}) == 2
+
+
+@pytest.mark.parametrize("when", ["before the first step", "after the first step"])
+def test_a_run_keeps_copies_of_the_pictures_and_masks(when):
+    def painted(change):
+        content, style, mask = CONTENT.clone(), STYLE.clone(), torch.ones(1, 1, *CONTENT.shape[-2:])
+        given = {"masks": [mask], "content_map": mask.clone(), "init": content.flip(-1), "color": "luminance"}
+        steps = iterate(
+            content, style, encoder=Encoder(TOY, seed=1), steps=4, scales=[16, 32], device="cpu", **LAYERS, **given
+        )
+        first = None if when == "before the first step" else next(steps)
+        if change:
+            for tensor in (content, style, mask, given["content_map"], given["init"]):
+                tensor.zero_()
+        images = [step.image for step in steps]
+        return images if first is None else [first.image, *images]
+
+    for changed, kept in zip(painted(True), painted(False), strict=True):
+        assert torch.equal(changed, kept)
+
+
 def test_history_has_each_term_and_adds_up():
     weights = {"content_weight": 3.0, "style_weight": 40.0, "tv_weight": 0.5}
     for e in run(**weights, steps=4).history:

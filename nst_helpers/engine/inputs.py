@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,19 @@ from .plan import Stage, plan
 from .settings import Settings
 
 __all__ = [
+    "MASKS",
     "PictureSource",
     "check_masks",
     "match_style_colors",
     "output_image",
+    "own_copy",
     "plan_run",
     "read_picture",
     "read_pictures",
+    "read_run",
 ]
 
+MASKS = ("masks", "style_masks", "content_map")  # fields of `Settings` that hold tensors
 # An image tensor, the name of a sample, or a picture file.
 PictureSource = Tensor | str | os.PathLike[str]
 
@@ -61,6 +66,15 @@ def read_pictures(
     styles = [read_picture(source, name, size=size) for name, source in zip(names, sources, strict=True)]
     check_masks(photo, styles, settings)
     return photo, styles
+
+
+def read_run(
+    content: PictureSource, style: PictureSource | Sequence[PictureSource], settings: Settings
+) -> tuple[Tensor, list[Tensor], Settings]:
+    """The pictures and the settings of a run, as `read_pictures` takes them, with tensors that nobody else changes."""
+    photo, styles = read_pictures(content, style, settings)
+    copies = {name: own_copy(getattr(settings, name)) for name in (*MASKS, "init")}
+    return own_copy(photo), own_copy(styles), replace(settings, **copies)
 
 
 def check_masks(content: Tensor, styles: Sequence[Tensor], settings: Settings) -> None:
@@ -114,6 +128,20 @@ def read_picture(source: Any, name: str, *, size: int | None = None) -> Tensor:
         f"{name} is a {type(source).__name__}, expected an image tensor (1, 3, H, W), the name of a sample or a file: "
         "load_image makes a tensor of a picture file or its bytes."
     )
+
+
+def own_copy(given: Any) -> Any:
+    """A tensor's copy, or those of several; anything else as it is. The caller may go on to change it in place.
+
+    >>> import torch
+    >>> mask = torch.ones(1, 1, 2, 2)
+    >>> (copied,) = own_copy((mask,))
+    >>> copied is mask, bool((copied == mask).all())
+    (False, True)
+    """
+    if isinstance(given, (list, tuple)):
+        return type(given)(map(own_copy, given))
+    return given.detach().clone() if isinstance(given, Tensor) else given
 
 
 def plan_run(

@@ -38,9 +38,9 @@ class Step:
         return output_image(self.optimisation.best, self.content)
 
 
-@dataclass
+@dataclass(eq=False)
 class Result:
-    """A run's picture and its history, one record per closure evaluation."""
+    """A run's picture and its history, one record per closure evaluation; it equals itself alone."""
 
     image: Tensor
     history: list[Evaluation] = field(default_factory=list)

@@ -171,6 +171,8 @@ class Settings:
             object.__setattr__(self, option.name, option.check(getattr(self, option.name)))
         if self.precondition and self.optimizer != "lbfgs":
             raise ValueError(f"precondition is made for lbfgs, not for {self.optimizer}: leave it out.")
+        if not (self.content_layers or self.style_layers):
+            raise ValueError("content_layers and style_layers are both empty, expected at least one layer.")
         if not (self._counts(self.content_layers, self.content_weight) or self.tv_weight) and not (
             self._counts(self.style_layers, self.style_weight)
         ):

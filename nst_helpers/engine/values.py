@@ -19,6 +19,7 @@ __all__ = ["KINDS", "MOST", "check_value", "count", "file_path", "number", "whol
 
 MOST = 10**7  # evaluations, pixels on a side or pairs kept; more is a slip of the keyboard
 SMALLEST_TILE = 32
+LARGEST_FACTOR = 100  # beyond it no memory holds the picture
 STROKES = ("fine", "coarse")  # words for weights of style layers
 
 
@@ -116,7 +117,12 @@ def _rate(name: str, value: Any) -> float | None:
 
 
 def _factor(name: str, value: Any) -> float | None:
-    return None if value is None else number(name, value, above=0.0, expected="a number above 0, as 0.5, or None")
+    if value is None:
+        return None
+    expected = f"a number above 0, up to {LARGEST_FACTOR}, as 0.5, or None"
+    if (found := number(name, value, above=0.0, expected=expected)) > LARGEST_FACTOR:
+        raise ValueError(f"{name} is {_shown(value)}, expected {expected}.")
+    return found
 
 
 def _masks(name: str, value: Any) -> tuple[Any, ...] | None:
@@ -150,18 +156,20 @@ def _weights(name: str, value: Any) -> tuple[float, ...] | None:
 
 
 def _layer_weights(name: str, value: Any) -> dict[str, float] | str | None:
-    if value is None or (isinstance(value, str) and value in STROKES):
-        return value
+    if isinstance(value, str) and value in STROKES:
+        return str.__str__(value)
+    if value is None:
+        return None
     if not isinstance(value, Mapping) or not all(isinstance(layer, str) for layer in value):
         raise ValueError(f"{name} is {_shown(value)}, expected {{'relu1_1': 2}}, fine or coarse.")
-    return {layer: number(f"{name}[{layer!r}]", weight) for layer, weight in value.items()}
+    return {str.__str__(layer): number(f"{name}[{layer!r}]", weight) for layer, weight in value.items()}
 
 
 def _layers(name: str, value: Any) -> tuple[str, ...]:
     layers = [value] if isinstance(value, str) else _several(value)
     if layers is None or not all(isinstance(layer, str) for layer in layers):
         raise ValueError(f"{name} is {_shown(value)}, expected a list of layers, as ['relu4_2'].")
-    return tuple(dict.fromkeys(layers))
+    return tuple(dict.fromkeys(map(str.__str__, layers)))
 
 
 def _seed(name: str, value: Any) -> int:
@@ -176,8 +184,8 @@ def _tile(name: str, value: Any) -> int | None:
 
 def _size(name: str, value: Any) -> int | str | None:
     if value is None or (isinstance(value, str) and value == "fit"):
-        return value
-    expected = 'a number of pixels for the short side, "fit", or None'
+        return None if value is None else "fit"
+    expected = 'a number of pixels for the short side, or "fit", or None'
     return whole(name, value, least=1, most=MOST, expected=expected)
 
 
@@ -190,7 +198,9 @@ def _flag(name: str, value: Any) -> bool:
 
 def _encoder(name: str, value: Any) -> Any:
     """The name or the file of an encoder as text, or the encoder itself."""
-    if isinstance(value, str) or hasattr(value, "architecture"):
+    if isinstance(value, str):
+        return str.__str__(value)
+    if hasattr(value, "architecture"):
         return value
     if isinstance(value, os.PathLike) and isinstance(found := os.fspath(value), str):
         return found
@@ -226,7 +236,7 @@ KINDS: dict[str, Callable[[str, Any], Any]] = {
 
 def _choice(name: str, value: Any, choices: Sequence[str], *, objects: bool) -> Any:
     if isinstance(value, str) and value in choices:
-        return str(value)
+        return str.__str__(value)  # of an enumeration's member the text, where str(value) gives its name
     if objects and not isinstance(value, str) and value is not None:
         return value
     raise ValueError(f"{name} is {_shown(value)}, which is unknown: use one of {', '.join(choices)}.")

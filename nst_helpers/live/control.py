@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..engine.inputs import MASKS, own_copy
 from ..engine.settings import Settings, options
 from ..errors import MaskError
 from ..regions import check_regions
 from .sources import NamedImage, is_one_source, named_image, sha256_of, sources_of
 
-__all__ = ["MASKS", "Control", "stored_masks", "unpacked_masks"]
+__all__ = ["Control", "stored_masks", "unpacked_masks"]
 
-MASKS = ("masks", "style_masks", "content_map")  # held by their hashes in a recipe
 MOST_PIXELS = 2**22  # of a mask that a recipe holds itself
 
 
@@ -47,10 +47,8 @@ class Control:
         if self.masks is not None and not any(mask is not None for mask in self.masks):
             raise MaskError("No style paints anywhere: give one of them a mask at least, or leave masks out.")
         # Copies: the caller may go on to change the tensors in place.
-        for name in ("masks", "style_masks"):
-            if (given := getattr(self, name)) is not None:
-                object.__setattr__(self, name, tuple(map(_copied, given)))
-        object.__setattr__(self, "content_map", _copied(self.content_map))
+        for name in MASKS:
+            object.__setattr__(self, name, own_copy(getattr(self, name)))
 
     @property
     def all_masks(self) -> list[Tensor | None]:
@@ -165,10 +163,6 @@ def unpacked_masks(stored: Sequence[str]) -> list[Tensor]:
 
 def _listed(masks: Any) -> Sequence[Tensor | None]:
     return [masks] if isinstance(masks, Tensor) else masks or []
-
-
-def _copied(mask: Any) -> Any:
-    return mask.detach().clone() if isinstance(mask, Tensor) else mask
 
 
 def _hashed(mask: Tensor | None) -> dict[str, Any] | None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from ..engine.inputs import MASKS
 from ..engine.settings import PRECISIONS, options
 from ..engine.values import whole
-from .control import MASKS
 from .state import LiveSettings
 
 __all__ = ["check_recipe"]

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from ..budget.available import is_out_of_memory
 from ..budget.estimate import out_of_memory_error
 from ..encoders import Encoder
 from ..engine.evaluation import Evaluation
-from ..engine.inputs import output_image
+from ..engine.inputs import MASKS, output_image
 from ..engine.objective import AnyModel
 from ..engine.settings import Settings, options
 from ..engine.values import count, number
@@ -91,6 +91,8 @@ class StyleSession:
         encoders: EncoderCache | None = None,
         **control: Any,
     ) -> None:
+        if stray := sorted(control.keys() - {*MASKS, "style_size", "balance"}):
+            raise TypeError(f"StyleSession has no option {', '.join(stray)}.")
         self._lock, self._waiting = threading.RLock(), set[int]()
         self.snapshots: list[Snapshot] = []
         precision = options()["precision"].check(precision)
@@ -283,6 +285,9 @@ class StyleSession:
         return self._builder.recipe(self._painting)
 
     # How it is done
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("A session can't be copied or pickled, but its recipe() can: replay makes the same of it.")
 
     @locked
     def _current_image(self) -> Tensor:

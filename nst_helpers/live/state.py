@@ -62,7 +62,7 @@ class LiveSettings:
         """
         changes = dict(changes)
         if unknown := sorted(set(changes) - set(asdict(self))):
-            known = ", ".join([*asdict(self), "content", "style"])
+            known = ", ".join([*asdict(self), "content", "style", "masks"])
             raise ValueError(f"There is nothing called {', '.join(unknown)} to set: choose among {known}.")
         rules = options()
         for name in changes.keys() - {"size"}:

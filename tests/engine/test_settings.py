@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import subprocess
 import sys
@@ -29,6 +30,10 @@ from nst_helpers.losses import get_convention, total_variation
 
 MASK = torch.ones(1, 1, 1, 1)
 LAYERS = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1"]}
+
+
+class Word(str, enum.Enum):  # noqa: UP042 (whose str() is its name, as people wrote it before StrEnum)
+    ADAM, LAYER, FINE, MINI = "adam", "relu2_1", "fine", "mini"
 
 
 def test_the_signature_of_stylize_is_the_settings():
@@ -142,12 +147,16 @@ def test_every_option_has_a_rule_and_a_line_of_help():
         ({"lr": torch.tensor(0.5, requires_grad=True)}, "lr", 0.5),
         ({"seed": np.array([7])}, "seed", 7),
         ({"compiled": torch.tensor(False)}, "compiled", False),
+        ({"optimizer": Word.ADAM}, "optimizer", "adam"),
+        ({"content_layers": [Word.LAYER]}, "content_layers", ("relu2_1",)),
+        ({"layer_weights": Word.FINE}, "layer_weights", "fine"),
+        ({"encoder": Word.MINI}, "encoder", "mini"),
     ],
 )  # fmt: skip
 def test_numbers_are_taken_from_wherever_they_come(given, name, expected):
     found = getattr(Settings(**given), name)
     assert found == expected
-    assert type(found) is type(expected)
+    assert repr(found) == repr(expected)  # which a checkpoint knows it by
 
 
 @pytest.mark.parametrize(
@@ -172,6 +181,7 @@ def test_numbers_are_taken_from_wherever_they_come(given, name, expected):
         ("compiled", ["yes", None, 2]),
         ("content_layers", [3, None, [3]]),
         ("encoder", [5, None, ["mini"], b"mini"]),
+        ("style_size", [0, -1, 1e9, 1e308, float("inf"), "big"]),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_gets_one_sentence_that_begins_with_its_name(option, values):
@@ -195,6 +205,11 @@ def test_what_cannot_be_used_gets_one_sentence_that_begins_with_its_name(option,
 def test_a_loss_that_is_always_0_is_refused(given):
     with pytest.raises(ValueError, match="nothing would be optimised"):
         Settings(**given)
+
+
+def test_a_loss_without_layers_is_refused():
+    with pytest.raises(ValueError, match="content_layers and style_layers are both empty"):
+        Settings(content_layers=[], style_layers=[])
 
 
 @given(st.one_of(st.integers(), st.floats(), st.text(), st.booleans(), st.none(), st.lists(st.integers(), max_size=3)))

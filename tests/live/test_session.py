@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import io
 import json
 import math
+import pickle
 import random
 import signal
 import threading
@@ -587,3 +589,20 @@ def test_a_picture_may_come_in_every_form_that_load_image_takes(tmp_path):
     live = [named_image(form, "content") for form in forms]
     assert {found.sha256 for found in live} == {live[0].sha256}
     assert [found.name for found in live] == ["content", "gold", "gold", "content", "content", "content"]
+
+
+@pytest.mark.parametrize("name", ["steps", "tile", "others"])
+def test_an_option_that_no_session_has_is_named(name):
+    with pytest.raises(TypeError, match=f"^StyleSession has no option {name}\\.$"):
+        session(**{name: 32})
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_copy_of_a_session_is_refused_in_a_sentence(copied):
+    with pytest.raises(TypeError, match="recipe"):
+        copied(session())
+
+
+def test_what_may_be_set_is_told_in_full():
+    with pytest.raises(ValueError, match="style, masks\\.$"):
+        session().set(mask=None)
