@@ -305,15 +305,9 @@ class Run:
         self, model: AnyModel, image: Tensor, stages: Sequence[Stage], scale: int, started: float
     ) -> Optimisation:
         """The optimisation of one scale, from its first image or from the state of an earlier process."""
-        optimisation = Optimisation(
-            model,
-            image,
-            self.settings,
-            total=stages[scale].steps,
-            done=sum(stage.steps for stage in stages[:scale]),
-            started=started,
-            ahead=self.settings.compiled and image.is_cuda,
-        )
+        total, done = stages[scale].steps, sum(stage.steps for stage in stages[:scale])
+        ahead = self.settings.compiled and image.is_cuda
+        optimisation = Optimisation(model, image, self.settings, total=total, done=done, started=started, ahead=ahead)
         if self._state and scale == self._state["scale"]:
             optimisation.load(self._state)
             self.optimisation, self._scale, self._state = optimisation, scale, None

@@ -26,8 +26,8 @@ FLOORS = """
 errors
 io
 pretrained
-images encoders losses statistics
-regions
+images encoders losses
+regions statistics
 samples conventions model figures
 accel
 control fast

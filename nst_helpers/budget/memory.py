@@ -36,23 +36,25 @@ MB = 2**20
 # Measured over 96 to 512 px, both optimisers, the mini encoder and VGG-19, in float32 and in bfloat16: how much more a
 # process held than before, fitted by what the count below gives. tools/measure/estimates.py says how well it fits.
 FIXED = 5 * MB
-# The same for one whose evaluation is recorded on a GPU: up to 1.34 from 256 to 1500 px, of what the device had to hand
-# out, since a recording's memory serves nothing else.
+# A run whose evaluation is recorded on a GPU took up to 1.34 times the bytes counted (256 to 1500 px), since a
+# recording's memory serves nothing else.
 RECORDED = 1.5
-# What the convolutions and the allocator hold besides the tensors, in images (B, 3, H, W) of float32; holes in the heap
-# are smaller than what is mapped for itself, so they stop growing.
+# What the convolutions and the allocator hold besides the tensors, in images (B, 3, H, W) of float32, and the most that
+# it comes to: holes in the heap stop growing, since what is larger than MMAP lies outside it.
 OVERHEAD_IMAGES, MOST_OVERHEAD = 48, 5 * MMAP
-# How many times what a tile's tensors take the heap grows to: they are of many sizes, and too small to be mapped for
-# themselves. Measured with VGG-19: 2.0 times in tiles of 256 and of 512 up to 1024 px, and 3 times at 2048 px.
+# The heap grows to this many times a tile's tensors, which are of many sizes and too small to be mapped. Measured with
+# VGG-19: 2.0 times in tiles of 256 and of 512 up to 1024 px, and 3 times at 2048 px.
 HOLES = 2.5
-# An Optimisation's image, its gradient, the best and the one before, the first one, the result, Adam's two moments.
-ADAM_IMAGES = 9
-# For L-BFGS two images for each step kept, large ones in half precision, and what a step computes by the way: 10 in a
-# heap, none to speak of where they are mapped, for then they are gone before the next evaluation.
+# An Optimisation's image, its gradient, the next one, the one before, the best, the first one and the result.
+OPTIMISATION_IMAGES = 7
+# What each optimiser holds besides: Adam's two moments; the last step and its gradient.
+OPTIMIZER_IMAGES = {"adam": 2, "lbfgs": 2}
+# L-BFGS also keeps two images for each step, large ones in half precision. What a step computes on the way takes 10
+# more in the heap, and none to speak of where images are mapped: those are gone before the next evaluation.
 LBFGS_HEAP = 10
 # The preconditioner's maps, and the spectra of a step and of its change of gradient.
 PRECONDITION_IMAGES = 6
-# What a region takes of a style layer's features: what its mask cuts out, and what that takes in the backward pass.
+# What a region takes, in copies of a style layer's features: the part that its mask cuts out, and the backward pass.
 # Measured with two and three regions at 512 px.
 MASKED = 1.5
 # The differences that total variation keeps for its backward pass.
@@ -153,7 +155,7 @@ def optimiser_bytes(
     (87, 27)
     """
     image = 12 * math.prod(size)
-    images = ADAM_IMAGES + PRECONDITION_IMAGES * precondition
+    images = OPTIMISATION_IMAGES + OPTIMIZER_IMAGES[optimizer] + PRECONDITION_IMAGES * precondition
     if optimizer == "lbfgs":
         pair = 1 if 3 * math.prod(size) >= (COMPACT_FROM_ON_GPU if on_gpu else COMPACT_FROM) else 2
         images += pair * history + LBFGS_HEAP * (image < MMAP)

@@ -65,6 +65,10 @@ class Option:
         return check_value(self.kind, label or self.name, value, self.choices)
 
 
+# "1 for lbfgs, 0.03 for adam"
+_RATES = ", ".join(f"{rate:g} for {name}" for name, rate in LEARNING_RATES.items())
+
+
 def _rule(kind: str, help: str, choices: tuple[str, ...] = ()) -> dict[str, Any]:
     return {"kind": kind, "help": help, "choices": choices}
 
@@ -93,9 +97,7 @@ class Settings:
         metadata=_rule("counts", "evaluations: shared out evenly among the scales, or a number for each of them"),
     )
     optimizer: str = field(default="lbfgs", metadata=_rule("choice", "who makes the steps", OPTIMIZERS))
-    lr: float | None = field(
-        default=None, metadata=_rule("rate", "learning rate: 1 for lbfgs and 0.03 for adam where it is left out")
-    )
+    lr: float | None = field(default=None, metadata=_rule("rate", f"learning rate; where it is left out, {_RATES}"))
     lr_schedule: str = field(
         default="constant", metadata=_rule("choice", "how the learning rate falls during the run", SCHEDULES)
     )

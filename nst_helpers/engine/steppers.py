@@ -27,7 +27,7 @@ LONGEST_STEP, LONGEST_PRECONDITIONED_STEP = 2e-2, 1e-1
 
 
 class Stepper(Protocol):
-    """Makes of an image (1, 3, H, W) the next one, by its gradient."""
+    """Computes the next image (1, 3, H, W) from an image and its gradient."""
 
     normalizes_loss: bool  # whether it wants losses whose first is scaled to a fixed size
 
