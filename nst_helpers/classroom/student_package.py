@@ -15,77 +15,54 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import conventions, encoders, losses, regions
+from .. import losses, regions
 from ..accel import accelerate, bands, distances, gram
-from ..checks import lessons
+from ..checks.own import OWN_ANSWERS, own_functions
 from ..control import color
 
-__all__ = ["OWN", "allowed", "own_functions", "write_package"]
+__all__ = ["FURTHER", "allowed", "taken_away", "write_package"]
 
 PACKAGE = Path(__file__).parents[1]
 
-# The package's functions that do what a question asks for, or the better part of it.
-OWN: dict[str, tuple[Any, ...]] = {
-    "pixel_distance": (lessons.pixel_distance,),
-    "blend": (lessons.blend,),
-    "to_tensor": (lessons.to_tensor,),
-    "to_array": (lessons.to_array,),
-    "normalize": (lessons.normalize, encoders.Normalization.forward),
-    "denormalize": (lessons.denormalize,),
-    "receptive_field": (lessons.receptive_field,),
+# What does a question's work, or the better part of it, besides the functions that `OWN_ANSWERS` names.
+FURTHER: dict[str, tuple[Any, ...]] = {
     "content_loss": (
-        losses.content_loss, losses._relative, losses._squares, losses.ContentLoss.forward,
-        accelerate.FusedContentLoss.forward, distances._Distance.forward,
+        losses._relative, losses._squares, accelerate.FusedContentLoss.forward, distances._Distance.forward,
     ),
     "gram_matrix": (
-        losses.gram_matrix, losses.masked_gram_matrix, gram.features_and_gram, gram.fused_gram, gram.gram_sum,
-        gram._product, gram._gram_near, losses.StyleLoss.forward, lessons.StyleLossLayer.forward,
+        losses.masked_gram_matrix, gram.features_and_gram, gram.fused_gram, gram.gram_sum, gram._product,
+        gram._gram_near,
     ),
-    "style_loss": (
-        losses.style_loss, losses._relative, losses._squares, losses.StyleLoss.forward, distances._Distance.forward,
-    ),
-    "content_loss_layer": (
-        lessons.ContentLossLayer.forward, losses.ContentLoss.forward, regions.MappedContentLoss.forward,
-        accelerate.FusedContentLoss.forward,
-    ),
-    "style_loss_layer": (
-        lessons.StyleLossLayer.forward, losses.StyleLoss.forward, regions.RegionStyleLoss.forward,
-        accelerate.FusedStyleLoss.forward,
-    ),
-    "total_loss": (lessons.total_loss,),
-    "convert_style_weight": (conventions.convert_style_weight,),
-    "make_closure": (lessons.make_closure,),
+    "style_loss": (losses._relative, losses._squares, distances._Distance.forward),
+    "content_loss_layer": (regions.MappedContentLoss.forward, accelerate.FusedContentLoss.forward),
+    "style_loss_layer": (regions.RegionStyleLoss.forward, accelerate.FusedStyleLoss.forward),
     "total_variation": (
-        losses.total_variation, losses.TVLoss.forward, bands.BandedTVLoss.forward, bands._band,
-        accelerate.FusedTVLoss.forward, distances._SquaredVariation.forward,
+        bands.BandedTVLoss.forward, bands._band, accelerate.FusedTVLoss.forward, distances._SquaredVariation.forward,
     ),
-    "weight_ladder": (lessons.weight_ladder,),
-    "best_trades": (lessons.best_trades,),
-    "match_color": (lessons.match_color, color.match_color, color._with_moments),
-    "masked_gram": (
-        lessons.masked_gram, losses.gram_matrix, losses.masked_gram_matrix, gram.fused_gram, gram.mask_root,
-    ),
+    "match_color": (color.match_color, color._with_moments),
+    "masked_gram": (gram.fused_gram, gram.mask_root),
 }  # fmt: skip
 
 
-def own_functions(question: str) -> Iterator[tuple[str, types.FunctionType]]:
+def taken_away(question: str) -> Iterator[tuple[str, types.FunctionType]]:
     """The functions that are taken away for a question, each with its name ("nst_helpers.losses:gram_matrix")."""
-    for function in OWN.get(question, ()):
-        yield f"{function.__module__}:{function.__qualname__}", function
+    if question in OWN_ANSWERS:
+        for function in (*own_functions(question), *FURTHER.get(question, ())):
+            yield f"{function.__module__}:{function.__qualname__}", function
 
 
 def allowed(question: str) -> dict[str, bytes]:
     """The code of all functions that are taken away for other questions but not for this one, by name."""
-    taken = {name for name, _ in own_functions(question)}
-    others = {name: function for other in OWN for name, function in own_functions(other)}
+    taken = {name for name, _ in taken_away(question)}
+    others = {name: function for other in OWN_ANSWERS for name, function in taken_away(other)}
     return {name: marshal.dumps(function.__code__) for name, function in others.items() if name not in taken}
 
 
 def write_package(folder: Path) -> None:
     """Write the students' package to `folder/nst_helpers`, and the samples beside it."""
     absent: dict[str, dict[str, str]] = {}
-    for question in OWN:
-        for name, _ in own_functions(question):
+    for question in OWN_ANSWERS:
+        for name, _ in taken_away(question):
             module, _, path = name.partition(":")
             absent.setdefault(module, {})[path] = question
     target = folder / PACKAGE.name

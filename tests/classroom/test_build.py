@@ -20,7 +20,8 @@ if not NBGRADER:
     pytest.skip("nbgrader is not installed", allow_module_level=True)
 
 from nst_helpers.checks.exercises import CHECKS
-from nst_helpers.classroom import hidden, personal, student_package
+from nst_helpers.checks.own import OWN_ANSWERS
+from nst_helpers.classroom import hidden, personal
 from nst_helpers.classroom.__main__ import main
 from nst_helpers.classroom.questions import LESSONS, ClassroomError, parse_points, read_lesson, select
 from nst_helpers.classroom.solutions import solved
@@ -226,7 +227,7 @@ def test_the_release_gives_nothing_away(course):
 
 
 def test_every_question_has_hidden_tests_and_a_guard():
-    assert set(hidden.HIDDEN) == set(CHECKS) == set(student_package.OWN)
+    assert set(hidden.HIDDEN) == set(CHECKS) == set(OWN_ANSWERS)
     assert set(WRITTEN) == set(LESSONS)
 
 
