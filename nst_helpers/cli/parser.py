@@ -27,6 +27,11 @@ SIZE = 256
 NUMBER_LISTS = ("counts", "scales", "weights")
 FILES = ("masks", "map")  # kinds whose values are read from picture files
 WORDS = ("encoder", "device", "choice", "choice or object", "layer weights")  # kinds that stay text
+LISTED = dict.fromkeys(NUMBER_LISTS, r"[\d.,]+") | {  # kinds with several values, and what each looks like
+    "layers": r"((conv|relu|pool)\d+(_\d+)?,?)+",
+    "layer weights": r"((conv|relu|pool)\d+(_\d+)?=[\d.]+,?)+",
+}
+NEGATIVE = r"-(inf|nan|\.?\d[\d.e+-]*)"
 METAVARS = {
     "counts": "N[,N...]",
     "scales": "N[,N...]",
@@ -128,9 +133,10 @@ def _value(kind: str, text: str) -> Any:
     if kind in NUMBER_LISTS and ("," in text or kind == "weights"):
         return [_number(word) for word in text.split(",")]
     if kind == "layers":
-        return text.split(",")
+        return [word.strip() for word in text.split(",")]
     if kind == "layer weights" and "=" in text:
-        return {layer: _number(weight) for layer, _, weight in (part.partition("=") for part in text.split(","))}
+        pairs = (part.partition("=") for part in text.split(","))
+        return {layer.strip(): _number(weight) for layer, _, weight in pairs}
     return text if kind in WORDS else _number(text)
 
 
@@ -197,28 +203,34 @@ def run_options(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _joined(arguments: list[str]) -> list[str]:
-    """The words with the numbers after --scales as one, so that they don't swallow the pictures that follow.
+    """The words with what follows a list's option as one, so that `--scales 64 128` doesn't swallow the pictures.
 
-    What follows `--` are names, though they begin with a hyphen.
+    A negative number joins its option: alone, it would be taken for an option. What follows `--` are names, though
+    they begin with a hyphen.
 
     >>> _joined(["--scales", "64", "128", "temple", "--", "-wave.jpg"])
     ['--scales', '64,128', 'temple', './-wave.jpg']
+    >>> _joined(["--style-layers", "relu1_1", "relu2_1", "temple", "--lr", "-1e-5"])
+    ['--style-layers', 'relu1_1,relu2_1', 'temple', '--lr=-1e-5']
     """
     if "--" in arguments:
         at = arguments.index("--")
         names = [f"./{name}" if name.startswith("-") else name for name in arguments[at + 1 :]]
         return [*_joined(arguments[:at]), *names]
-    lists = [_flag(option.name) for option in options().values() if option.kind in NUMBER_LISTS]
+    lists = {_flag(option.name): LISTED[option.kind] for option in options().values() if option.kind in LISTED}
     words: list[str] = []
-    taking = ""
+    pattern, begun = "", False  # what a value of the list looks like, and whether there has been one
     for word in arguments:
-        if taking == "more" and re.fullmatch(r"[\d.,]+", word):
-            words[-1] += f",{word}"
+        if pattern and re.fullmatch(pattern, word):
+            words = [*words[:-1], f"{words[-1].rstrip(',')},{word}"] if begun else [*words, word]
+            begun = True
             continue
         name, given, value = word.partition("=")
-        if name in lists:
-            taking = "more" if given and re.fullmatch(r"[\d.,]+", value) else "first"
+        pattern, begun = lists.get(name, ""), bool(given)
+        if begun and not re.fullmatch(pattern, value):
+            pattern = ""
+        if words and re.fullmatch(r"--[\w-]+", words[-1]) and re.fullmatch(NEGATIVE, word, re.I):
+            words[-1] += f"={word}"
         else:
-            taking = "more" if taking == "first" and re.fullmatch(r"[\d.,]+", word) else ""
-        words.append(word)
+            words.append(word)
     return words

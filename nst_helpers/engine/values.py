@@ -161,7 +161,8 @@ def _layer_weights(name: str, value: Any) -> dict[str, float] | str | None:
     if value is None:
         return None
     if not isinstance(value, Mapping) or not all(isinstance(layer, str) for layer in value):
-        raise ValueError(f"{name} is {_shown(value)}, expected {{'relu1_1': 2}}, fine or coarse.")
+        example = "{'relu1_1': 2}, which is relu1_1=2 on the command line"
+        raise ValueError(f"{name} is {_shown(value)}, expected fine, coarse or {example}.")
     return {str.__str__(layer): number(f"{name}[{layer!r}]", weight) for layer, weight in value.items()}
 
 

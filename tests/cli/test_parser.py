@@ -51,6 +51,9 @@ def refused(words: list[str], capsys) -> str:
         ([*PAIR, "--optimizer", "adam", "--precondition"], "precondition"),
         ([*PAIR, "--content-weight", "0", "--style-weight", "0", "--tv-weight", "0"], "style_weight"),
         ([*PAIR, "--style-weight", "-1"], "--style-weight"),
+        ([*PAIR, "--style-weight", "-1e-5"], "--style-weight is -1e-05"),
+        ([*PAIR, "--lr", "-inf"], "--lr is -inf"),
+        ([*PAIR, "--layer-weights", "relu1_1:2"], "relu1_1=2"),
         ([*PAIR, "--tv-weight", "nan"], "--tv-weight"),
         ([*PAIR, "--lr", "quick"], "--lr"),
         ([*PAIR, "--seed", "x"], "--seed"),
@@ -101,6 +104,23 @@ def test_options_stand_anywhere(parts):
 def test_several_numbers_may_follow_an_equals_sign(scales):
     parsed = parse(["a.png", *scales, "b.png", "-o", "c.png"])
     assert (parsed.scales, parsed.style) == ((16, 32, 64), ["b.png"])
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "expected"),
+    [
+        (["--scales", "16,", "32"], "scales", (16, 32)),
+        (["--style-layers", "relu1_1", "relu2_1"], "style_layers", ("relu1_1", "relu2_1")),
+        (["--style-layers", "relu1_1, relu2_1"], "style_layers", ("relu1_1", "relu2_1")),
+        (["--content-layers=relu1_1,", "relu2_1"], "content_layers", ("relu1_1", "relu2_1")),
+        (["--layer-weights", "relu1_1=2", "relu2_1=.5"], "layer_weights", {"relu1_1": 2.0, "relu2_1": 0.5}),
+        (["--layer-weights", "relu1_1=2, relu2_1=.5"], "layer_weights", {"relu1_1": 2.0, "relu2_1": 0.5}),
+        (["--seed", "-1e3"], "seed", -1000),
+    ],
+)
+def test_values_are_read_as_people_write_them(words, name, expected):
+    parsed = parse([*words, *PAIR])
+    assert (getattr(parsed, name), parsed.content, parsed.style) == (expected, "a.png", ["b.png"])
 
 
 def test_the_version_is_told(capsys):
