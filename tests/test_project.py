@@ -295,6 +295,19 @@ def test_the_container_and_the_hooks_are_of_this_project():
             assert not word.endswith(".py") or (ROOT / word).is_file()
 
 
+LEVERS = ("accel/devices", "accel/gram", "accel/pooling", "accel/allocator", "engine/lbfgs", "engine/preconditioner")
+
+
+def test_what_a_module_says_it_is_worth_stands_on_the_page_of_measurements():
+    """A figure that was measured anew is changed in both places."""
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    docs = {name: ast.get_docstring(tree(PACKAGE / f"{name}.py")) or "" for name in LEVERS}
+    figures = {name: re.findall(r"\b[01]\.\d\d\b", text) for name, text in docs.items()}
+    assert all(figures.values())
+    known = set(re.findall(r"\b[01]\.\d\d\b", page))
+    assert {name: missing for name, found in figures.items() if (missing := set(found) - known)} == {}
+
+
 def test_versions_agree():
     import nst_helpers
 

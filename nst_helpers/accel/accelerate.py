@@ -1,10 +1,10 @@
 """The one place where a model's layers give way to their quicker twins; the numbers stay the same.
 
-The Gram matrix gets a backward pass written by hand (gram.py), which adds to the gradient that comes from the layers
-behind where it lies. On a CPU so do the losses (distances.py) and pooling (pooling.py), and a ReLU works in the memory
-of its convolution where no loss reads the value between, in half precision by the signs alone (relu.py); there a ReLU
-and the maximum pooling behind it become one layer. What concerns the encoder itself, its device, number format and
-memory layout, is `prepare` in devices.py.
+The Gram matrix gets a backward pass written by hand (gram.py), which adds its part in place to the gradient of the
+layers behind. On a CPU the losses (distances.py) and pooling (pooling.py) get one, too. There a ReLU works in the
+memory of its convolution, unless a loss reads the value between the two. In half precision it looks at the signs alone
+(relu.py), and becomes one layer with a maximum pooling behind it. `prepare` in devices.py does what concerns the
+encoder itself: its device, number format and memory layout.
 """
 
 from __future__ import annotations

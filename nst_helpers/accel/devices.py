@@ -1,7 +1,7 @@
 """Where and how to compute: the device, and the number format and memory layout of the convolutions.
 
-By pairs at 256 px on two AVX512-BF16 cores, an evaluation without channels last takes 1.72 times as long with `mini`
-and 1.02 times with VGG-19; in float32 in place of bfloat16 1.58 and 1.99 times.
+By pairs at 256 px on one AVX512-BF16 core, an evaluation without channels last takes 1.65 times as long with `mini` and
+1.05 times with VGG-19; in float32 in place of bfloat16 1.49 and 1.87 times (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 def choose_device(device: torch.device | str | None = None) -> torch.device:
-    """The device asked for, else CUDA, else Apple's MPS, else the CPU.
+    """The device asked for, else CUDA, else Apple's MPS, else the CPU; raises NSTError for one that can't be used.
 
     >>> choose_device("cpu")
     device(type='cpu')
@@ -65,9 +65,9 @@ def choose_precision(encoder: Encoder, device: torch.device, precision: str = "a
     """The convolutions' number format: as asked, or else the fastest one that the device computes well in.
 
     A GPU with matrix units gets float16: as quick there as bfloat16, three binary digits finer, and a T4 has it too.
-    The gradient is kept within its range (see `Lift`). On a CPU bfloat16 is timed against float32 for this encoder,
-    which takes a fraction of a second and is remembered for the machine, so that the same run gives the same pixels
-    next time. Raises ValueError for an unknown precision.
+    The gradient is kept within its range (engine/scaling.py). On a CPU bfloat16 is timed against float32 for this
+    encoder, which takes a fraction of a second and is remembered for the machine, so that the same run gives the same
+    pixels next time. Raises ValueError for an unknown precision.
 
     >>> choose_precision(None, torch.device("cpu"), "float32")
     torch.float32

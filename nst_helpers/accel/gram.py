@@ -2,8 +2,8 @@
 
 Autograd differentiates F F^T as a product of two things and makes one matrix product for each, in the layout of the
 Gram matrix rather than the convolution's. But G is symmetric in F: one product, F (dG + dG^T), is the whole gradient.
-By pairs on two AVX512-BF16 cores, in bfloat16, an evaluation without it takes 1.39 times as long with VGG-19 at 256 px
-and 1.50 times at 512, with `mini` 1.48 times at 256.
+By pairs on one AVX512-BF16 core, in bfloat16, an evaluation without it takes 1.39 times as long with VGG-19 at 256 px
+and 1.50 times at 512, with `mini` 1.49 and 1.72 times (docs/performance.md).
 
 In half precision the sums over positions need more digits than the features have. A style loss needs the difference to
 its target. So on a CPU in bfloat16 the product begins with minus the target and only the difference is rounded, to 2e-3

@@ -41,7 +41,7 @@ class CapturedModel(Objective, nn.Module):
             *model.style_losses.values(),
         ]
         self.passes: _Passes | None = None
-        self.refusal = ""  # why the device would not record, if so: it is told each operation by itself then
+        self.refusal = ""  # why the device would not record; it then gets each operation by itself
 
     def forward(self, image: Tensor) -> None:
         """Leave the image's losses in the loss layers."""
@@ -116,7 +116,7 @@ class _Replay(torch.autograd.Function):
 
 
 def warm_up(work: Callable[[], None]) -> None:
-    """Do the work a few times beside the device's main stream of work, as a recording needs it done before."""
+    """Do the work a few times, beside the device's main stream of work: a recording needs that before it."""
     main, side = torch.cuda.current_stream(), torch.cuda.Stream()
     side.wait_stream(main)
     with torch.cuda.stream(side):
@@ -126,9 +126,9 @@ def warm_up(work: Callable[[], None]) -> None:
 
 
 def capture(work: Callable[[], None], pool: Any) -> Callable[[], None]:
-    """Record the work on the device, which does nothing of it yet; returns what has it done."""
+    """Record the work on the device without doing it; returns the function that does it."""
     graph = torch.cuda.CUDAGraph()
-    # Only this thread may do nothing else with the device meanwhile: others may be painting too.
+    # "thread_local": other threads may use the device meanwhile, since they may be painting, too.
     with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         work()
     return graph.replay

@@ -130,7 +130,7 @@ def restored_threads() -> Iterator[None]:
         if outermost:
             try:
                 _give_back()
-            except KeyboardInterrupt:  # amid it: left half done, no later run would give anything back
+            except KeyboardInterrupt:  # half done, it would keep every later run from giving the threads back
                 _give_back()
                 raise
 

@@ -1,4 +1,4 @@
-"""How a network is cut into segments and an image into tiles, and the two passes over them: the geometry of `tiles`.
+"""How a network is cut into segments and an image into tiles, and the two passes over them: the geometry of tiling.py.
 
 A tile counts for its interior alone and takes in a halo, as wide as the convolutions reach; at the image's own borders
 it ends where the image ends and is padded with zeros as the image would be. Edges lie on multiples of the stride, so

@@ -199,7 +199,7 @@ def _optimiser_rate(optimizer: str, history: int, precondition: bool, device: st
 
 @functools.cache
 def fresh_rate() -> float:
-    """Seconds a byte that memory fresh from the system costs more than memory used before."""
+    """How many seconds longer it takes to write a byte of memory fresh from the system than one used before."""
     times = []
     for _ in range(3):
         start = time.perf_counter()
@@ -215,17 +215,20 @@ def fresh_rate() -> float:
 
 
 def tiles_ratio(encoder: Encoder, settings: Settings, size: tuple[int, int]) -> float:
-    """How many times as long as by the rates an evaluation of that size takes in tiles, beyond what is fixed.
+    """The time of an evaluation of that size in tiles over that of a whole one, both without their fixed parts.
 
-    The work is counted: halos, and a third pass through each tile. What cutting, memory and caches add to it differs
-    from one machine to the next, and with the tile, so that is timed.
+    The additional work is counted: halos, and a third pass through each tile. What cutting, memory and caches add
+    differs from one machine to the next, and with the tile, so that is timed.
     """
     assert settings.tile is not None
     return _work(encoder, settings, size, settings.tile) * _tiles_cost(encoder, settings, settings.tile)
 
 
 def _tiles_cost(encoder: Encoder, settings: Settings, tile: int) -> float:
-    """The time of an evaluation in two tiles of that size, or of smaller ones where that is long, over its work's."""
+    """The measured time of an evaluation in two tiles over the time that its work alone would take.
+
+    Where tiles of that size would take long, smaller ones are timed.
+    """
     key = f"{_key(encoder, settings)} tile={tile}"
     if key not in _tiles_known:
         rates, device = evaluation_rates(encoder, settings), encoder.device
@@ -248,7 +251,7 @@ def _tiles_cost(encoder: Encoder, settings: Settings, tile: int) -> float:
 
 
 def _work(encoder: Encoder, settings: Settings, size: tuple[int, int], tile: int) -> float:
-    """How many times the untiled evaluation's work the tiled one does: halos, and a third pass through each tile."""
+    """The work of an evaluation in tiles over that of a whole one: halos, and a third pass through each tile."""
     network = SegmentedEncoder(encoder, layers_used(settings), tile)
     done = whole = 0.0
     for segment, edge in zip(network.segments, network.edges, strict=True):

@@ -28,7 +28,7 @@ class Pace:
         self._since: float | None = None
 
     def done(self, work: float, *, at: float | None = None) -> None:
-        """So much work is done since the last call; after a break, or first of all, this only starts the clock."""
+        """Count work done since the last call; the first call, and the first after a break, only starts the clock."""
         at = time.monotonic() if at is None else at
         if self._since is not None:
             self._stretches.append((at, at - self._since, work))

@@ -121,7 +121,7 @@ class Examination:
     ) -> Any:
         """Call the function (or another one) with these arguments; an exception becomes a MistakeFound.
 
-        `about` says in words what is special about the arguments; their names and shapes are told otherwise.
+        `about` says in words what is special about the arguments; without it a message has their names and shapes.
         """
         self._arguments.append(args)
         try:

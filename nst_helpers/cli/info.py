@@ -50,8 +50,8 @@ def describe() -> Iterator[tuple[str, str]]:
     memory = psutil.virtual_memory()
     yield "memory", f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB free"
     yield "devices", ", ".join(_devices())
-    told = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
-    yield "threads", ", ".join([str(torch.get_num_threads()), *told])
+    chosen = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
+    yield "threads", ", ".join([str(torch.get_num_threads()), *chosen])
 
 
 def _devices() -> Iterator[str]:

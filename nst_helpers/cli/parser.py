@@ -96,10 +96,10 @@ def _add(parser: Parser, option: Option) -> None:
         return
     default = SIZE if option.name == "size" else option.default
     shown = ",".join(default) if isinstance(default, tuple) else f"{default:g}" if _is_number(default) else default
-    told = "" if default is None else f" (default: {shown})"
+    ending = "" if default is None else f" (default: {shown})"
     metavar = f"{{{','.join(option.choices)}}}" if option.choices else METAVARS.get(option.kind, "N")
     metavar += "|FILE" if option.name == "init" else ""
-    parser.add_argument(name, type=_reader(option), default=default, metavar=metavar, help=option.help + told)
+    parser.add_argument(name, type=_reader(option), default=default, metavar=metavar, help=option.help + ending)
 
 
 def _flag(name: str) -> str:

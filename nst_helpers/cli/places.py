@@ -52,7 +52,7 @@ def _guess(path: Path, samples: list[str]) -> str | None:
     names = {name: name for name in samples} if path.name == str(path) and not path.suffix else {}
     with contextlib.suppress(OSError, ValueError):
         names |= {entry.name: str(path.with_name(entry.name)) for entry in path.parent.iterdir() if entry.is_file()}
-    lower = {name.lower(): told for name, told in names.items()}
+    lower = {name.lower(): shown_as for name, shown_as in names.items()}
     close = difflib.get_close_matches(path.name.lower(), lower, n=1)
     return lower[close[0]] if close else None
 

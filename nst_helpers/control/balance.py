@@ -1,7 +1,7 @@
 """Weights that mean the same for every pair: each term's gradient is measured once, and divided by its norm.
 
-With the weights alone, a run ends at about the same distance from the style, wherever it began. So of a style that is
-near to the photo it takes little, and of one that is far away nearly everything. Balanced, each term pulls alike at the
+With the weights alone, a run ends at about the same distance from the style, wherever it began. So it takes little of
+a style that is near to the photo, and nearly everything of one that is far away. Balanced, each term pulls alike at the
 start, and each run goes about the same share of its way, whatever pair, encoder, size and convention.
 
 The style is measured at the photo, where most runs begin. The content's gradient is 0 there, so it is measured a small

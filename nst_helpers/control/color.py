@@ -82,7 +82,7 @@ def keep_color(image: Tensor, content: Tensor) -> Tensor:
         )
     light, color = to_oklab(image)[:, :1], to_oklab(content)[:, 1:]
     mixed = torch.cat([light, color], 1).flatten(2)
-    # Where it doesn't fit, the strongest share of the colour that lies within [0, 1]: halved in on, pixel by pixel.
+    # Where it doesn't fit, bisection finds for each pixel the strongest share of the colour that lies within [0, 1].
     over = ~_fits(from_oklab(mixed[..., None]))[0, 0, :, 0]
     light, color = (part[..., over, None] for part in mixed.split([1, 2], 1))
     low, high = torch.zeros_like(light), torch.ones_like(light)

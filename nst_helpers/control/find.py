@@ -181,7 +181,7 @@ def kmeans(rows: Tensor, k: int, *, seed: int = 0) -> Tensor:
 
 
 def merged(rows: Tensor, groups: Tensor, k: int) -> Tensor:
-    """Of the groups of rows (N, D) the two whose union costs least are put together, until k are left.
+    """Join the two groups of rows (N, D) whose union costs least, again and again until k are left.
 
     The cost is what the squared distances to the centres grow by, so a small group joins another before two large ones.
 

@@ -16,7 +16,7 @@ In directions that no pair covers, the length of the step is a guess. PyTorch ta
 the last pair allows (Barzilai & Borwein 1988), which is safe and, for pictures, too short. Here the guess moves from
 the shorter towards the longer as long as the loss falls, and back where it rises: at 100 evaluations the loss is 2 to
 5 % lower, on 16 of 16 combinations of encoder, pictures and preconditioner (96 px), and a textbook loop's loss is
-reached in 0.41 of its time for 0.45 (docs/performance.md). A preconditioner also gives the guess a shape.
+reached in 0.39 of its time for 0.41 (docs/performance.md). A preconditioner also gives the guess a shape.
 
 A step that ends at the bounds of an image is shorter than the optimiser asked for, and either step may be learnt from.
 The one asked for suggests less curvature than there is, and leads to longer steps. Its weight against the step that was

@@ -122,8 +122,8 @@ def _entry(name: str, value: object) -> tuple[str, bytes] | None:
     if not isinstance(value, Mapping) or not isinstance(value.get("content"), (bytes, bytearray, memoryview)):
         return None
     about = value.get("metadata")
-    told = value.get("name") or (about.get("name") if isinstance(about, Mapping) else None)
-    return str(told or name), bytes(value["content"])
+    own_name = value.get("name") or (about.get("name") if isinstance(about, Mapping) else None)
+    return str(own_name or name), bytes(value["content"])
 
 
 def _open_path(text: str) -> tuple[IO[bytes], str]:

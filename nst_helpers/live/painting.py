@@ -121,8 +121,8 @@ class PaintingBuilder:
             if was.sha256 != now.sha256
         ]
         before = old.settings
-        different, told = control.since(old.control)
-        words += told
+        different, control_words = control.since(old.control)
+        words += control_words
         self.run_settings(settings, control)  # where nothing would be optimised, this says so
         rebuilt = bool(words) or _network(settings) != _network(before)
         words += settings.words_since(before)
