@@ -2,8 +2,8 @@
 
 Each evaluation lets go of all it took. The C library hands the end of its heap to the system as soon as a few megabytes
 there are free, and the next evaluation asks for them anew, page by page, each filled with zeros first. By pairs on one
-core `mini` takes 1.21 times as long without memory that is kept in bfloat16 at 192 px, 1.18 times at 256, 1.13 times in
-float32 at 192, and VGG-19 in bfloat16 1.01 times at 256 px and 1.08 times at 512.
+core, an evaluation without kept memory takes 1.21 times as long with `mini` in bfloat16 at 192 px, 1.18 times at 256,
+1.13 times in float32 at 192, and with VGG-19 in bfloat16 1.01 times at 256 px and 1.08 times at 512.
 """
 
 from __future__ import annotations

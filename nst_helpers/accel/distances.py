@@ -21,7 +21,7 @@ __all__ = ["distance", "factor_of", "squared_variation"]
 def factor_of(convention: Convention, kind: str, target: Tensor) -> float | None:
     """What a convention's "content" or "style" loss multiplies the sum of squared differences to a target with.
 
-    None where that isn't known to be all, for a convention of the user's own or several targets, and on a GPU.
+    None where the loss may be more than that (a convention of the user's own, several targets), and on a GPU.
 
     >>> from nst_helpers.losses import get_convention
     >>> factor_of(get_convention("gatys"), "content", torch.ones(1, 4, 2, 2))

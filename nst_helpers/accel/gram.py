@@ -145,8 +145,8 @@ def rows_of(features: Tensor) -> Tensor:
 def features_and_gram(features: Tensor, near: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The feature maps (B, C, H, W) unchanged, and what `gram_matrix` gives for them, (B, C, C), divided by H * W.
 
-    Whatever reads the feature maps next takes them from here, so that its gradient comes by. The digits of a Gram
-    matrix that is `near` (1, C, C) go to the difference from it.
+    The next layer has to read the feature maps that are returned, so that its gradient passes through here. Where the
+    Gram matrix is rounded, on a CPU in bfloat16, only its difference from `near` (1, C, C) is.
 
     >>> features_and_gram(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]]))[1].tolist()
     [[[2.5, 1.5], [1.5, 4.5]]]

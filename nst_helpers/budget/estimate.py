@@ -82,12 +82,12 @@ class Estimate:
 
     @property
     def seconds_per_evaluation(self) -> float:
-        """At the last and largest scale."""
+        """Seconds for one evaluation at the last and largest scale."""
         return self.scales[-1][1]
 
     @property
     def evaluations(self) -> int:
-        """Of all scales together."""
+        """The evaluations of all scales together."""
         return sum(steps for steps, _ in self.scales)
 
     def after(self, step: int) -> float:

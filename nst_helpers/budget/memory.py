@@ -174,7 +174,7 @@ def weights_bytes(encoder: Encoder, unit: int) -> int:
 def fresh_bytes(encoder: Encoder, size: tuple[int, int], names: Sequence[str], unit: int) -> int:
     """The bytes of an evaluation's tensors that are too large for the C library to keep: feature maps and gradients.
 
-    Of each convolution and of its ReLU, or of both at once where a ReLU works in its convolution's memory, on a CPU.
+    On a CPU a ReLU works in its convolution's memory, so the two count once.
     """
     each = (unit * layer.numbers for layer in layers_of(encoder, size, names) if layer.kind == "conv")
     return (2 if encoder.device.type == "cpu" else 4) * sum(bytes_ for bytes_ in each if bytes_ >= MMAP)

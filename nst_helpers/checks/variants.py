@@ -34,14 +34,14 @@ class Variants:
             for chosen in itertools.product(*allowed):
                 choices = {name: variant.choice for name, variant in zip(self.places, chosen, strict=True)}
                 if explains(self._with(choices), cases, answers):
-                    return _told([variant for variant in chosen if variant.code])
+                    return _mistake_of([variant for variant in chosen if variant.code])
         return None
 
     def _with(self, choices: dict[str, Any]) -> Callable[..., Any]:
         return lambda *case: self.formula(*case, **choices)
 
 
-def _told(wrong: Sequence[Variant]) -> MistakeFound:
+def _mistake_of(wrong: Sequence[Variant]) -> MistakeFound:
     if len(wrong) == 1:
         return MistakeFound(wrong[0].code, wrong[0].sentence)
     both = "; and it ".join(variant.sentence.rstrip(".") for variant in wrong)

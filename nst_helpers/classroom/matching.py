@@ -201,7 +201,7 @@ def _runs(
 
 
 def _needed(cells: Sequence[dict[str, Any]], at: int, near: Sequence[int], given: set[str]) -> set[int]:
-    """Of the cells around an answer those that define what it uses, and what those use in turn."""
+    """The cells around an answer that define what it uses, and the cells that define what those use in turn."""
     wanted, chosen = _uses(cells[at]["source"]), set()
     growing = True
     while growing:

@@ -74,7 +74,7 @@ def _lessons(released: Mapping[str, dict[str, Any]], questions: list[Question]) 
 
 
 def _newest(read: list[_Read], notes: list[str]) -> list[_Read]:
-    """Of several files of one lesson the newest one; of those of one time the last by name."""
+    """The newest of several files of one lesson; where times are equal, the last by name."""
     chosen: dict[str, _Read] = {}
     for one in read:
         older = chosen.get(one[2])

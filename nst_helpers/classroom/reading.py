@@ -50,7 +50,7 @@ def read_notebook(content: bytes) -> tuple[dict[str, Any], str]:
     """
     text, note = _decoded(slim(content))
     if len(first := _encodings(content)) == 1:  # which is UTF-8 by now
-        note = _told(first[0])
+        note = _encoding_note(first[0])
     try:
         notebook = json.loads(text) if text is not None else None
     except (ValueError, RecursionError, MemoryError):
@@ -108,12 +108,12 @@ def _decoded(content: bytes) -> tuple[str | None, str]:
     """The text, and what to say of its encoding; None where it is no text."""
     for encoding in _encodings(content):
         try:
-            return content.decode(encoding), "" if encoding == "utf-8-sig" else _told(encoding)
+            return content.decode(encoding), "" if encoding == "utf-8-sig" else _encoding_note(encoding)
         except UnicodeDecodeError:
             continue
     return None, ""
 
 
-def _told(encoding: str) -> str:
+def _encoding_note(encoding: str) -> str:
     name = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}.get(encoding, encoding.upper())
     return f"its text is stored as {name}, not as UTF-8, and was read as such"

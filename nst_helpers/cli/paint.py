@@ -27,7 +27,8 @@ from .places import OutputPaths, load_source, pixels_of
 
 __all__ = ["paint"]
 
-# tqdm's own guess of what is left takes all steps to last alike, and those of a resumed run to have been made just now.
+# tqdm's own guess of the time left assumes that all steps take equally long, and that a resumed run has just made its
+# earlier ones.
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 NOTHING = Outputs(every=0, picture=None, checkpoint=None)
 SAVED_ELSEWHERE = 1

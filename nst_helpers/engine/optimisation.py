@@ -1,8 +1,8 @@
 """One running optimisation as an object: each step is one closure evaluation, guarded, and counted.
 
 The image is the parameter, and it is clamped to [0, 1] after each step, never inside the closure, where the optimiser
-would not know of it. L-BFGS learns the curvature from the steps as the clamp left them. Left free and clamped once at
-the end, the loss of its pictures rose by 10 to 30 % in that one clamp.
+would not know of it. L-BFGS learns the curvature from the steps as the clamp left them. When its image was left free
+and clamped once at the end instead, that one clamp raised the loss by 10 to 30 %.
 """
 
 from __future__ import annotations

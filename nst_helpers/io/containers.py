@@ -15,7 +15,7 @@ _PHOTOMETRIC, _SHORT = 262, 3  # a tag of TIFF, and its type
 
 
 class Bare(NamedTuple):
-    """A file without its metadata, and what in them says how its pixels are meant, as in Pillow's `info`."""
+    """A file without its metadata, but for those that say how its pixels are meant: they are as in Pillow's `info`."""
 
     data: bytes
     about: dict[str, Any]

@@ -139,9 +139,10 @@ def _decode(file: IO[bytes], label: str, target: Target | None) -> _Decoded:
 
 
 def _filled_up(file: IO[bytes]) -> Bare | None:
-    """A JPEG that ends in zeros where its pixels should, without them: a copy that got its length first, and no more.
+    """A JPEG without the zeros that stand at its end in place of pixels; None for any other file.
 
-    None for any other file. A decoder takes the zeros for pixels and complains of nothing.
+    A copy that was given its full length first and then broke off is such a file. A decoder takes the zeros for pixels
+    and complains of nothing.
     """
     file.seek(0)
     is_jpeg = file.read(len(_JPEG_START)) == _JPEG_START

@@ -1,4 +1,4 @@
-"""What may be given as a picture's size: whole numbers of any make, one or a pair."""
+"""What may be given as a picture's size: whole numbers of any type, one or a pair."""
 
 from __future__ import annotations
 

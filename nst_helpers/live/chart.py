@@ -65,7 +65,7 @@ def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | Non
     parts += _lines(values, x, y)
     aims: dict[str, float] = {}
     for name, limit in targets.items():
-        # On the side of the limit where the line is not; at the bottom there is room above alone.
+        # The text stands on the other side of the limit than the curve; near the bottom there is room above it only.
         under = values[name] and values[name][-1][1] > limit and y(limit) < HEIGHT - BOTTOM - 14
         aims[name] = y(limit) + (12 if under else -4)
     for name, at in _apart(aims).items():
@@ -83,7 +83,7 @@ def draw_chart(history: Sequence[Evaluation], targets: Mapping[str, float] | Non
 
 
 def _curves(history: Sequence[Evaluation]) -> dict[str, list[tuple[int, float]]]:
-    """Step and loss by name: of a long history some, the last one among them, and those alone that have a logarithm."""
+    """The curves by name, as (step, loss): a long history is thinned out, and a loss without a logarithm left out."""
     shown = list(history[:: max(1, math.ceil(len(history) / POINTS))])
     if history and shown[-1] is not history[-1]:
         shown.append(history[-1])

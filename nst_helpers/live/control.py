@@ -1,4 +1,4 @@
-"""What a session has to stay in charge: further styles, where each of them paints, maps and the rest."""
+"""A session's controls over the result: further styles, where each of them paints, maps and the rest."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Control:
         return {name: getattr(self, name) for name in (*MASKS, "style_size", "balance")}
 
     def painting(self, styles: Sequence[Any]) -> list[Any]:
-        """Of as many things as there are style pictures, those of the pictures that paint somewhere.
+        """What belongs to the style pictures that paint somewhere, of `styles`, which has one entry for each picture.
 
         Raises MaskError unless there is one mask for each, where there are masks.
         """
@@ -86,7 +86,7 @@ class Control:
         return found | ({"others": [picture.describe() for picture in self.others]} if self.others else {})
 
     def changed(self, changes: dict[str, Any]) -> tuple[Control, dict[str, NamedImage]]:
-        """This after some changes, of which its own are taken out; beside it the new first pictures by role."""
+        """The control after some changes, and the new first pictures by role; takes what it uses out of `changes`."""
         control, pictures = self, {}
         if "content" in changes:
             pictures["content"] = named_image(changes.pop("content"), "content")
@@ -102,7 +102,7 @@ class Control:
         return control, pictures
 
     def since(self, before: Control) -> tuple[dict[str, Any], list[str]]:
-        """What differs from an earlier one, of the styles and masks: as a recipe holds it, and in words."""
+        """How styles and masks differ from those of an earlier control: as a recipe holds it, and in words."""
         different: dict[str, Any] = {}
         words = []
         was, now = before.described(), self.described()
@@ -129,7 +129,7 @@ class Control:
 
 
 def stored_masks(masks: Iterable[Tensor | None]) -> list[str]:
-    """Those of some masks that 8 bits hold without loss, each once, as PNG in base64: a recipe has them in itself."""
+    """The masks that 8 bits hold without loss, each once, as PNG in base64: a recipe contains these itself."""
     found = {}
     for mask in masks:
         if mask is None or mask.numel() > MOST_PIXELS:

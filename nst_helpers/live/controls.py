@@ -12,7 +12,7 @@ __all__ = ["Clock", "NumberControl", "log_stops", "name_control", "playing_trait
 
 
 class Clock(widgets.Play):
-    """The page's clock. A page that asks for all of its state is a new one, in which nothing moves it: so it pauses.
+    """The page's clock. It pauses when a page asks for all of its state: in that page, a new one, nothing moves it yet.
 
     >>> clock = Clock()
     >>> clock.playing = True

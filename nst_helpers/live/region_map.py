@@ -41,7 +41,7 @@ class Regions:
 
     @classmethod
     def of_masks(cls, masks: Sequence[Tensor | None]) -> Regions:
-        """The regions that the masks of a session's styles are, where nothing is known of smaller parts."""
+        """One region for each style of a session that has a mask, where no smaller parts are known."""
         there = {number: mask for number, mask in enumerate(masks) if mask is not None}
         return cls(tuple(there.values()), tuple(there))
 

@@ -124,7 +124,7 @@ class EncoderCache:
         return self._prepared[name]
 
     def describe(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
-        """Of each of these encoders the hash of its weights, its pooling and its number format, fit for JSON."""
+        """The hash of the weights, the pooling and the number format of each of these encoders, fit for JSON."""
         return {
             name: {
                 "sha256": self._sha256[name],

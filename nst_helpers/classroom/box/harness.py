@@ -54,7 +54,7 @@ def _allow(functions: list[str], codes: list[bytes]) -> None:
 
 
 def _usual_state() -> None:
-    """What a cell has set for all of torch costs no other answer anything."""
+    """Undo what a cell has set for all of torch, so that it costs no other answer anything."""
     torch.set_default_dtype(torch.float32)
     torch.set_grad_enabled(True)
     if torch.get_default_device().type != "cpu":
