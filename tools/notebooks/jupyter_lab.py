@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,13 +48,10 @@ def serve(folder: Path, *, opens: str | None = None, **env: str) -> Iterator[str
 
     With `opens` it is started as a person does it, with the name of a notebook in the folder.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     token, own = secrets.token_hex(16), folder / ".jupyter"
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += [str(folder / opens)] if opens else [f"--ServerApp.root_dir={folder}"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    command += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
     command += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]
     places = {f"JUPYTER_{name}": str(own / name.lower()) for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")}
     places["JUPYTERLAB_SETTINGS_DIR"] = str(own / "settings")
@@ -68,21 +64,40 @@ def serve(folder: Path, *, opens: str | None = None, **env: str) -> Iterator[str
     learners.write_text('{"disabledExtensions": {"@jupyter/nbgrader": true}}')
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     with (own / "log.txt").open("w") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, env=os.environ | places | {"PYTHONPATH": paths} | env, stdout=log, stderr=log
-        )
-        try:
-            for _ in range(240):
-                with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token={token}", timeout=2).close()
+        env = os.environ | places | {"PYTHONPATH": paths} | env
+        for _ in range(3):  # another program may take the port before the server does
+            port = free_port()
+            server = subprocess.Popen(
+                [*command, f"--ServerApp.port={port}"], cwd=folder, env=env, stdout=log, stderr=log
+            )
+            try:
+                if answers(f"http://127.0.0.1:{port}/api?token={token}", server):
+                    yield f"http://127.0.0.1:{port}/lab/tree/{{name}}?token={token}&reset"
+                    return
+                if server.poll() is None:
                     break
-                if server.poll() is not None:
-                    raise RuntimeError(f"JupyterLab did not start: {(own / 'log.txt').read_text()[-2000:]}")
-                time.sleep(0.25)
-            yield f"http://127.0.0.1:{port}/lab/tree/{{name}}?token={token}&reset"
-        finally:
-            server.terminate()
-            server.wait(20)
+            finally:
+                server.terminate()
+                server.wait(60)
+        raise RuntimeError(f"JupyterLab did not start: {(own / 'log.txt').read_text()[-2000:]}")
+
+
+def free_port() -> int:
+    """A port that nobody has at this moment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def answers(address: str, server: subprocess.Popen[bytes], *, seconds: float = 300) -> bool:
+    """Wait until the server answers, for so long at most; False once it has ended. No proxy is asked."""
+    opener, end = urllib.request.build_opener(urllib.request.ProxyHandler({})), time.monotonic() + seconds
+    while server.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            opener.open(address, timeout=10).close()
+            return True
+        time.sleep(0.25)
+    return False
 
 
 @contextlib.contextmanager
