@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import browser_lab
@@ -42,12 +43,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):
-    """No test reads or writes the person's own cache."""
+    """No test reads or writes the person's own cache, or IPython's profile."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path_factory.getbasetemp() / "ipython"))
     monkeypatch.setenv("NST_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("NST_PROGRESS", "off")
     for name in ("NST_WEIGHTS", "NST_WEIGHTS_URL"):
         monkeypatch.delenv(name, raising=False)
-    assert os.environ["NST_CACHE"]
+    # The tests' own servers are on this machine, whatever proxy there is for others.
+    monkeypatch.setenv("no_proxy", ",".join(filter(None, [os.environ.get("no_proxy"), "127.0.0.1,localhost"])))
 
 
 @pytest.fixture
@@ -59,10 +62,33 @@ def toy() -> Encoder:
     return Encoder(TOY, seed=1)
 
 
+USUAL = 0.0025  # processor seconds of `piece_of_work` on the machine that the tests' limits were found on
+
+
+def piece_of_work() -> int:
+    return sum(number * number % 7 for number in range(60_000))
+
+
+def slow() -> float:
+    """How many times as many processor seconds something may take here: 1, or more on a slower processor."""
+    return _pace()[0]
+
+
 def busy() -> float:
-    """How many times as long as on an idle machine something may take by the clock: 1, or the load of a processor."""
+    """How many times as long something may take by the clock: as `slow`, and more where others use the processors."""
+    processor, clock = _pace()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return max(1.0, load / (os.cpu_count() or 1))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processor * max(1.0, load / cores, clock / processor)
+
+
+def _pace() -> tuple[float, float]:
+    """How many times as long as usual a piece of work takes, in processor seconds and by the clock; 1 at least."""
+    start, used = time.perf_counter(), time.thread_time()
+    for _ in range(5):
+        piece_of_work()
+    most = 5 * USUAL
+    return max(1.0, (time.thread_time() - used) / most), max(1.0, (time.perf_counter() - start) / most)
 
 
 def examples(number: int) -> int:

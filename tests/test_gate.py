@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import conftest
 import gate
-from conftest import busy
+import pytest
+from conftest import busy, slow
 
 
 def item(nodeid: str) -> SimpleNamespace:
@@ -42,8 +43,24 @@ def test_the_quick_suite_looks_at_a_fifth_of_the_examples(monkeypatch):
         assert [conftest.examples(number) for number in (300, 20, 7)] == numbers
 
 
-def test_a_busy_machine_gets_more_time_and_an_idle_one_none(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    for load, factor in ((0.0, 1.0), (1.9, 1.0), (9.0, 4.5)):
+def test_a_busy_machine_and_a_slow_one_get_more_time_and_an_idle_one_none(monkeypatch):
+    """Others are seen by the load of the last minute, and by how long a piece of work takes at this moment."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    for load, pace, factor in (
+        (0.0, (1, 1), 1),
+        (1.9, (1, 1.1), 1.1),
+        (9.0, (1, 2), 4.5),
+        (0.0, (1, 4), 4),
+        (0.0, (5, 5), 5),
+        (4.0, (5, 5), 10),
+    ):
         monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
-        assert busy() == factor
+        monkeypatch.setattr(conftest, "_pace", lambda pace=pace: pace)
+        assert (slow(), busy()) == (pace[0], pytest.approx(factor))
+
+
+def test_a_piece_of_work_that_takes_longer_is_noticed(monkeypatch):
+    plain = conftest.piece_of_work
+    usual = slow()
+    monkeypatch.setattr(conftest, "piece_of_work", lambda: [plain() for _ in range(8)])
+    assert slow() > 3 * usual

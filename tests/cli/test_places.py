@@ -139,11 +139,21 @@ def test_a_place_that_can_t_be_used_is_told_before_the_run(here, no_run, capsys,
     assert named in refused([*words, *pictures], capsys, here)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="needs a folder that refuses its writer")
-def test_a_folder_that_can_t_be_written_is_told_before_the_run(here, no_run, capsys):
+@pytest.mark.parametrize("words", [["-o", "closed/out.png"], ["-o", "out.png", "--history", "closed/h.json"]])
+def test_a_folder_that_can_t_be_written_is_told_before_the_run(here, no_run, capsys, monkeypatch, words):
     closed = here / "closed"
     closed.mkdir(mode=0o500)
-    assert "--output" in refused(["cat", "wave", "-o", "closed/out.png"], capsys, here)
+    if os.access(closed, os.W_OK):  # the superuser is refused nowhere
+        plain = Path.open
+
+        def refuse(self, *args, **options):
+            if self.absolute().parent == closed:
+                raise PermissionError(13, "Permission denied")
+            return plain(self, *args, **options)
+
+        monkeypatch.setattr(Path, "open", refuse)
+    said = refused([*words, "cat", "wave"], capsys, here)
+    assert f"'{words[-1]}' can't be written (Permission denied)" in said
 
 
 def test_a_write_that_fails_is_told_in_a_sentence_and_leaves_nothing(here, monkeypatch):

@@ -13,12 +13,13 @@ import re
 import threading
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import ipywidgets as widgets
 import pytest
 import torch
-from conftest import TOY, busy, picture
+from conftest import TOY, picture, slow
 from PIL import Image
 
 import nst_helpers as nst
@@ -142,11 +143,30 @@ def test_ticks_that_overlap_are_dropped_and_no_thread_is_left(session, tmp_path,
     assert threading.active_count() == before
 
 
+def held(monkeypatch, method: str) -> Iterator[threading.Event]:
+    """The session's method waits for the event: what waits for the method would wait a minute, and then fail."""
+    end, real = threading.Event(), getattr(StyleSession, method)
+
+    def late(self, *args, **options):
+        assert end.wait(60)
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(StyleSession, method, late)
+    yield end
+    end.set()
+
+
+def until(condition, panel: Panel) -> None:
+    """Let the page's messages go on until the condition holds, or half a minute is over."""
+    end = time.monotonic() + 30
+    while not condition() and time.monotonic() < end:
+        echo(panel)
+
+
 @pytest.fixture
 def slow_steps(session, monkeypatch):
-    """Steps that take a second, as with a large network."""
-    real = StyleSession.step
-    monkeypatch.setattr(StyleSession, "step", lambda self, *a, **k: time.sleep(1.0) or real(self, *a, **k))
+    """Steps that take as long as the test says, as with a large network."""
+    yield from held(monkeypatch, "step")
 
 
 @pytest.mark.slow
@@ -154,32 +174,27 @@ def test_a_slow_step_holds_up_neither_a_pause_nor_itself(slow_steps, panel, sess
     """The page sends its last number together with the news that it has paused: no step begins after that."""
     clock = panel.parts.clock
     setattr(clock, playing_trait(clock), True)
-    waits = []
-    while not session.history and len(waits) < 20:
-        start = time.monotonic()
+    for _ in range(3):
         clock.value += 1
-        waits.append(time.monotonic() - start)
-    assert max(waits) < 0.8 * busy()
-    clock.value += 1
-    made, start = len(session.history), time.monotonic()
     with clock.hold_trait_notifications():
         clock.value += 1
         setattr(clock, playing_trait(clock), False)
-    assert time.monotonic() - start < 0.3 * busy()
     assert ">paused<" in panel.parts.head.value
     assert panel.status.startswith("Paused")
+    assert session.history == []
+    slow_steps.set()
+    until(lambda: session.history, panel)
     for _ in range(8):
         echo(panel)
-    assert len(session.history) == made + 1  # the one that was under way
-    assert panel.status.startswith(f"Paused: step {made + 1},")
-    assert f">{made + 1}<" in panel.parts.readout.value
+    assert len(session.history) == 1  # the one that was under way
+    assert panel.status.startswith("Paused: step 1,")
+    assert ">1<" in panel.parts.readout.value
 
 
 @pytest.fixture
 def slow_evaluations(session, monkeypatch):
-    """Evaluations that take 1.5 seconds, in which nothing can be changed."""
-    real = StyleSession._evaluate
-    monkeypatch.setattr(StyleSession, "_evaluate", lambda self: time.sleep(1.5) or real(self))
+    """Evaluations that take as long as the test says; meanwhile nothing can be changed."""
+    yield from held(monkeypatch, "_evaluate")
 
 
 def test_no_control_waits_for_a_slow_evaluation(slow_evaluations, panel, session):
@@ -187,7 +202,6 @@ def test_no_control_waits_for_a_slow_evaluation(slow_evaluations, panel, session
     clock, parts = panel.parts.clock, panel.parts
     setattr(clock, playing_trait(clock), True)
     clock.value += 1
-    start = time.monotonic()
     for value in (90.0, 80.0, 70.0, 60.0):
         parts.weights["style_weight"].number.value = value
     assert panel.status == "Style weight: as soon as the step that is under way is done."
@@ -196,13 +210,11 @@ def test_no_control_waits_for_a_slow_evaluation(slow_evaluations, panel, session
     parts.snapshot.click()
     parts.step.click()
     assert panel.status == "A step is under way already."
-    assert time.monotonic() - start < 0.9 * busy()  # all of them
     assert (session.settings.style_weight, session.snapshots, session.history) == (100, [], [])
     setattr(clock, playing_trait(clock), False)
-    assert time.monotonic() - start < busy()
-    end = time.monotonic() + 20
-    while not session.snapshots and time.monotonic() < end:
-        echo(panel)
+    assert session.history == []
+    slow_evaluations.set()
+    until(lambda: session.snapshots, panel)
     assert session.snapshots[0].step == len(session.history) == 1
     turned = {"after": 1, "style_weight": 60.0, "layer_weights": {"relu1_1": 2.0, "relu2_1": 3.0}}
     assert session.recipe()["changes"] == [turned]
@@ -212,13 +224,10 @@ def test_no_control_waits_for_a_slow_evaluation(slow_evaluations, panel, session
 
 @pytest.mark.slow
 def test_a_single_slow_step_is_shown_when_it_is_done(slow_evaluations, panel, session):
-    start = time.monotonic()
     panel.parts.step.click()
-    assert time.monotonic() - start < busy()
     assert panel.status == "One step is under way."
-    end = time.monotonic() + 20
-    while panel.status == "One step is under way." and time.monotonic() < end:
-        echo(panel)
+    slow_evaluations.set()
+    until(lambda: panel.status != "One step is under way.", panel)
     assert panel.status.startswith("One step: step 1, ")
 
 
@@ -227,9 +236,8 @@ def test_what_waited_for_a_slow_step_and_is_refused_is_told(slow_evaluations, pa
     panel.parts.step.click()
     panel.parts.weights["style_weight"].number.value = -5.0
     panel.parts.weights["content_weight"].number.value = 3.0
-    end = time.monotonic() + 20
-    while not session.history and time.monotonic() < end:
-        echo(panel)
+    slow_evaluations.set()
+    until(lambda: session.history, panel)
     echo(panel)
     assert "The style weight is -5" in panel.status
     assert panel.parts.weights["style_weight"].value == 100
@@ -371,7 +379,7 @@ def slow_encoders(monkeypatch):
     come, errors = threading.Event(), []
 
     def load(name, **_):
-        assert come.wait(20)
+        assert come.wait(60)
         if errors:
             raise errors[0]
         return Encoder(TOY, seed=7)
@@ -383,9 +391,7 @@ def slow_encoders(monkeypatch):
 
 def test_an_encoder_is_loaded_while_the_painting_goes_on(panel, session, slow_encoders):
     come, _ = slow_encoders
-    start = time.monotonic()
     panel.parts.encoder.value = "vgg19"
-    assert time.monotonic() - start < busy()
     assert panel.status == "Loading the encoder vgg19; until it has come, toy goes on."
     tick(panel, 3)
     panel.parts.weights["style_weight"].number.value = 7.0
@@ -393,7 +399,7 @@ def test_an_encoder_is_loaded_while_the_painting_goes_on(panel, session, slow_en
     assert (len(session.history), session.settings.encoder, session.settings.style_weight) == (4, "toy", 7)
     assert panel.parts.encoder.value == "vgg19"
     come.set()
-    panel._tasks[0][0].wait(5)
+    panel._tasks[0][0].wait(60)
     tick(panel)
     assert session.settings.encoder == "vgg19"
     assert panel.status.startswith("Encoder toy to vgg19")
@@ -404,7 +410,7 @@ def test_an_encoder_that_is_no_longer_wanted_is_not_taken(panel, session, slow_e
     panel.parts.encoder.value = "vgg19"
     panel.parts.encoder.value = "toy"
     come.set()
-    panel._tasks[0][0].wait(5)
+    panel._tasks[0][0].wait(60)
     for _ in range(3):
         echo(panel)
     assert (session.settings.encoder, panel.parts.encoder.value) == ("toy", "toy")
@@ -415,7 +421,7 @@ def test_an_encoder_that_cannot_be_had_is_a_sentence_that_stays_until_it_is_dism
     errors.append(nst.WeightsError("The weights of vgg19 can't be had: put them there."))
     panel.parts.encoder.value = "vgg19"
     come.set()
-    panel._tasks[0][0].wait(5)
+    panel._tasks[0][0].wait(60)
     echo(panel)  # in a pause the page's echo goes on with it
     assert panel.status == "The weights of vgg19 can't be had: put them there."
     assert panel.parts.encoder.value == "toy"
@@ -764,14 +770,14 @@ def test_the_true_estimate_is_shown_and_takes_no_long_breath(panel, session):
     The faster the machine, the more messages it takes to fill the time that is measured for.
     """
     breaths = []
-    while not panel.estimate and sum(breaths) < 30:
+    while not panel.estimate and sum(breaths) < 30 * slow():
         start = time.process_time()
         echo(panel)
         breaths.append(time.process_time() - start)
     told = nst.estimate(*(p.image for p in session.pictures), session.run_settings(steps=200))
     memory = f"{told.run_bytes / 2**20:.0f} MB"
     assert re.fullmatch(rf"200 steps: about [\d.]+ s and {memory} on this machine", outlook(panel))
-    assert max(breaths) < 0.4
+    assert max(breaths) < 0.4 * slow()
     assert len(panel.parts.head.value) < 500
 
 

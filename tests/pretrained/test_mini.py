@@ -8,6 +8,7 @@ import re
 import time
 
 import torch
+from conftest import slow
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -52,7 +53,7 @@ def test_loads_in_a_tenth_of_a_second():
         start = time.process_time()
         load_encoder("mini")
         times.append(time.process_time() - start)
-    assert min(times) < 0.1
+    assert min(times) < 0.1 * slow()
 
 
 def test_mean_activations_are_about_one():

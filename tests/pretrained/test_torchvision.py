@@ -71,7 +71,7 @@ def outcomes(tmp_path_factory):
             (folder / "torchvision" / file).write_text(text)
         cases[name] = (str(folder), versions)
     command = [sys.executable, "-W", "error", "-c", CHILD, json.dumps(cases), str(PACKAGE)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     return json.loads(done.stdout)
 
 

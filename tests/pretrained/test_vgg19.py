@@ -362,16 +362,19 @@ def start(world, server):
 @pytest.mark.slow
 def test_two_processes_at_once_make_one_download(world, monkeypatch, capsys):
     """Also: importing the modules loads none of the libraries that only some calls need."""
-    calling = threading.Event()
+    import filelock
 
-    def until_we_wait():
-        calling.wait(30)
-        time.sleep(0.3)
+    waiting, plain = threading.Event(), filelock.FileLock.acquire
 
-    with serve(world.file.read_bytes(), ("ok", until_we_wait)) as server:
+    def acquire(lock, *args, timeout=None, **options):
+        if timeout is None:  # without end, once it is known to be held
+            waiting.set()
+        return plain(lock, *args, timeout=timeout, **options)
+
+    with serve(world.file.read_bytes(), ("ok", lambda: waiting.wait(60))) as server:
         monkeypatch.setenv("NST_WEIGHTS_URL", server.url)
         child = start(world, server)
-        calling.set()
+        monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
         assert world.right(resolve_vgg19())
         said = "".join(child.communicate(timeout=60))
     assert child.returncode == 0, said
