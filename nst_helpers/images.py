@@ -23,6 +23,7 @@ from .io.sources import Source, open_source, shown
 __all__ = [
     "check_image",
     "check_output",
+    "check_picture",
     "load_image",
     "resize",
     "save_image",
@@ -175,6 +176,21 @@ def check_image(image: object, *, name: str = "image") -> Tensor:
         raise ImageError(f"{name} holds NaN or infinite values, expected [0, 1]: look for the step that made them.")
     if low < -_TOLERANCE or high > 1 + _TOLERANCE:
         raise ImageError(f"{name} ranges from {low:.7g} to {high:.7g}, expected [0, 1]: use {name}.clamp(0, 1).")
+    return image
+
+
+def check_picture(image: object, *, name: str = "image") -> Tensor:
+    """Return the image itself, having made sure that it is one and no batch of several: (1, 3, H, W).
+
+    Raises ImageError as `check_image` does.
+
+    >>> check_picture(torch.zeros(2, 3, 8, 8), name="photo")
+    Traceback (most recent call last):
+    nst_helpers.errors.ImageError: photo is a batch of 2, expected one picture: take photo[:1].
+    """
+    image = check_image(image, name=name)
+    if len(image) != 1:
+        raise ImageError(f"{name} is a batch of {len(image)}, expected one picture: take {name}[:1].")
     return image
 
 

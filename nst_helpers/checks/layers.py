@@ -98,7 +98,7 @@ def _examine_layer(
         sentence = f"keeps another loss for {about}: treat every image of a batch alike, and take the mean."
         examination.require(bool(fitting), "special-case", sentence)
     x, target = pairs[0]
-    _check_calls_that_follow(examination, spec, x, target, losses[0])
+    _check_calls_that_follow(examination, x, target, losses[0])
     _check_modes(examination, spec, x, target, losses[0])
     _check_two_layers(examination, spec, pairs[0], losses[0])
     _check_gradients(examination, spec, x, target, fitting[0])
@@ -167,9 +167,7 @@ def _explain_loss(
     return MistakeFound(found.code, f"has a wrong loss: it {found.sentence}")
 
 
-def _check_calls_that_follow(
-    examination: Examination, spec: ExerciseSpec, x: Tensor, target: Tensor, loss: Tensor
-) -> None:
+def _check_calls_that_follow(examination: Examination, x: Tensor, target: Tensor, loss: Tensor) -> None:
     require = examination.require
     given = target.clone()
     layer = examination.call(given)

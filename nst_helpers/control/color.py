@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ImageError
-from ..images import check_image
+from ..images import check_picture
 
 __all__ = ["METHODS", "from_oklab", "keep_color", "match_color", "to_oklab"]
 
@@ -48,8 +48,8 @@ def match_color(style: Tensor, *, to: Tensor, method: str = "covariance") -> Ten
 
     Source: Gatys et al. 2016 (arXiv:1606.05897), section 5; the roots are symmetric, as its "image analogies" variant.
     """
-    _one_picture(style, "style")
-    _one_picture(to, "to")
+    check_picture(style, name="style")
+    check_picture(to, name="to")
     if method not in METHODS:
         raise ValueError(f"The method {method!r} is unknown: use one of {', '.join(METHODS)}.")
     if method == "histogram":
@@ -73,8 +73,8 @@ def keep_color(image: Tensor, content: Tensor) -> Tensor:
 
     Source: Gatys et al. 2016 (arXiv:1606.05897), section 5, "luminance-only transfer", in another space.
     """
-    _one_picture(image, "image")
-    _one_picture(content, "content")
+    check_picture(image, name="image")
+    check_picture(content, name="content")
     if image.shape != content.shape:
         raise ImageError(
             f"keep_color takes two pictures of one size, but {image.shape[-1]} x {image.shape[-2]} and "
@@ -175,9 +175,3 @@ def _with_distribution(style: Tensor, to: Tensor) -> Tensor:
 def _fits(image: Tensor) -> Tensor:
     """Which pixels lie within [0, 1] up to rounding, (B, 1, H, W)."""
     return ((image > -1e-6) & (image < 1 + 1e-6)).all(1, keepdim=True)
-
-
-def _one_picture(image: Tensor, name: str) -> None:
-    check_image(image, name=name)
-    if len(image) != 1:
-        raise ImageError(f"{name} is a batch of {len(image)}, expected one picture: take {name}[:1].")

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..encoders import Encoder, load_encoder
-from ..errors import ImageError, MaskError
-from ..images import check_image, resize
+from ..errors import MaskError
+from ..images import check_picture, resize
 from ..io.sizes import whole_number
 from .color import to_oklab
 
@@ -79,8 +79,7 @@ def _parts(pictures: Sequence[tuple[str, Tensor]], k: int, encoder: Encoder | st
         raise ValueError(f"seed is {seed!r}, expected a whole number.")
     k, seed = parts, start
     for name, picture in pictures:
-        if len(check_image(picture, name=name)) != 1:
-            raise ImageError(f"{name} is a batch of {len(picture)}, expected one picture: take {name}[:1].")
+        check_picture(picture, name=name)
     encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
     described = [_described(picture.float().cpu(), encoder) for _, picture in pictures]
     rows = torch.cat([maps.flatten(2)[0].T for maps in described])

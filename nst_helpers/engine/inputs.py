@@ -15,7 +15,7 @@ from ..control.color import keep_color, match_color
 from ..control.masks import check_mask
 from ..encoders import Encoder
 from ..errors import ImageError
-from ..images import check_image, load_image, resize
+from ..images import check_picture, load_image, resize
 from ..regions import check_regions
 from ..samples import list_samples, load_sample
 from .plan import Stage, plan
@@ -115,9 +115,7 @@ def read_picture(source: Any, name: str, *, size: int | None = None) -> Tensor:
     nst_helpers.errors.ImageError: content is a NoneType, expected an image tensor (1, 3, H, W), ...
     """
     if isinstance(source, Tensor):
-        image = check_image(source, name=name)
-        if len(image) != 1:
-            raise ImageError(f"{name} is a batch of {len(image)}, expected one picture: take {name}[:1].")
+        image = check_picture(source, name=name)
         # Autograd can't use what was made in inference mode, except a copy that was made outside of it.
         return image.detach().clone() if image.is_inference() else image.detach()
     if isinstance(source, str) and source in list_samples() and not Path(source).is_file():

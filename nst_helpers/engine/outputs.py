@@ -75,18 +75,18 @@ class Outputs:
 
     def save_on_the_way(self, steps: int, image: Tensor, state: Callable[[], Mapping[str, Any]]) -> None:
         """Save what there is to save after so many steps; a failure is told in a warning, and the run goes on."""
-        for save in (self._save_picture, self._save_checkpoint):
+        for save in (lambda: self._save_picture(steps, image), lambda: self._save_checkpoint(state)):
             try:
-                save(steps, image, state)
+                save()
             except NSTError as error:
                 warnings.warn(f"After step {steps}: {error} The run goes on.", RuntimeWarning, stacklevel=3)
 
-    def _save_picture(self, steps: int, image: Tensor, state: Callable[[], Mapping[str, Any]]) -> None:
+    def _save_picture(self, steps: int, image: Tensor) -> None:
         if self.picture is not None:
             alpha = None if self.alpha is None else resize_mask(self.alpha, like=image)
             save_image(image, numbered(self.picture, steps), alpha=alpha)
 
-    def _save_checkpoint(self, steps: int, image: Tensor, state: Callable[[], Mapping[str, Any]]) -> None:
+    def _save_checkpoint(self, state: Callable[[], Mapping[str, Any]]) -> None:
         if self.checkpoint is not None:
             write_checkpoint(self.checkpoint, state())
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..accel.devices import prepare
 from ..encoders import Encoder, load_encoder
 from ..errors import ImageError
-from ..images import check_image, load_image
+from ..images import check_picture, load_image
 from ..samples import list_samples, load_sample
 
 __all__ = ["EncoderCache", "NamedImage", "SessionSource", "is_one_source", "named_image", "sources_of"]
@@ -56,14 +56,12 @@ def named_image(source: SessionSource | NamedImage, name: str) -> NamedImage:
         return source
     if isinstance(source, Tensor):
         # A copy: the caller may go on to change the tensor in place.
-        image = check_image(source, name=name).detach().to("cpu", torch.float32, copy=True)
+        image = check_picture(source, name=name).detach().to("cpu", torch.float32, copy=True)
     elif isinstance(source, str) and source in list_samples():
         image, name = load_sample(source), source
     else:
         image = load_image(source)
         name = Path(os.fsdecode(source)).stem if isinstance(source, (str, os.PathLike)) else name
-    if len(image) != 1:
-        raise ImageError(f"{name} is a batch of {len(image)}, expected one picture: take {name}[:1].")
     return NamedImage(image, name, sha256_of([image]))
 
 

@@ -104,14 +104,12 @@ def test_one_thread_is_no_reason_to_do_without_onednn():
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_a_large_product_goes_by_a_convolution_with_the_same_result(layout, monkeypatch):
     """The oracle is float64, which takes the matrix product."""
-    from nst_helpers.accel import gram as fused
+    from nst_helpers.accel import gram
 
     taken = []
     for name in ("conv2d", "conv2d_weight"):
-        plain = getattr(fused, name)
-        monkeypatch.setattr(
-            fused, name, lambda *a, name=name, plain=plain, **o: (taken.append(name), plain(*a, **o))[1]
-        )
+        plain = getattr(gram, name)
+        monkeypatch.setattr(gram, name, lambda *a, name=name, plain=plain, **o: (taken.append(name), plain(*a, **o))[1])
     features = noise(1, 96, 32, 40).contiguous(memory_format=layout)
     weights = noise(1, 96, 96, seed=1)
     one, two = features.clone().requires_grad_(), features.double().requires_grad_()

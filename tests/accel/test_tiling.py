@@ -81,10 +81,10 @@ def test_seams_would_be_seen(monkeypatch):
     """The oracle sees a halo that is too small: without one, the gradient is wrong along the tiles' edges."""
     from dataclasses import replace
 
-    import nst_helpers.accel.tile_grid as segments
+    from nst_helpers.accel import tile_grid
 
-    whole = segments._segment
-    monkeypatch.setattr(segments, "_segment", lambda layers: replace(whole(layers), halo=0))
+    whole = tile_grid._segment
+    monkeypatch.setattr(tile_grid, "_segment", lambda layers: replace(whole(layers), halo=0))
     encoder, image = Encoder(DEEP, seed=1).double(), noise(1, 3, 96, 96, seed=1).double()
     a = loss_and_gradient(build_tiled_model, encoder, image.flip(-1), image.flip(-2), image, tile=32)
     b = loss_and_gradient(build_model, encoder, image.flip(-1), image.flip(-2), image)
@@ -232,13 +232,13 @@ print(json.dumps([tiled, evaluate(448, build_model) - before]))  # the peak only
 
 
 def test_tiles_of_a_large_image_hand_their_memory_back_before_the_optimiser_moves(monkeypatch):
-    from nst_helpers.accel import tiling as tiles
+    from nst_helpers.accel import tiling
 
     told = []
-    monkeypatch.setattr(tiles, "release_memory", lambda: told.append(1))
+    monkeypatch.setattr(tiling, "release_memory", lambda: told.append(1))
     encoder, image = Encoder(DEEP, seed=1), noise(1, 3, 64, 96)
     for smallest, expected in ((image.nbytes + 1, [0, 0, 0]), (image.nbytes, [1, 1, 2])):
-        monkeypatch.setattr(tiles, "MMAP", smallest)
+        monkeypatch.setattr(tiling, "MMAP", smallest)
         told.clear()
         model, seen = build_tiled_model(encoder, image, image, tile=32, **LAYERS), [len(told)]
         model(image.clone().requires_grad_())

