@@ -84,7 +84,12 @@ def layer_masks(encoder: Encoder, masks: Tensor, layers: Iterable[str]) -> dict[
 
 
 def layer_maps(encoder: Encoder, maps: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-    """The same for any map (R, 1, H, W) of weights, empty or not."""
+    """Any maps (R, 1, H, W) of weights at each layer's height and width, pooled as the encoder pools, by averages.
+
+    >>> from nst_helpers.encoders import Architecture
+    >>> layer_maps(Encoder(Architecture("toy", ((4,), (4,)))), torch.eye(2)[None, None], ["relu2_1"])["relu2_1"].item()
+    0.5
+    """
     missing, found = set(encoder.check_layers(layers)), {}
     for name, layer in encoder.layers.items():
         if not missing:
@@ -98,7 +103,11 @@ def layer_maps(encoder: Encoder, maps: Tensor, layers: Iterable[str]) -> dict[st
 
 
 def mix_weights(styles: int, mix: Sequence[float] | None) -> list[float]:
-    """The weight of each of so many style pictures, 1 where there is no mix; ValueError for a mix that doesn't fit."""
+    """The weight of each of so many style pictures, 1 where there is no mix; ValueError for a mix that doesn't fit.
+
+    >>> mix_weights(2, None), mix_weights(2, [3, 1])
+    ([1.0, 1.0], [3.0, 1.0])
+    """
     weights = [1.0] * styles if mix is None else [float(w) for w in mix]
     if len(weights) != styles or not styles or min(weights) < 0 or sum(weights) <= 0:
         raise ValueError(
@@ -134,7 +143,15 @@ def region_guides(
     *,
     mix: Sequence[float] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """What each layer's `RegionStyleLoss` needs of the masks (1, 1, H, W): `masks` at its size, and the `shares`."""
+    """What each layer's `RegionStyleLoss` needs of the masks (1, 1, H, W): `masks` at its size, and the `shares`.
+
+    Raises MaskError for masks that don't fit, ValueError for a mix that doesn't.
+
+    >>> from nst_helpers.encoders import Architecture
+    >>> mask = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]] * 2]])
+    >>> region_guides(Encoder(Architecture("toy", ((4,),))), [mask], None, ["pool1"])["pool1"]
+    {'masks': tensor([[[[1., 0.]]]]), 'shares': [0.5]}
+    """
     regions = stacked(masks, size or (masks[0].shape[-2], masks[0].shape[-1]))
     shares = region_shares(regions, mix_weights(len(masks), mix))
     return {name: {"masks": found, "shares": shares} for name, found in layer_masks(encoder, regions, layers).items()}
@@ -143,7 +160,15 @@ def region_guides(
 def content_maps(
     encoder: Encoder, content_map: Tensor | None, content: Tensor | None, layers: Sequence[str]
 ) -> dict[str, Tensor]:
-    """The content map at each of the content layers, with a mean of 1; {} where there is none."""
+    """The content map (1, 1, H, W) at each of the content layers, with a mean of 1; {} where there is none.
+
+    Raises MaskError for a map of another height and width than the content, or one without a weight above 0.
+
+    >>> from nst_helpers.encoders import Architecture
+    >>> photo, weights = torch.rand(1, 3, 1, 2), torch.tensor([[[[1.0, 3.0]]]])
+    >>> content_maps(Encoder(Architecture("toy", ((4,),))), weights, photo, ["conv1_1"])
+    {'conv1_1': tensor([[[[0.5000, 1.5000]]]])}
+    """
     if content_map is None or content is None:
         return {}
     if content_map.shape != (1, 1, *content.shape[-2:]) or not content_map.sum() > 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import subprocess
@@ -322,8 +323,19 @@ def test_every_public_name_is_there_and_documented():
 
     for name in nst_helpers.__all__:
         assert getattr(nst_helpers, name, None) is not None, name
-        if callable(getattr(nst_helpers, name)):
-            assert getattr(nst_helpers, name).__doc__, name
+        if callable(value := getattr(nst_helpers, name)):
+            assert value.__doc__, name
+            assert inspect.isclass(value) or ">>>" in value.__doc__, f"{name} has no example"
+
+
+def test_every_public_method_and_function_of_a_module_is_documented():
+    bare = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, (ast.Module, ast.ClassDef)) and not getattr(node, "name", "").startswith("_"):
+                defined = [part for part in node.body if isinstance(part, (ast.FunctionDef, ast.ClassDef))]
+                bare += [f"{path.name}:{d.name}" for d in defined if d.name[0] != "_" and not ast.get_docstring(d)]
+    assert bare == []
 
 
 def test_no_text_in_the_repository_names_a_machine():

@@ -115,7 +115,7 @@ def untiled_bytes(
 def tiled_bytes(
     encoder: Encoder, size: tuple[int, int], contents: Sequence[str], styles: Sequence[str], unit: int, tile: int
 ) -> int:
-    """The same for a `TiledModel`: the largest tile at work, and what is kept whole between the two passes."""
+    """What evaluating takes in tiles: the largest tile at work, and what is kept whole between the two passes."""
     network = SegmentedEncoder(encoder, [*contents, *styles], tile)
     layers = list(layers_of(encoder, size, [*contents, *styles]))
     targets = sum(unit * layer.numbers for layer in layers if layer.name in contents)

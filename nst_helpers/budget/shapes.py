@@ -35,7 +35,7 @@ def shape_of(image: Any) -> Shape:
 
 
 def shapes_of(style: Images) -> list[Shape]:
-    """The same for one style picture or several.
+    """The heights and widths of one style picture or several, given as `shape_of` takes them.
 
     >>> shapes_of((30, 40)), shapes_of([(30, 40), (20, 20)])
     ([(30, 40)], [(30, 40), (20, 20)])

@@ -46,6 +46,14 @@ class Optimisation:
     acts one evaluation late, and drops the one that began from the image it refuses.
 
     Raises ValueError where the first loss is already NaN or infinite.
+
+    >>> from nst_helpers import Encoder, build_model
+    >>> from nst_helpers.encoders import Architecture
+    >>> photo, encoder = torch.rand(1, 3, 16, 16), Encoder(Architecture("toy", ((8,),)))
+    >>> model = build_model(encoder, photo, photo.flip(-1), content_layers=["conv1_1"], style_layers=["relu1_1"])
+    >>> run = Optimisation(model, photo, optimizer="adam", steps=3)
+    >>> run.step().step, run.step().step, run.finished
+    (1, 2, False)
     """
 
     @plain_torch()

@@ -35,7 +35,13 @@ class RecipeError(NSTError, ValueError):
 
 
 def save_recipe(recipe: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
-    """Write a recipe as JSON, whole or not at all; returns the path. Raises RecipeError where it can't be written."""
+    """Write a recipe as JSON, whole or not at all; returns the path. Raises RecipeError where it can't be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_recipe({"recipe": 2}, Path(folder) / "night.json").read_text().split()
+    ['{', '"recipe":', '2', '}']
+    """
     try:
         path = file_path("path", path)
         write_whole(path, (json.dumps(dict(recipe), indent=1) + "\n").encode())

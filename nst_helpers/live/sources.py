@@ -73,7 +73,7 @@ def is_one_source(style: object) -> bool:
 def sources_of(
     style: SessionSource | NamedImage | Sequence[SessionSource | NamedImage],
 ) -> list[SessionSource | NamedImage]:
-    """The style pictures as a list, also where there is one."""
+    """The style pictures as a list, also where there is one. Raises ImageError for no picture, or an empty list."""
     if isinstance(style, (Tensor, str, os.PathLike, bytes, NamedImage)):
         return [style]
     try:

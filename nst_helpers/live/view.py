@@ -177,6 +177,7 @@ class PanelView:
 
     @contextmanager
     def silent(self) -> Iterator[None]:
+        """Within it, what sets a control is the panel and no person; see `comes_from_pull`."""
         with self._pulling:
             self._is_pulling = True
             try:
@@ -185,7 +186,8 @@ class PanelView:
                 self._is_pulling = False
 
     def comes_from_pull(self) -> bool:
-        # In another thread this waits until the controls are set, so that a person's own move is never taken for one.
+        """Whether a control was set by the panel, within `silent`, and not by a person."""
+        # In another thread this waits until the controls are set: a person's move is never taken for the panel's.
         with self._pulling:
             return self._is_pulling
 
