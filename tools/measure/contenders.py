@@ -177,8 +177,8 @@ def package_run(
     bfloat16,
     last=True,
     fused=True,
-    reach=False,
-    learnt=False,
+    further_reach=False,
+    preconditioned=False,
     compiled=False,
 ):
     from nst_helpers import iterate
@@ -188,7 +188,7 @@ def package_run(
     encoder = Encoder(Architecture("benchmark", blocks, mean=MEAN, std=STD), weights=network.weights)
     with (
         lever("accel.accelerate", "features_and_gram", plain_gram, off=not fused),
-        lever("engine.lbfgs", "LONGER_BY", 0.0, off=not reach),
+        lever("engine.lbfgs", "LONGER_BY", 0.0, off=not further_reach),
         without_channels_last(off=not last),
     ):
         steps = iterate(
@@ -202,7 +202,7 @@ def package_run(
             tv_weight=0.0,
             steps=evaluations,
             precision="bfloat16" if bfloat16 else "float32",
-            precondition=learnt,
+            precondition=preconditioned,
             compiled=compiled,
             history_size=HISTORY,
             device=content.device,
@@ -247,13 +247,13 @@ RUNS = {
     "+ channels last": lambda *a: package_run(*a, bfloat16=False, fused=False),
     "+ fused Gram": lambda *a: package_run(*a, bfloat16=False),
     "+ bfloat16": lambda *a: package_run(*a, bfloat16=True),
-    "+ further reach": lambda *a: package_run(*a, bfloat16=True, reach=True),
-    "+ preconditioner": lambda *a: package_run(*a, bfloat16=True, reach=True, learnt=True),
+    "+ further reach": lambda *a: package_run(*a, bfloat16=True, further_reach=True),
+    "+ preconditioner": lambda *a: package_run(*a, bfloat16=True, further_reach=True, preconditioned=True),
 }
 
 # On a GPU alone: there the interpreter is what a captured graph saves, on a CPU the convolutions take the time.
 GPU_RUNS = {
-    "+ captured graph": lambda *a: package_run(*a, bfloat16=True, reach=True, compiled=True),
+    "+ captured graph": lambda *a: package_run(*a, bfloat16=True, further_reach=True, compiled=True),
 }
 
 

@@ -8,7 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from gpu_pictures import GRADIENT, RUN, VALUE, encoder_of, hold, off, photos, random_tensor, run_options, run_pictures
+from gpu_pictures import (
+    GRADIENT,
+    RUN,
+    VALUE,
+    encoder_of,
+    off,
+    photos,
+    random_tensor,
+    require_below,
+    run_options,
+    run_pictures,
+)
 from gpu_rows import tf32
 from torch import Tensor
 
@@ -41,8 +52,8 @@ def losses(device: torch.device, small: bool) -> dict[str, float]:
             numbers += [loss, like.grad]
         values[name], gradients[name] = off(numbers[2], numbers[0]), off(numbers[3], numbers[1])
     for name in cases:
-        hold(values[name], VALUE, name)
-        hold(gradients[name], 2e-4, f"the gradient of {name}")
+        require_below(values[name], VALUE, name)
+        require_below(gradients[name], 2e-4, f"the gradient of {name}")
     return {"worst value": max(values.values()), "worst gradient": max(gradients.values()), "of": len(cases)}
 
 
@@ -91,8 +102,8 @@ def model(device: torch.device, small: bool, *, encoder: str, pool: str, convent
     content, style = (p.to(device) for p in photos(_shape(small)))
     made = nst.build_model(prepared, content, style, convention=convention)
     found = _compare(_evaluate(made, _on_its_way(small).to(device)), _oracle(encoder, pool, convention, small))
-    hold(found["value"], 5 * VALUE, "a loss")
-    hold(found["gradient"], GRADIENT[encoder], "the gradient")
+    require_below(found["value"], 5 * VALUE, "a loss")
+    require_below(found["gradient"], GRADIENT[encoder], "the gradient")
     return found
 
 
@@ -102,8 +113,8 @@ def tiles(device: torch.device, small: bool) -> dict[str, float]:
     content, style = (p.to(device) for p in photos(_shape(small)))
     made = nst.build_tiled_model(prepared, content, style, tile=40 if small else 96)
     found = _compare(_evaluate(made, _on_its_way(small).to(device)), _oracle("mini", "max", "relative", small))
-    hold(found["value"], 5 * VALUE, "a loss")
-    hold(found["gradient"], GRADIENT["mini"], "the gradient")
+    require_below(found["value"], 5 * VALUE, "a loss")
+    require_below(found["gradient"], GRADIENT["mini"], "the gradient")
     return found
 
 
@@ -119,7 +130,7 @@ def formats(device: torch.device, small: bool) -> dict[str, float]:
                 made = nst.build_model(prepared, *(p.to(device) for p in photos(_shape(small))))
                 found[f"{name} {pool} {kind}"] = off(_evaluate(made, _on_its_way(small).to(device))[1], exact[1])
     for name, value in found.items():
-        hold(value, FORMATS[name.split()[-1]], f"{name} of {found}")
+        require_below(value, FORMATS[name.split()[-1]], f"{name} of {found}")
     return found
 
 
@@ -127,10 +138,10 @@ def run(device: torch.device, small: bool, **options: Any) -> dict[str, float]:
     """A run here and on the CPU: the losses, and the picture."""
     here, there = (nst.stylize(*run_pictures(small), **run_options(d, **options)) for d in (device, "cpu"))
     ratios = [off(a.loss, b.loss) for a, b in zip(here.history, there.history, strict=True)]
-    hold(ratios[0], 5 * VALUE, "the first loss")
-    hold(max(ratios), RUN, "a loss")
+    require_below(ratios[0], 5 * VALUE, "the first loss")
+    require_below(max(ratios), RUN, "a loss")
     difference = (here.image - there.image).abs().mean().item()
-    hold(difference, 0.01, "the picture's mean")
+    require_below(difference, 0.01, "the picture's mean")
     if not all(e.peak_memory for e in here.history):
         raise AssertionError("an evaluation has no peak memory")
     return {"worst loss": max(ratios), "picture": difference}
@@ -152,5 +163,5 @@ def endings(device: torch.device, small: bool) -> dict[str, float]:
             ends[f"{kind} {optimizer}"] = judge.total_loss().item()
     shares = {k: v / ends[f"float32 {k.split()[1]}"] for k, v in ends.items() if not k.startswith("float32")}
     for name, share in shares.items():
-        hold(share - 1, 0.03, name)
+        require_below(share - 1, 0.03, name)
     return shares

@@ -35,7 +35,7 @@ def off(found: Tensor | float, exact: Tensor | float) -> float:
     return ((found - exact).norm() / exact.norm().clamp_min(1e-300)).item()
 
 
-def hold(value: float, most: float, what: str) -> None:
+def require_below(value: float, most: float, what: str) -> None:
     if not value <= most:
         raise AssertionError(f"{what} is {value:.3g} off, and {most:.3g} is allowed.")
 

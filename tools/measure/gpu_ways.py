@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_pictures import RUN, VALUE, encoder_of, hold, off, photos, run_options, run_pictures
+from gpu_pictures import RUN, VALUE, encoder_of, off, photos, require_below, run_options, run_pictures
 from gpu_rows import Left, synchronize
 from torch import Tensor
 
@@ -21,7 +21,7 @@ import nst_helpers as nst
 
 ROOT = Path(__file__).resolve().parents[2]
 
-KEPT = 8  # MB of a device's memory that may go otherwise between two looks
+STILL_HELD = 8  # MB of a device's memory that may go otherwise between two looks
 
 
 def checkpoint(device: torch.device, small: bool) -> dict[str, float]:
@@ -40,7 +40,7 @@ def checkpoint(device: torch.device, small: bool) -> dict[str, float]:
                     raise AssertionError(f"{optimizer}, {first} then {second}: wrong steps")
                 worst = max(off(a.loss, b.loss) for a, b in zip(ended.history, whole.history, strict=True))
                 found[f"{optimizer} {first}-{second}"] = worst
-                hold(worst, RUN, f"a loss of {optimizer}, {first} then {second},")
+                require_below(worst, RUN, f"a loss of {optimizer}, {first} then {second},")
     return found
 
 
@@ -93,8 +93,8 @@ def recipe(device: torch.device, small: bool) -> dict[str, Any]:
     made.step(5)
     again, there = (nst.replay(made.recipe(), device=d) for d in (device, "cpu"))
     here = (again.image - made.image).abs().max().item()
-    hold(here, 0.02, "the picture here")
-    hold((there.image - made.image).abs().mean().item(), 0.01, "the picture on the CPU")
+    require_below(here, 0.02, "the picture here")
+    require_below((there.image - made.image).abs().mean().item(), 0.01, "the picture on the CPU")
     return {"to the pixel": torch.equal(again.image, made.image), "largest": here}
 
 
@@ -151,7 +151,7 @@ def ahead(device: torch.device, small: bool) -> dict[str, Any]:
         told.append([(e.loss, e.tv, *e.content.values(), *e.style.values()) for e in evaluations])
     synchronize(device)
     worst = max(off(torch.tensor(a), torch.tensor(b)) for late in told[1:] for a, b in zip(late, told[0], strict=True))
-    hold(worst, 0.01, "a number read late")
+    require_below(worst, 0.01, "a number read late")
     return {"the same": told[0] == told[1] == told[2], "worst": worst}
 
 
@@ -220,7 +220,7 @@ def out_of_memory(device: torch.device, small: bool) -> str:
         held = (torch.cuda.memory_allocated(device) - before) / 2**20
         if "ran out of memory" not in told or "\n" in told:
             raise AssertionError(told)
-        hold(held, KEPT, "memory, in MB,")
+        require_below(held, STILL_HELD, "memory, in MB,")
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
     nst.stylize(content, style, size=256, **options)
@@ -263,7 +263,7 @@ def nothing_stays(device: torch.device, small: bool) -> dict[str, float]:
         for _ in range(3):
             way()
         found[name] = held() - before
-    hold(max(found.values()), KEPT, f"memory, in MB, of {found}")
+    require_below(max(found.values()), STILL_HELD, f"memory, in MB, of {found}")
     return found
 
 
@@ -273,8 +273,8 @@ def compiled(device: torch.device, small: bool) -> dict[str, Any]:
         raise Left("a captured graph needs a GPU")
     plain, made = (nst.stylize(*run_pictures(small), **run_options(device, compiled=c)) for c in (False, True))
     ratios = [off(a.loss, b.loss) for a, b in zip(made.history, plain.history, strict=True)]
-    hold(ratios[0], 5 * VALUE, "the first loss")
-    hold(max(ratios), RUN, "a loss")
+    require_below(ratios[0], 5 * VALUE, "the first loss")
+    require_below(max(ratios), RUN, "a loss")
     model = next(nst.iterate(*run_pictures(small), **run_options(device))).optimisation.model
     if model.passes is None or model.refusal:
         raise AssertionError(f"nothing was captured: {model.refusal}")
