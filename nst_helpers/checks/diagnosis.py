@@ -11,8 +11,8 @@ from torch import Tensor
 
 from .changes import changed_inputs, changed_results
 from .known import ExerciseSpec, explains
-from .scaling import scaled, uneven
-from .values import close, in_words, shapes_of, two_numbers, value_of
+from .scaling import off_by_a_factor, uneven
+from .values import close, in_words, shapes_in_words, two_numbers, value_of
 from .verdicts import MistakeFound
 
 __all__ = ["changed_result", "diagnose", "mixed_up", "of_known_mistakes", "wrong_dtype"]
@@ -58,7 +58,7 @@ def _simple(
     """One thing that stands between an answer and one of the right ones."""
     right = [value_of(reference, case) for case in cases]
     return (
-        scaled(spec, cases, answers, right)
+        off_by_a_factor(spec, cases, answers, right)
         or _changed(spec, reference, cases, answers, right)
         or _offset(answers, right)
         or _rounded(answers, right)
@@ -69,7 +69,7 @@ def of_known_mistakes(spec: ExerciseSpec, cases: Sequence[tuple], answers: Seque
     """The first of the exercise's known mistakes that explains all answers."""
     for mistake in spec.mistakes:
         if mistake.fits(cases, answers):
-            words = {"got": tuple(answers[0].shape), "given": shapes_of(spec.arguments, cases[0])}
+            words = {"got": tuple(answers[0].shape), "given": shapes_in_words(spec.arguments, cases[0])}
             return MistakeFound(mistake.code, mistake.sentence.format(**words))
     return None
 
@@ -115,7 +115,7 @@ def _shapes(spec: ExerciseSpec, cases: Sequence[tuple], answers: Sequence[Tensor
             return MistakeFound(
                 "not-a-scalar", f"gives shape {got}, expected one number: sum or average over all of it."
             )
-        shapes = shapes_of(spec.arguments, case)
+        shapes = shapes_in_words(spec.arguments, case)
         given = f" for {shapes}, expected {wanted}" if shapes else f", expected {wanted}"
         if got == (1, *wanted[1:]) or got == wanted[1:]:
             return MistakeFound("batch-lost", f"gives shape {got}{given}: keep every image of the batch.")
@@ -298,4 +298,4 @@ def _numbers(spec: ExerciseSpec, cases: Sequence[tuple], answers: Sequence[Tenso
 
 def _short(value: Any) -> str:
     """A number or a name as it is, and of anything longer what kind of thing it is."""
-    return in_words(value) if isinstance(value, (int, float, str)) else shapes_of([""], [value]).strip()
+    return in_words(value) if isinstance(value, (int, float, str)) else shapes_in_words([""], [value]).strip()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .diagnosis import changed_result, diagnose, mixed_up, of_known_mistakes, wrong_dtype
 from .known import ExerciseSpec, SpecialCase
-from .values import as_tensor, close, copy_of, generator, kind_of, same, shapes_of, two_numbers, value_of
+from .values import as_tensor, close, copy_of, generator, kind_of, same, shapes_in_words, two_numbers, value_of
 from .verdicts import Examination, MistakeFound
 
 __all__ = ["ExerciseSpec", "examine_function"]
@@ -186,7 +186,7 @@ def _explain_state(
     spec: ExerciseSpec, case: tuple, answer: Tensor, other: tuple, later: Tensor, value: Tensor
 ) -> MistakeFound:
     if _equal(later, answer):
-        given = shapes_of(spec.arguments, other)
+        given = shapes_in_words(spec.arguments, other)
         return MistakeFound(
             "remembered",
             f"gives an earlier result again for other values{f' of {given}' if given else ''}: compute it anew at each "
@@ -198,7 +198,7 @@ def _explain_state(
         return MistakeFound(changed.code, f"is right for some values, but for others it {changed.sentence}")
     place = int((later.double() - value).abs().argmax()) if later.shape == value.shape else 0
     got, wanted = two_numbers(later.flatten()[place], value.flatten()[place])
-    given = shapes_of(spec.arguments, other)
+    given = shapes_in_words(spec.arguments, other)
     before = f"is right at first, but for other values of {given or 'the arguments'}"
     sentence = f"{before} it gives {got} where {wanted} is right."
     return MistakeFound("other-values", sentence)

@@ -14,12 +14,12 @@ from .known import ExerciseSpec
 from .values import close, in_words
 from .verdicts import MistakeFound
 
-__all__ = ["factor_or_power", "scaled", "uneven"]
+__all__ = ["factor_or_power", "off_by_a_factor", "uneven"]
 
 _SIZES = {"N": "the number of layers"}
 
 
-def scaled(
+def off_by_a_factor(
     spec: ExerciseSpec, cases: Sequence[tuple], answers: Sequence[Tensor], right: Sequence[Tensor]
 ) -> MistakeFound | None:
     """One factor between all answers and the right values, or one that is a power of the sizes."""

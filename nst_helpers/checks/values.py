@@ -17,7 +17,7 @@ __all__ = [
     "in_words",
     "kind_of",
     "same",
-    "shapes_of",
+    "shapes_in_words",
     "two_numbers",
     "value_of",
 ]
@@ -74,7 +74,7 @@ def same(a: Any, b: Any) -> bool:
     return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
 
 
-def shapes_of(names: Sequence[str], values: Sequence[Any]) -> str:
+def shapes_in_words(names: Sequence[str], values: Sequence[Any]) -> str:
     """The arguments by name and shape: 'gram (2, 3, 3), target (2, 3, 3)'."""
     return ", ".join(f"{n} {s}" for n, v in zip(names, values, strict=False) if (s := _shape(v)))
 

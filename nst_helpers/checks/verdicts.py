@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .values import copy_of, kind_of, same, shapes_of
+from .values import copy_of, kind_of, same, shapes_in_words
 
 __all__ = ["Examination", "MistakeFound", "NotWritten", "Symptom", "Verdict", "assess"]
 
@@ -134,7 +134,7 @@ class Examination:
                     raise MistakeFound(mistake, sentence) from None
             if isinstance(error, NotImplementedError) and not re.search(_RAISED_BY_TORCH, str(error)):
                 raise NotWritten from None
-            given = about or shapes_of(names, args)
+            given = about or shapes_in_words(names, args)
             text = " ".join(str(error).split()).rstrip(".")
             text = text if len(text) <= 160 else text[:157] + "..."
             where, why = f" for {given}" if given else "", f": {text}" if text else ""

@@ -18,7 +18,7 @@ import torch
 from .box.server import Limits
 from .boxes import BoxServer
 from .judging import judge_question
-from .preparing import prepare
+from .preparing import prepare_hand_in
 from .questions import ClassroomError, Question
 
 __all__ = ["judge_hand_in", "main"]
@@ -76,11 +76,11 @@ def judge_hand_in(server: BoxServer, request: dict[str, Any]) -> dict[str, Any]:
     """Prepare a hand-in and judge its answers.
 
     The request has the `student`, the `files` (name: base64 and time), the course's `plan` and the `limits`; the
-    result has what `prepare` gives, `verdicts` by question, the cells' `errors` by lesson, and the `accident` of the
-    whole, if there was one.
+    result has what `prepare_hand_in` gives, `verdicts` by question, the cells' `errors` by lesson, and the `accident`
+    of the whole, if there was one.
     """
     files = {name: (base64.b64decode(text), when) for name, (text, when) in request["files"].items()}
-    found = prepare(request["student"], files, request["plan"])
+    found = prepare_hand_in(request["student"], files, request["plan"])
     limits, verdicts, accident = Limits(**request["limits"]), {}, None
     errors: dict[str, dict[int, str]] = {}
     deadline = time.monotonic() + limits.total

@@ -16,12 +16,12 @@ from .questions import Question
 from .reading import read_notebook
 from .sources import PLACEHOLDER, for_student
 
-__all__ = ["prepare", "released_notebooks"]
+__all__ = ["prepare_hand_in", "released_notebooks"]
 
 _Read = tuple[float, str, str, dict[str, Any]]  # time, file name, lesson, notebook
 
 
-def prepare(student: str, files: Mapping[str, tuple[bytes, float]], plan: dict[str, Any]) -> dict[str, Any]:
+def prepare_hand_in(student: str, files: Mapping[str, tuple[bytes, float]], plan: dict[str, Any]) -> dict[str, Any]:
     """The student's notebooks, mended, by the name of the lesson; the seed; and what has to be said.
 
     `plan` has the course's `questions`, the `released` notebooks, and whether seeds are `personal`.

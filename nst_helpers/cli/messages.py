@@ -31,7 +31,7 @@ class SafeOutput(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of the stream behind, UTF-8 where there is none."""
+        """The encoding of the stream behind, UTF-8 where it has none."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:

@@ -122,7 +122,7 @@ def from_oklab(lab: Tensor) -> Tensor:
 
 
 def _in_double(image: Tensor) -> Tensor:
-    """In float64, on the CPU where the device has none (Apple's)."""
+    """The image in float64; on the CPU, where the device has no float64 (Apple's)."""
     return (image.cpu() if image.device.type == "mps" else image).double()
 
 

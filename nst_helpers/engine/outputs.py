@@ -50,7 +50,7 @@ class Outputs:
 
     @classmethod
     def checked(cls, save_every: Any, save_to: Any, checkpoint: Any, resume: Any) -> Outputs:
-        """From the options of `stylize`, whatever came in them."""
+        """The outputs that the options of `stylize` ask for; see the class for what it raises."""
         if check_value("flag", "resume", resume) and checkpoint is None:
             raise ValueError("resume needs a path in checkpoint to go on from.")
         return cls(

@@ -70,7 +70,7 @@ def _check_change(where: str, change: Mapping[str, Any]) -> None:
 
 
 def _check_values(where: str, values: Mapping[str, Any]) -> None:
-    """By the rules that a run's options follow."""
+    """Hold the values to the rules that a run's options follow."""
     rules = options()
     for name, value in values.items():
         rules[name].check(value, f"{where}.{name}")

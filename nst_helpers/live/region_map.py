@@ -50,7 +50,7 @@ class Regions:
         return replace(self, choices=tuple(number % styles for number in range(len(self.parts))))
 
     def turned(self, number: int, *, styles: int) -> Regions:
-        """With the next choice for one of the parts: the styles in turn, then the photo, unless nothing else paints."""
+        """The regions with one part's next choice: the styles in turn, then the photo, unless nothing else paints."""
         others = [choice for i, choice in enumerate(self.choices) if i != number and choice != PHOTO]
         turn = [*range(styles), *([PHOTO] if others else [])]
         place = turn.index(self.choices[number]) if self.choices[number] in turn else -1
@@ -58,7 +58,7 @@ class Regions:
         return replace(self, choices=(*self.choices[:number], chosen, *self.choices[number + 1 :]))
 
     def without_style(self, number: int) -> Regions:
-        """With the first style in the place of another."""
+        """The regions with the first style in the place of another one."""
         return replace(self, choices=tuple(0 if choice == number else choice for choice in self.choices))
 
     def masks_for(self, styles: int) -> list[Tensor | None]:

@@ -25,7 +25,7 @@ from ..losses import Convention
 from ..optimize import stylize
 from ..samples import list_samples, load_sample
 
-__all__ = ["Cell", "cell_key", "finish", "recall", "run_cell"]
+__all__ = ["Cell", "cell_key", "finish", "recall", "run_job"]
 
 RECORDED = {"stopped", "seconds", "loss", "content", "style", "evaluations"}  # what a record keeps of a cell
 
@@ -84,7 +84,7 @@ def cell_key(job: Mapping[str, Any]) -> str:
     return digest.hexdigest()[:12]
 
 
-def run_cell(pickled_job: bytes) -> bytes:
+def run_job(pickled_job: bytes) -> bytes:
     """Run one cell in whatever process or thread this is; takes the pickled job, returns the pickled outcome."""
     job = pickle.loads(pickled_job)
     threads, before = job.pop("threads"), torch.get_num_threads()

@@ -33,7 +33,7 @@ from ..engine.values import file_path, whole
 from ..errors import NSTError
 from ..io.atomic import check_writable
 from ..optimize import stylize
-from .cells import Cell, cell_key, finish, recall, run_cell
+from .cells import Cell, cell_key, finish, recall, run_job
 
 __all__ = ["Cell", "Sweep", "sweep"]
 
@@ -248,7 +248,7 @@ def _outcomes(
     """Each cell's outcome as it comes."""
     if executor is None:
         for i, job in pickled.items():
-            yield i, run_cell(job)
+            yield i, run_job(job)
     elif not isinstance(executor, int):
         yield from _submitted(pickled, executor)
     else:
@@ -298,7 +298,7 @@ def _submitted(pickled: Mapping[int, bytes], executor: Executor) -> Iterator[tup
     failed: list[tuple[int, Exception]] = []
     for i, job in pickled.items():
         try:
-            futures[executor.submit(run_cell, job)] = i
+            futures[executor.submit(run_job, job)] = i
         except Exception as error:  # a pool that is broken or shut down takes no more
             failed.append((i, error))
     try:

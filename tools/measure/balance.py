@@ -34,7 +34,7 @@ def pictures(size: int) -> list[tuple[Tensor, ...]]:
 
 
 def distances(encoder: nst.Encoder, photo: Tensor, style: Tensor, **options: object) -> tuple[float, ...]:
-    """Of a run's result: the content's distance and its share of the way, the style's distance and its share."""
+    """The content's distance and its share of the way, and the style's, for the result of a run."""
     image = nst.stylize(photo, style, encoder=encoder, device="cpu", **options).image
     judge = nst.build_model(encoder, photo, style)
 

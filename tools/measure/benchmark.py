@@ -36,7 +36,7 @@ LAYERS = [(64, 2), (128, 2), (256, 4), (512, 4), (512, 1)]
 
 
 def gflop(size):
-    """Of one evaluation: each convolution forward, and backward to its input, as multiplications and additions."""
+    """Billions of multiplications and additions in an evaluation's convolutions, forward and back to the image."""
     total, channels, pixels = 0, 3, size * size
     for width, depth in LAYERS:
         for _ in range(depth):
@@ -141,7 +141,7 @@ print(time.perf_counter() - start)
 
 
 def draw(report, folder):
-    """Loss against seconds for each network and memory against size, PNG files for the README."""
+    """Loss against seconds for each network and memory against size, PNG files for docs/performance.md."""
     from nst_helpers import figures
 
     folder.mkdir(parents=True, exist_ok=True)

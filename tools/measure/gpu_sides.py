@@ -100,7 +100,7 @@ class Task:
 
     @property
     def gflop(self) -> float:
-        """Of one evaluation: each convolution forward, and backward to its input, as multiplications and additions."""
+        """Billions of multiplications and additions in an evaluation's convolutions, forward and back to the image."""
         total, pixels = 0.0, self.content.shape[-1] * self.content.shape[-2]
         for _, layer in self.layers:
             if isinstance(layer, nn.Conv2d):

@@ -24,7 +24,7 @@ TURN = 3
 
 
 def levers() -> dict[str, Callable[[], AbstractContextManager]]:
-    """By its name, what takes each lever off: a context within which a side builds and runs."""
+    """What takes each lever off, by the lever's name: a context within which a side builds and runs."""
     return {
         "channels last": lambda: lever("accel.devices", "_moved", _in_plain_order, off=True),
         "fused Gram": lambda: lever("accel.accelerate", "features_and_gram", plain_gram, off=True),
@@ -113,7 +113,7 @@ def summary(found: list[float]) -> tuple[float, float, float]:
 
 
 def verdict(found: list[float]) -> str:
-    """In words: the median ratio and its spread, and no claim where the spread takes in 1.
+    """The median ratio and its spread in words; no claim is made where the spread takes in 1.
 
     >>> verdict([1.0, 1.1, 1.2, 1.3, 1.4]), verdict([0.9, 1.0, 1.1])
     ('1.20 x (half of the pairs within 1.10 to 1.30)', 'no difference seen (0.95 to 1.05)')

@@ -25,7 +25,7 @@ def picture(g: torch.Generator, h: int, w: int, *, contrast: float = 1.0, chroma
 
 
 def covariance(pixels: Tensor, *, less: int = 0) -> Tensor:
-    """Of pixels (3, N): the mean of products of what each differs from its channel's mean, over N - less."""
+    """The covariance (3, 3) of pixels (3, N): sums of products of centred channels, divided by N - less."""
     centred = pixels - pixels.mean(1, keepdim=True)
     return centred @ centred.T / (pixels.shape[1] - less)
 

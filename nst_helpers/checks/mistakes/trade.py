@@ -20,7 +20,7 @@ def ends(g: torch.Generator) -> tuple[float, float]:
 
 
 def _evenly(count: int) -> list[float]:
-    """From 0 to 1 in equal steps."""
+    """Numbers from 0 to 1 in equal steps."""
     return [i / (count - 1) for i in range(count)]
 
 
