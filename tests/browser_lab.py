@@ -41,7 +41,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             if cell.cell_type == "code":
                 cell.outputs = []
         nbformat.write(notebook, path)
-    found = re.search(r"jupyter lab notebooks/(\w+\.ipynb)$", (ROOT / "README.md").read_text(), re.M)
+    found = re.search(r"jupyter lab notebooks/(\w+\.ipynb)$", (ROOT / "README.md").read_text("utf-8"), re.M)
     assert found, "the README starts no notebook"
     with jupyter_lab.serve(folder, opens=found[1]) as address:
         yield Lab(folder, address, found[1])

@@ -71,7 +71,7 @@ class Forked:
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         self._process.join(timeout)
         assert self._process.exitcode is not None, "still running"
-        out, err = (file.read_text() for file in self._files)
+        out, err = (file.read_text("utf-8") for file in self._files)
         return out, err
 
 

@@ -31,7 +31,7 @@ def test_every_public_name_is_there_and_is_what_its_module_defines():
 
 
 def test_type_checkers_and_editors_see_the_same_names_from_the_same_modules():
-    tree = ast.parse(Path(nst.__file__).read_text())
+    tree = ast.parse(Path(nst.__file__).read_text("utf-8"))
     block = next(n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
     seen = {alias.name: node.module for node in block.body for alias in node.names}
     modules = {name: None for name in ("checks", "conventions", "figures")} | {"lessons": "checks"}

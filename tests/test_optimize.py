@@ -138,7 +138,7 @@ def test_history_has_each_term_and_adds_up():
 
 def test_history_as_json(tmp_path):
     result = run(steps=3)
-    records = json.loads(result.save_history(tmp_path / "history.json").read_text())
+    records = json.loads(result.save_history(tmp_path / "history.json").read_text("utf-8"))
     assert [r["step"] for r in records] == [1, 2, 3]
     assert records[0]["style"]["relu1_1"] == result.history[0].style["relu1_1"]
 

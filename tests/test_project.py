@@ -86,7 +86,7 @@ def name_of(path: Path) -> str:
 
 @cache
 def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+    return ast.parse(path.read_text("utf-8"))
 
 
 @cache
@@ -145,7 +145,7 @@ print(json.dumps([time.process_time() - start, sorted(sys.modules)]))
 
 
 def test_modules_can_be_read_in_one_sitting():
-    long = {p.name: n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 320}
+    long = {p.name: n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text("utf-8").splitlines())) > 320}
     assert long == {}
 
 
@@ -162,14 +162,14 @@ def test_functions_can_be_read_at_a_glance():
 
 
 def pyproject() -> dict:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 
 
 def test_environment_yml_is_in_step_with_pyproject():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
     assert environment["channels"] == ["conda-forge", "nodefaults"]
     conda = [Requirement(line) for line in environment["dependencies"] if isinstance(line, str) and line != "pip"]
     listed = {r.name: r.specifier for r in conda}
@@ -189,11 +189,11 @@ def test_nbgrader_is_for_teachers_and_the_tests():
     assert project["tool"].get("uv", {}).get("default-groups", ["dev"]) == ["dev"]
     for everybodys in (project["dependency-groups"]["dev"], project["project"]["dependencies"]):
         assert not any("nbgrader" in line for line in everybodys)
-    commands = re.findall(r"^.*uv run (.*)$", (ROOT / "README.md").read_text(), re.M)
+    commands = re.findall(r"^.*uv run (.*)$", (ROOT / "README.md").read_text("utf-8"), re.M)
     for command in commands:
         needs_it = "pytest" in command or "nst_helpers.classroom" in command
         assert command.startswith("--group classroom ") == needs_it, command
-    container = (ROOT / ".devcontainer" / "devcontainer.json").read_text()
+    container = (ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8")
     assert "--group dev --group classroom" in container
 
 
@@ -203,19 +203,21 @@ UV = "pip install --target .uv uv && .uv/bin/uv run"  # works where Python refus
 def test_the_gate_runs_the_readmes_test_command():
     command = re.escape(f"{UV} --group classroom pytest")
     for name in ("README.md", ".ci/run"):
-        assert re.search(rf"^{command}$", (ROOT / name).read_text(), re.M)
-    gate = (ROOT / ".ci" / "run").read_text()
+        assert re.search(rf"^{command}$", (ROOT / name).read_text("utf-8"), re.M)
+    gate = (ROOT / ".ci" / "run").read_text("utf-8")
     assert all(
         re.search(rf"^\.uv/bin/uv run {step}$", gate, re.M)
         for step in (r"ruff check \.", r"ruff format --check \.", "mypy")
     )
-    assert re.search(rf"^      - run: {command}$", (ROOT / ".github/workflows/tests.yml").read_text(), re.M)
-    assert re.search(rf"^{re.escape(UV)} jupyter lab notebooks/\w+\.ipynb$", (ROOT / "README.md").read_text(), re.M)
+    assert re.search(rf"^      - run: {command}$", (ROOT / ".github/workflows/tests.yml").read_text("utf-8"), re.M)
+    assert re.search(
+        rf"^{re.escape(UV)} jupyter lab notebooks/\w+\.ipynb$", (ROOT / "README.md").read_text("utf-8"), re.M
+    )
 
 
 def test_the_first_screen_says_what_is_downloaded_and_how_to_download_less():
     """3 GiB of CUDA's packages come to a Linux without a GPU, unless one asks for the others."""
-    first = (ROOT / "README.md").read_text().split("## The lessons")[0]
+    first = (ROOT / "README.md").read_text("utf-8").split("## The lessons")[0]
     before, command, after = first.partition(f"{UV} jupyter lab")
     assert command
     assert "3 GiB on Linux" in before
@@ -235,7 +237,7 @@ def test_every_test_file_has_a_name_of_its_own():
 
 
 def test_the_readme_fits_on_a_few_screens():
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
 
 
 PAGES = [p.relative_to(ROOT) for p in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *PACKAGE.rglob("*.md"))]
@@ -280,15 +282,17 @@ def test_files_for_the_platform_keep_their_schemas(pattern, tmp_path):
 
     done = check(*files)
     assert done.exit_code == 0, done.output
-    (tmp_path / files[0].name).write_text(files[0].read_text() + "\nnobodys-key: {}\n")
+    (tmp_path / files[0].name).write_text(files[0].read_text("utf-8") + "\nnobodys-key: {}\n", "utf-8")
     assert check(tmp_path / files[0].name).exit_code == 1
 
 
 def test_the_container_and_the_hooks_are_of_this_project():
-    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
     assert Version(container["image"].rpartition(":")[2]) in SpecifierSet(pyproject()["project"]["requires-python"])
     hooks = [
-        h for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"] for h in repo["hooks"]
+        h
+        for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+        for h in repo["hooks"]
     ]
     assert {"ruff-check", "ruff-format"} < {hook["id"] for hook in hooks}
     for hook in hooks:
@@ -314,8 +318,8 @@ def test_versions_agree():
 
     version = pyproject()["project"]["version"]
     assert nst_helpers.__version__ == version
-    assert str(yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]) == version
-    assert re.findall(r"^## \[(\d[^]]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)[0] == version
+    assert str(yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["version"]) == version
+    assert re.findall(r"^## \[(\d[^]]*)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)[0] == version
 
 
 def test_every_public_name_is_there_and_documented():
@@ -355,7 +359,7 @@ def test_no_text_in_the_repository_names_a_machine():
         if path.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".json", ".cfg", ""} and path.is_file():
             wrong += [
                 f"{name}:{i}"
-                for i, line in enumerate(path.read_text(errors="ignore").splitlines(), 1)
+                for i, line in enumerate(path.read_text(errors="ignore", encoding="utf-8").splitlines(), 1)
                 if bad.search(line)
             ]
     assert wrong == []

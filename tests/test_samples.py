@@ -28,7 +28,7 @@ def fill(root: Path) -> Path:
     for name, kind, colour in entries:
         (root / kind).mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), colour).save(root / kind / f"{name}.png")
-    (root / "images.toml").write_text("".join(ENTRY.format(name=n, kind=k) for n, k, _ in entries))
+    (root / "images.toml").write_text("".join(ENTRY.format(name=n, kind=k) for n, k, _ in entries), "utf-8")
     return root
 
 

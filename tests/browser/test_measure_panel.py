@@ -41,7 +41,7 @@ def test_a_short_soak_loses_nothing_overlaps_nothing_and_does_not_grow(lab, tmp_
     out = tmp_path / "figures.json"
     arguments = ["--minutes", "0.07", "--moves", "5", "--size", "96", "--json", str(out)]
     assert measure_panel.main(arguments, server=lab) == 0
-    figures = json.loads(out.read_text())
+    figures = json.loads(out.read_text("utf-8"))
     assert figures["slider moves"] >= 4
     assert figures["lost values"] == 0
     assert figures["most steps at once"] == 1
@@ -62,10 +62,10 @@ def test_a_latency_is_from_the_press_to_the_first_step_with_another_weight():
 
 
 def test_a_panel_that_makes_no_step_is_told_of(tmp_path):
-    (tmp_path / "steps.txt").write_text("")
+    (tmp_path / "steps.txt").write_text("", "utf-8")
     with pytest.raises(TimeoutError, match="no step"):
         measure_panel.first_step(tmp_path, patience=0.1)
-    (tmp_path / "steps.txt").write_text("1.5 100 1\n")
+    (tmp_path / "steps.txt").write_text("1.5 100 1\n", "utf-8")
     measure_panel.first_step(tmp_path, patience=0.1)
 
 

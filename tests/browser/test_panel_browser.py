@@ -118,7 +118,7 @@ def recipe(page: Any, folder: Path) -> dict[str, Any]:
     end = time.monotonic() + 10
     while not (new := set(folder.glob("*.json")) - before) and time.monotonic() < end:
         time.sleep(0.05)
-    return json.loads(new.pop().read_text())
+    return json.loads(new.pop().read_text("utf-8"))
 
 
 def shown(page: Any) -> str:
@@ -187,7 +187,7 @@ def test_a_key_on_a_slider_acts_while_it_runs(page, folder):
 def test_it_paints_as_quickly_as_the_session_and_refreshes_the_picture(page, folder):
     """At least half of what the session alone does on this machine, which is far more than ten on an idle one."""
     running(page, True)
-    alone = json.loads((folder / "speed.json").read_text())
+    alone = json.loads((folder / "speed.json").read_text("utf-8"))
     page.evaluate(
         "() => { window.seen = 0; new MutationObserver(() => window.seen++)"
         ".observe(document.querySelector('.nst-stage img'), {attributes: true, attributeFilter: ['src']}) }"
@@ -241,7 +241,7 @@ def test_the_screenshot_is_kept(page):
     image = Image.open(io.BytesIO(data)).convert("L")
     assert image.width > 700
     assert len(set(image.resize((60, 60)).tobytes())) > 60
-    assert shutil.which("git") is None or "runs/" in (ROOT / ".gitignore").read_text()
+    assert shutil.which("git") is None or "runs/" in (ROOT / ".gitignore").read_text("utf-8")
 
 
 def test_holding_the_picture_shows_the_photo(page):
@@ -292,7 +292,7 @@ def test_reset_and_a_sample(page, folder):
     assert recipe(page, folder)["start"]["init"] == "noise"
 
 
-LAYOUT = Path(__file__).with_name("layout.js").read_text()
+LAYOUT = Path(__file__).with_name("layout.js").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_what_was_painted_replays_to_the_pixel_and_needs_no_mask(page, folder):
     button(page, "Step")
     page.wait_for_function("n => Number(document.querySelector('.nst-value').innerText) > n", arg=at)
     made = recipe(page, folder)
-    (folder / "last.json").write_text(json.dumps(made))
+    (folder / "last.json").write_text(json.dumps(made), "utf-8")
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:insert-cell-below')")
     page.keyboard.press("Enter")
     page.keyboard.type("import torch; again = nst.replay('last.json', pictures=session.snapshots[0].own_pictures)")

@@ -61,7 +61,7 @@ def load() -> tuple[Answer, ...]:
 
 
 def _read(path: Path) -> Iterator[Answer]:
-    _, *parts = _HEAD.split(path.read_text())
+    _, *parts = _HEAD.split(path.read_text("utf-8"))
     for kind, head, source in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         about, _, names = head.partition(" | ")
         yield Answer(path.stem, kind == "right", about, names, source)

@@ -40,7 +40,7 @@ def test_an_answer_that_a_check_found_right_is_done_and_stays_done(file):
         checks.check_gram_matrix(answer)
         seen.append(state())
     assert seen == ["to do", "to do", "not yet", "done", "done", "done"]
-    assert json.loads(file.read_text()) == {"gram_matrix": "done"}
+    assert json.loads(file.read_text("utf-8")) == {"gram_matrix": "done"}
     assert nst.progress().done == 1
     assert str(file) in repr(nst.progress())
 

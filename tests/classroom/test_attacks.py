@@ -138,7 +138,7 @@ def test_an_attack_earns_nothing_and_reaches_nobody(boxes, tmp_path, what):
     import socket
 
     marks, package = tmp_path / "marks-of-bob.json", Path(__file__).parents[2] / "nst_helpers"
-    marks.write_text(json.dumps({"share": 1}))
+    marks.write_text(json.dumps({"share": 1}), "utf-8")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(0.01)
         names = {
@@ -156,7 +156,7 @@ def test_an_attack_earns_nothing_and_reaches_nobody(boxes, tmp_path, what):
     assert verdict["sentence"].count("\n") == 0
     assert re.search(SAYS.get(what, "."), verdict["sentence"]), verdict
     # Nobody else's files, and nothing of the course, has changed; nothing runs on; the next one gets its marks.
-    assert json.loads(marks.read_text()) == {"share": 1}
+    assert json.loads(marks.read_text("utf-8")) == {"share": 1}
     assert (package.parent / "data" / "images.toml").is_file()
     assert not list(Path("/usr").glob("owned"))
     left = [p for p in psutil.Process(boxes._process.pid).children(recursive=True) if p.status() != "zombie"]

@@ -83,7 +83,7 @@ def stub(source: str) -> str:
 def test_building_twice_gives_the_same_source(course):
     for lesson, name in LESSONS.items():
         again = make_notebook(*read_lesson(NOTEBOOKS, lesson), own=True)
-        assert json.loads((course.source / f"{name}.ipynb").read_text()) == again
+        assert json.loads((course.source / f"{name}.ipynb").read_text("utf-8")) == again
 
 
 def test_a_lesson_that_drifts_changes_the_source_or_stops_the_build(tmp_path):
@@ -91,12 +91,12 @@ def test_a_lesson_that_drifts_changes_the_source_or_stops_the_build(tmp_path):
     shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns("images"))
     before = make_notebook(*read_lesson(folder, "03"))
     path = folder / "03_gram.ipynb"
-    text = path.read_text()
-    path.write_text(text.replace("The Gram matrix of each picture in a batch", "THE GRAM MATRIX"))
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("The Gram matrix of each picture in a batch", "THE GRAM MATRIX"), "utf-8")
     after = make_notebook(*read_lesson(folder, "03"))
     assert "THE GRAM MATRIX" not in json.dumps(before)
     assert "THE GRAM MATRIX" in json.dumps(after)
-    path.write_text(text.replace("checks.check_gram_matrix(gram_matrix)", "print(gram_matrix)"))
+    path.write_text(text.replace("checks.check_gram_matrix(gram_matrix)", "print(gram_matrix)"), "utf-8")
     with pytest.raises(ClassroomError, match="check-3-1 calls no check"):
         read_lesson(folder, "03")
 
@@ -213,7 +213,7 @@ def test_a_solution_keeps_the_defaults_of_what_the_exercise_does_not_have():
 
 def test_the_release_gives_nothing_away(course):
     for path in course.release.glob("*.ipynb"):
-        text = path.read_text()
+        text = path.read_text("utf-8")
         for secret in ("BEGIN SOLUTION", "HIDDEN TESTS", "hidden.prove", "point: ", "points: "):
             assert secret not in text, (path.name, secret)
         for answer in WRITTEN[path.stem[:2]].answer.split(". "):
@@ -223,7 +223,7 @@ def test_the_release_gives_nothing_away(course):
             # Nothing graded needs a front-end, a download or a graphics card.
             assert not any(word in cell.source for word in ("widgets", "panel(", "vgg19", "cuda", "stylize("))
     for path in course.source.glob("*.ipynb"):
-        assert "HIDDEN TESTS" in path.read_text()
+        assert "HIDDEN TESTS" in path.read_text("utf-8")
 
 
 def test_every_question_has_hidden_tests_and_a_guard():
@@ -247,8 +247,8 @@ def test_lessons_and_points_are_chosen(tmp_path):
     assert [p.name for p in course.release.glob("*")] == ["03_gram.ipynb"]
     assert graded(course.source / "03_gram.ipynb")["check-3-1"].metadata.nbgrader.points == 5
     assert "points=5," in graded(course.source / "03_gram.ipynb")["check-3-1"].source
-    assert "#### " not in (course.release / "03_gram.ipynb").read_text()
-    assert "· 5 points" in (course.release / "03_gram.ipynb").read_text()
+    assert "#### " not in (course.release / "03_gram.ipynb").read_text("utf-8")
+    assert "· 5 points" in (course.release / "03_gram.ipynb").read_text("utf-8")
 
 
 def test_each_student_has_a_seed_and_a_pair_and_the_checks_still_hold(course):

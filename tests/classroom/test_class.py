@@ -118,7 +118,7 @@ def marked(small, tmp_path_factory, one_judge):
     """The class, whose marking was killed after two hand-ins and run again."""
     made = Class(tmp_path_factory.mktemp("class"), small)
     fifty.hand_in(made.students, made.place)
-    (made.place / "03_gram.ipynb").write_text("whose?")
+    (made.place / "03_gram.ipynb").write_text("whose?", "utf-8")
     made.killed = kill_marking(made, tmp_path_factory.mktemp("temporary"), after=2)
     made.code = made.mark()
     made.written = made.files()
@@ -231,7 +231,7 @@ def test_marking_again_changes_nothing_unless_asked(marked, capsys):
     told = next(r for r in marking.results_of(marked.course) if r["student"] == "returner")
     assert "course's own" in next(row["reason"] for row in told["rows"] if row["question"] == "gram_matrix")
     path.write_bytes(old)
-    early = json.loads(sorted(marked.killed.results)[1].read_text())["student"]  # marked before the kill
+    early = json.loads(sorted(marked.killed.results)[1].read_text("utf-8"))["student"]  # marked before the kill
     assert early != "returner"
     assert marked.mark("--again", "returner", early) == 0
     assert marked.files() == before
@@ -249,18 +249,18 @@ def test_marks_are_in_nbgraders_gradebook_and_what_is_given_by_hand_comes_back(m
         comment = book.find_comment("written-03", "03_gram", ASSIGNMENT, "delegator")
         comment.manual_comment = "See page 3."
         book.db.commit()
-    before = (marked.root / "marks.csv").read_text()
+    before = (marked.root / "marks.csv").read_text("utf-8")
     given = by_hand(marked.course)
     assert {key: (g.points, g.extra, g.comments) for key, g in given.items()} == {
         ("delegator", "written-03"): (2.5, 0.5, ["See page 3."])
     }
     for _ in range(2):  # and they stay
         assert marked.mark() == 0
-        changed = set((marked.root / "marks.csv").read_text().splitlines()) - set(before.splitlines())
+        changed = set((marked.root / "marks.csv").read_text("utf-8").splitlines()) - set(before.splitlines())
         assert "delegator,written-03,3,4,Marked by hand. 0.5 extra." in changed
         assert {line.split(",")[1] for line in changed} == {"written-03", "total"}
-        assert "See page 3." in (marked.root / "feedback" / "delegator.html").read_text()
-    shown = json.loads((marked.root / "autograded" / "delegator" / ASSIGNMENT / "03_gram.ipynb").read_text())
+        assert "See page 3." in (marked.root / "feedback" / "delegator.html").read_text("utf-8")
+    shown = json.loads((marked.root / "autograded" / "delegator" / ASSIGNMENT / "03_gram.ipynb").read_text("utf-8"))
     said = [o["text"] for cell in shown["cells"] for o in cell.get("outputs", ())]
     assert any("course's own" in text for text in said)
 
@@ -325,8 +325,8 @@ def test_lenient_marking_puts_tests_back_and_judges_the_answer(marked, few, tmp_
 
 def test_a_spoilt_environment_stops_before_the_first_hand_in(few):
     path = few.course.source / "03_gram.ipynb"
-    good = path.read_text()
-    path.write_text(good.replace("/ flat.shape[-1]", "* 1"))
+    good = path.read_text("utf-8")
+    path.write_text(good.replace("/ flat.shape[-1]", "* 1"), "utf-8")
     with pytest.raises(ClassroomError, match=r"the reference got 0 instead of 3 points for gram_matrix.*H \* W times"):
         marking.mark(few.root, few.place, jobs=1, limits=Limits(seconds=3))
     assert marking.results_of(few.course) == []

@@ -311,6 +311,6 @@ def test_every_layer_of_the_package_that_does_what_a_question_asks_for_is_taken_
 def test_every_question_has_functions_that_are_taken_away(students_package):
     assert set(FURTHER) <= set(CHECKS)
     assert all(list(taken_away(question)) for question in CHECKS)
-    text = "".join(path.read_text() for path in students_package.rglob("*.py"))
+    text = "".join(path.read_text("utf-8") for path in students_package.rglob("*.py"))
     for secret in ("Mistake(", "ExerciseSpec(", "def examine_function", "hidden_cases", "def assess("):
         assert secret not in text

@@ -139,7 +139,7 @@ def test_nothing_to_mark_is_one_sentence(tmp_path, make, words):
     if make == "empty":
         place.mkdir()
     elif make:
-        place.write_text("x")
+        place.write_text("x", "utf-8")
     with pytest.raises(ClassroomError, match=words):
         collect(place)
 

@@ -51,8 +51,8 @@ def reports(tmp_path: Path, results: list[dict], **more) -> tuple[list[dict], st
     write_reports(tmp_path, tmp_path / "marks.csv", QUESTIONS, results, **options)
     with (tmp_path / "marks.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    pages = {p.stem: p.read_text() for p in (tmp_path / "feedback").glob("*.html")}
-    return rows, (tmp_path / "report.html").read_text(), pages
+    pages = {p.stem: p.read_text("utf-8") for p in (tmp_path / "feedback").glob("*.html")}
+    return rows, (tmp_path / "report.html").read_text("utf-8"), pages
 
 
 def test_the_histogram_counts_everybody_once():
@@ -83,7 +83,9 @@ def test_an_answer_that_lost_points_stands_beside_its_sentence(tmp_path):
 
 def test_a_roster_shows_who_is_missing_and_who_is_a_stranger(tmp_path):
     path = tmp_path / "students.csv"
-    path.write_text("Last name;First name;User name;Email\nLee;Ann;al1;al1@x.org\nBo;Bob;b2;bob@x.org\nCi;Cem;c3;\n")
+    path.write_text(
+        "Last name;First name;User name;Email\nLee;Ann;al1;al1@x.org\nBo;Bob;b2;bob@x.org\nCi;Cem;c3;\n", "utf-8"
+    )
     roster = read_roster(path)
     assert [called for called, _ in roster] == ["al1", "b2", "c3"]
     results = [result("Ann Lee", row(3.0)), result("BOB", row(3.0)), result("dora", row(3.0))]
@@ -92,7 +94,7 @@ def test_a_roster_shows_who_is_missing_and_who_is_a_stranger(tmp_path):
     assert rows[-1] == told
     assert "Missing: 1</h2><p>c3</p>" in report
     assert "Not on the roster: dora" in report
-    (tmp_path / "list.txt").write_text("ann\nbob\n")
+    (tmp_path / "list.txt").write_text("ann\nbob\n", "utf-8")
     assert [called for called, _ in read_roster(tmp_path / "list.txt")] == ["ann", "bob"]
 
 

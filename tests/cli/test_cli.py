@@ -30,7 +30,7 @@ def arguments(folder, *more, size="32", steps="3"):
 def test_a_picture_and_a_closing_line(files, capsys):
     assert main(arguments(files, "--history", str(files / "h.json"))) == 0
     assert load_image(files / "out.png").shape == (1, 3, 32, 40)
-    assert len(json.loads((files / "h.json").read_text())) == 3
+    assert len(json.loads((files / "h.json").read_text("utf-8"))) == 3
     said = capsys.readouterr().out
     assert "40 x 32, 3 steps in" in said
     assert "style" in said.splitlines()[-1]
@@ -41,7 +41,7 @@ def test_each_scale_has_its_own_number_of_steps(files, capsys):
     history = files / "h.json"
     more = ["--scales", "16", "32", "--history-size", "3", "--history", str(history)]
     assert main(arguments(files, *more, steps="4,2")) == 0
-    assert [record["size"][0] for record in json.loads(history.read_text())] == [16] * 4 + [32] * 2
+    assert [record["size"][0] for record in json.loads(history.read_text("utf-8"))] == [16] * 4 + [32] * 2
     assert "6 steps in" in capsys.readouterr().out
     assert main(arguments(files, "--scales", "16", "32", steps="4,2,1")) == 2
     assert "doesn't fit 2 scale(s)" in capsys.readouterr().err
@@ -56,8 +56,8 @@ def test_the_same_seed_writes_the_same_file(files):
 
 
 def bad(files):
-    (files / "notes.txt").write_text("no picture")
-    (files / "fake.jpg").write_text("no picture either")
+    (files / "notes.txt").write_text("no picture", "utf-8")
+    (files / "fake.jpg").write_text("no picture either", "utf-8")
     (files / "empty.png").write_bytes(b"")
     (files / "cut.jpg").write_bytes((files / "painting.jpg").read_bytes()[:400])
     photo, out = str(files / "photo.png"), str(files / "out.png")

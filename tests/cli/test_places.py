@@ -131,7 +131,7 @@ def test_a_place_that_can_t_be_used_is_told_before_the_run(here, no_run, capsys,
     (here / "folder.png").mkdir()
     (here / "taken.png.checkpoint").mkdir()
     (here / "link.png").symlink_to("gone.png")
-    (here / "mine.png.checkpoint").write_text("my notes")
+    (here / "mine.png.checkpoint").write_text("my notes", "utf-8")
     for name in ("mask.png", "mask_0002.png", "p.png.checkpoint"):
         shutil.copy("photo.png", name)
     words, named = PLACES[case]

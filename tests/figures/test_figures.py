@@ -95,7 +95,7 @@ def test_no_other_folder_imports_matplotlib():
     lines = [
         (path.relative_to(PACKAGE).as_posix(), line)
         for path in PACKAGE.rglob("*.py")
-        for line in path.read_text().splitlines()
+        for line in path.read_text("utf-8").splitlines()
         if re.match(r"\s*(import|from) matplotlib\b", line)
     ]
     assert {name for name, _ in lines} == {"figures/draw.py", "figures/canvas.py"}

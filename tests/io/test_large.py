@@ -118,7 +118,7 @@ def test_a_large_photo_loads_within_300_megabytes(measured, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_what_each_kind_takes_is_what_the_page_says(measured, name):
-    page = (Path(__file__).parents[2] / "docs" / "images.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "images.md").read_text("utf-8")
     assert (measured[name][0] - BESIDES) / 12 < PER_MEGAPIXEL[name]
     assert f"| {PER_MEGAPIXEL[name]} MB |" in page
 

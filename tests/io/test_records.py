@@ -47,7 +47,7 @@ def test_what_cannot_be_read_is_nothing(tmp_path, monkeypatch):
     assert read_record(tmp_path) == {}
     assert read_record(tmp_path / ("x" * 5000)) == {}
     assert read_record(tmp_path / "a\0b") == {}
-    (tmp_path / "large.json").write_text('{"a": 1}')
+    (tmp_path / "large.json").write_text('{"a": 1}', "utf-8")
     monkeypatch.setattr(records, "LARGEST_RECORD", 4)
     assert read_record(tmp_path / "large.json") == {}
 
@@ -68,4 +68,4 @@ def test_there_is_one_reader_of_the_packages_own_files():
     package = Path(records.__file__).parents[1]
     others = [path for path in package.rglob("*.py") if path.parts[-2] not in ("classroom", "box")]
     reads = re.compile(r"json\.loads?\([^)]*(read_text|read_bytes|open)\(|json\.load\(")
-    assert [path.name for path in others if reads.search(path.read_text())] == ["records.py"]
+    assert [path.name for path in others if reads.search(path.read_text("utf-8"))] == ["records.py"]

@@ -935,7 +935,7 @@ def test_the_chart_draws_what_has_a_logarithm_within_its_frame(value):
 
 
 def test_the_colours_of_the_sheet_are_those_of_the_chart():
-    css = panel_widgets.CSS.read_text()
+    css = panel_widgets.CSS.read_text("utf-8")
     for name, colour in panel_chart.COLOURS.items():
         assert f"--{name}:{colour}" in css
 

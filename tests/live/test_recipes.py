@@ -138,7 +138,7 @@ def test_what_is_wrong_in_an_edited_recipe_is_named(place, value, words):
 def test_what_is_no_recipe_at_all_is_refused(found, tmp_path):
     with pytest.raises(RecipeError, match="is no recipe"):
         read_recipe([eventful()] if found == "a list of one" else found)
-    (tmp_path / "a.json").write_text("[" * 100_000)
+    (tmp_path / "a.json").write_text("[" * 100_000, "utf-8")
     with pytest.raises(RecipeError, match="can't be read"):
         read_recipe(tmp_path / "a.json")
 

@@ -564,7 +564,7 @@ def test_a_recipe_of_another_version_is_refused(tmp_path):
         read_recipe({"steps": 3})
     with pytest.raises(RecipeError, match="can't be read"):
         read_recipe(tmp_path / "none.json")
-    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "broken.json").write_text("{", "utf-8")
     with pytest.raises(RecipeError, match="can't be read"):
         read_recipe(tmp_path / "broken.json")
 

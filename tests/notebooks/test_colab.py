@@ -32,8 +32,8 @@ sys.path.insert(0, str(ROOT / "tools" / "notebooks"))
 
 import notebook_setup  # noqa: E402
 
-COLAB = json.loads((Path(__file__).with_name("colab_versions.json")).read_text())
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+COLAB = json.loads((Path(__file__).with_name("colab_versions.json")).read_text("utf-8"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 REQUIREMENTS = [Requirement(line) for line in PROJECT["dependencies"]]
 PINNED = ("ipython", "ipykernel", "ipywidgets", "tornado")
 
@@ -166,7 +166,7 @@ def colab(tmp_path_factory) -> Colab:
     base = tmp_path_factory.mktemp("colab")
     for name, text in STUB.items():
         (base / "stub" / name).parent.mkdir(parents=True, exist_ok=True)
-        (base / "stub" / name).write_text(text)
+        (base / "stub" / name).write_text(text, "utf-8")
     for name in ("content", "tmp", "home"):
         (base / name).mkdir()
     python = build_environment(base / "venv")
@@ -193,7 +193,7 @@ def client(colab: Colab, notebook: nbformat.NotebookNode, monkeypatch) -> Notebo
     kernel.mkdir(parents=True, exist_ok=True)
     argv = [str(colab.python), "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
     spec = {"argv": argv, "display_name": "Colab", "language": "python", "env": colab.env}
-    (kernel / "kernel.json").write_text(json.dumps(spec))
+    (kernel / "kernel.json").write_text(json.dumps(spec), "utf-8")
     monkeypatch.setenv("JUPYTER_PATH", str(kernel.parents[1]))
     for name in set(os.environ) - set(colab.env):
         if name.startswith(("NST_", *FOREIGN)):

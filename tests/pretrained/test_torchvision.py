@@ -68,7 +68,7 @@ def outcomes(tmp_path_factory):
         folder = tmp_path_factory.mktemp(name)
         (folder / "torchvision").mkdir()
         for file, text in files.items():
-            (folder / "torchvision" / file).write_text(text)
+            (folder / "torchvision" / file).write_text(text, "utf-8")
         cases[name] = (str(folder), versions)
     command = [sys.executable, "-W", "error", "-c", CHILD, json.dumps(cases), str(PACKAGE)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)

@@ -122,7 +122,7 @@ def make_named_wrong(world, what):
     elif what == "empty":
         file.touch()
     elif what == "text":
-        file.write_text("404: Not Found")
+        file.write_text("404: Not Found", "utf-8")
     elif what == "vgg16":
         torch.save({theirs: torch.zeros(shape) for theirs, shape in conv_shapes(VGG16_BLOCKS).values()}, file)
     elif what == "cut":
@@ -266,7 +266,7 @@ def test_the_right_file_put_into_our_folder_is_found_and_stays(world):
 
 @pytest.mark.parametrize("source", ["hub", "download"])
 def test_a_cache_that_cannot_be_written_costs_a_warning_or_a_sentence(world, monkeypatch, source):
-    world.cache.write_text("a file where a folder should be")
+    world.cache.write_text("a file where a folder should be", "utf-8")
     if source == "hub":
         world.place()
         with pytest.warns(UserWarning, match="are used but can't be kept in .* set NST_CACHE"):

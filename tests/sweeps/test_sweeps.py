@@ -197,7 +197,7 @@ def test_an_interrupt_waits_for_no_cell_and_leaves_no_process(monkeypatch):
 
 def dies_beside_its_worker(file: Path):
     pool = ProcessPoolExecutor(1, mp_context=FORKED, initializer=follow_the_parent)
-    file.write_text(str(pool.submit(os.getpid).result()))
+    file.write_text(str(pool.submit(os.getpid).result()), "utf-8")
     pool.submit(time.sleep, 600)
     os._exit(0)
 
@@ -216,7 +216,7 @@ def test_a_worker_ends_with_the_process_that_started_it(tmp_path):
     process = FORKED.Process(target=dies_beside_its_worker, args=(tmp_path / "worker",))
     process.start()
     process.join(60)
-    worker = int((tmp_path / "worker").read_text())
+    worker = int((tmp_path / "worker").read_text("utf-8"))
     end = time.monotonic() + 30
     while is_running(worker):
         assert time.monotonic() < end
@@ -298,12 +298,12 @@ def test_a_record_that_is_none_counts_as_missing(tmp_path, text):
     grid = {"style_weight": [1.0]}
     (first,) = sweep(grid, folder=tmp_path, **given(steps=1))
     (record,) = tmp_path.glob("*.json")
-    sound = record.read_text()
-    record.write_text(text)
+    sound = record.read_text("utf-8")
+    record.write_text(text, "utf-8")
     (cell,) = sweep(grid, folder=tmp_path, **given(steps=1))
     assert cell.ok
     assert cell.loss == first.loss
-    assert json.loads(record.read_text()).keys() == json.loads(sound).keys()  # it was run again
+    assert json.loads(record.read_text("utf-8")).keys() == json.loads(sound).keys()  # it was run again
 
 
 def test_a_record_cannot_change_what_a_cell_is(tmp_path):
@@ -311,7 +311,7 @@ def test_a_record_cannot_change_what_a_cell_is(tmp_path):
     sweep(grid, folder=tmp_path, **given(steps=1))
     for record in tmp_path.glob("*.json"):
         made_up = {"index": 7, "settings": {}, "label": "other", "image": "none", "error": "?", "ok": 1, "new": 2}
-        record.write_text(json.dumps(json.loads(record.read_text()) | made_up))
+        record.write_text(json.dumps(json.loads(record.read_text("utf-8")) | made_up), "utf-8")
     cells = sweep(grid, folder=tmp_path, **given(steps=1))
     assert [(c.index, c.label, c.error) for c in cells] == [(0, "style_weight 1.0", ""), (1, "style_weight 2.0", "")]
     assert all(c.path for c in cells)
@@ -358,7 +358,7 @@ def test_a_full_disk_marks_the_cell_and_the_sweep_goes_on(tmp_path, monkeypatch)
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence_before_the_run(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(NSTError, match="can't be made"):
         sweep({"style_weight": [1.0]}, folder=tmp_path / "file" / "folder", **given())
 
@@ -411,7 +411,7 @@ def script(folder: Path, *, guarded: bool) -> str:
     code += "cells = sweep({'style_weight': [1.0]}, 1, **test_sweeps.given(steps=1))\nprint(cells[0].stopped)\n"
     if guarded:
         code = "if __name__ == '__main__':\n" + "".join(f"    {line}\n" for line in code.splitlines())
-    (folder / "script.py").write_text(code)
+    (folder / "script.py").write_text(code, "utf-8")
     return str(folder / "script.py")
 
 

@@ -385,7 +385,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     errors = map_errors(moments(teacher, mini, unseen), maps)
     for name, error in errors.items():
         print(f"{name}  {mini.layers[name.replace('relu', 'conv')].out_channels:4}  {error:.4f}")
-    (args.work / "errors.json").write_text(json.dumps(errors, indent=1))
+    (args.work / "errors.json").write_text(json.dumps(errors, indent=1), "utf-8")
     parameters = sum(p.numel() for p in mini.parameters())
     digest = hashlib.sha256(args.out.read_bytes()).hexdigest()
     print(f"{args.out}: {parameters} parameters, {args.out.stat().st_size} bytes, sha256 {digest}")

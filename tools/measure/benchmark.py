@@ -294,7 +294,7 @@ def main():
         print(f"\nimport nst_helpers, beyond torch: {report['import_seconds']:.3f} s")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1))
+        options.json.write_text(json.dumps(report, indent=1), "utf-8")
     if options.figures:
         draw(report, options.figures)
 

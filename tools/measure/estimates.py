@@ -25,7 +25,7 @@ from pathlib import Path
 
 def status(name):
     """A line of this process's memory status, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
@@ -54,7 +54,7 @@ def child(options):
     try:
         # Give back what the calibration left, and count the peak from here.
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", "utf-8")
         before = status("VmRSS")
     except OSError:
         before = None
@@ -115,7 +115,7 @@ def main():
             print(f"{name}: median error {statistics.median(errors):.0%}, largest {max(errors):.0%}")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(rows, indent=1))
+        options.json.write_text(json.dumps(rows, indent=1), "utf-8")
 
 
 if __name__ == "__main__":

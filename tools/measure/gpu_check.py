@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.json.parent.mkdir(parents=True, exist_ok=True)
 
     def save() -> None:
-        options.json.write_text(json.dumps(report, indent=1, default=str))
+        options.json.write_text(json.dumps(report, indent=1, default=str), "utf-8")
 
     failed = False
     for name in options.only:

@@ -229,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(sheet(rows, args.sheet, height=args.sheet_height))
     if args.json:
         report["pairs"] = [{k: v for k, v in row.items() if k != "pictures"} for row in rows]
-        args.json.write_text(json.dumps(report, indent=1))
+        args.json.write_text(json.dumps(report, indent=1), "utf-8")
     return 0
 
 

@@ -71,7 +71,7 @@ def kernel_of(folder: Path) -> psutil.Process:
 
 def steps(folder: Path) -> list[tuple[float, float, int]]:
     """Every evaluation so far: when it ended, the style weight it had, the most that ever ran at once."""
-    lines = (folder / "steps.txt").read_text().split("\n")[:-1]
+    lines = (folder / "steps.txt").read_text("utf-8").split("\n")[:-1]
     return [(float(t), float(w), int(m)) for t, w, m in (line.split() for line in lines)]
 
 
@@ -119,7 +119,7 @@ def soak(page: Any, folder: Path, minutes: float, moves: int) -> dict[str, Any]:
     return {
         "minutes": minutes,
         "evaluations a second": len(made) / painted,
-        "evaluations a second, session alone": json.loads((folder / "alone.json").read_text()),
+        "evaluations a second, session alone": json.loads((folder / "alone.json").read_text("utf-8")),
         "pictures a second": seen / painted,
         "slider moves": len(pressed),
         "lost values": lost,
@@ -178,7 +178,7 @@ def main(arguments: list[str] | None = None, *, server: Sequence[Any] | None = N
     for what, value in figures.items():
         print(f"{what:50} {value:.3g}" if isinstance(value, float) else f"{what:50} {value}")
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     return 0
 
 

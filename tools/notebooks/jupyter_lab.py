@@ -58,12 +58,12 @@ def serve(folder: Path, *, opens: str | None = None, **env: str) -> Iterator[str
     places["JUPYTERLAB_WORKSPACES_DIR"] = str(own / "workspaces")
     quiet = own / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     quiet.parent.mkdir(parents=True, exist_ok=True)
-    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}', "utf-8")
     learners = own / "config_dir" / "labconfig" / "page_config.json"  # who have no nbgrader
     learners.parent.mkdir(parents=True, exist_ok=True)
-    learners.write_text('{"disabledExtensions": {"@jupyter/nbgrader": true}}')
+    learners.write_text('{"disabledExtensions": {"@jupyter/nbgrader": true}}', "utf-8")
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    with (own / "log.txt").open("w") as log:
+    with (own / "log.txt").open("w", encoding="utf-8") as log:
         env = os.environ | places | {"PYTHONPATH": paths} | env
         for _ in range(3):  # another program may take the port before the server does
             port = free_port()
@@ -79,7 +79,8 @@ def serve(folder: Path, *, opens: str | None = None, **env: str) -> Iterator[str
             finally:
                 server.terminate()
                 server.wait(60)
-        raise RuntimeError(f"JupyterLab did not start: {(own / 'log.txt').read_text()[-2000:]}")
+        said = (own / "log.txt").read_text("utf-8", "replace")[-2000:]
+        raise RuntimeError(f"JupyterLab did not start: {said}")
 
 
 def free_port() -> int:

@@ -25,7 +25,7 @@ QUICK = ["losses", "model mini", "scales", "session", "sweep", "ahead", "refusal
 def test_on_a_cpu_the_numbers_are_right_and_what_needs_a_gpu_is_left_out(tmp_path):
     out = tmp_path / "found" / "check.json"
     assert gpu_check.main(["--only", "right", "--device", "cpu", "--json", str(out), "--rows", *QUICK]) == 0
-    rows = {row["name"]: row for row in json.loads(out.read_text())["parts"]["right"]}
+    rows = {row["name"]: row for row in json.loads(out.read_text("utf-8"))["parts"]["right"]}
     left_out = {name for name, row in rows.items() if row["state"] == "left out"}
     assert left_out == {"refusal", "out of memory", "compiled"}
     assert {row["state"] for row in rows.values()} == {"ok", "left out"}
@@ -43,7 +43,7 @@ def test_a_wrong_gradient_fails_its_row_and_the_exit_code_and_nothing_else(tmp_p
     out = tmp_path / "check.json"
     wanted = ["--rows", "losses", "model mini, avg, relative"]
     assert gpu_check.main(["--only", "right", "--device", "cpu", "--json", str(out), *wanted]) == 1
-    rows = json.loads(out.read_text())["parts"]["right"]
+    rows = json.loads(out.read_text("utf-8"))["parts"]["right"]
     assert [(row["name"], row["state"]) for row in rows] == [
         ("losses", "FAILED"),
         ("model mini, avg, relative", "ok"),

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 def test_each_side_is_its_own_checkout(tmp_path):
     for part in ("nst_helpers", "data"):
         shutil.copytree(ROOT / part, tmp_path / part)
-    with (tmp_path / "nst_helpers/engine/optimisation.py").open("a") as file:
+    with (tmp_path / "nst_helpers/engine/optimisation.py").open("a", encoding="utf-8") as file:
         file.write("""
 plain = Optimisation.step
 Optimisation.step = lambda self: (time.sleep(0.1), plain(self))[1]

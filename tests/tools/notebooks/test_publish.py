@@ -34,7 +34,9 @@ def publish(course: Path, account: str, tag: str) -> subprocess.CompletedProcess
 
 def text(course: Path) -> dict[str, str]:
     return {
-        str(p.relative_to(course)): p.read_text() for p in course.rglob("*") if p.suffix in {".md", ".cff", ".ipynb"}
+        str(p.relative_to(course)): p.read_text("utf-8")
+        for p in course.rglob("*")
+        if p.suffix in {".md", ".cff", ".ipynb"}
     }
 
 
@@ -49,16 +51,16 @@ def test_one_command_writes_account_tag_version_and_changelog(course):
     assert colab in lesson.cells[0].source.splitlines()[0]
     assert "--branch v9.1.0" in lesson.cells[1].source
     assert "https://github.com/ann-smith/nst-notebooks" in lesson.cells[1].source
-    assert colab in (course / "README.md").read_text()
-    assert "on publication |" not in (course / "README.md").read_text()
-    citation = yaml.safe_load((course / "CITATION.cff").read_text())
+    assert colab in (course / "README.md").read_text("utf-8")
+    assert "on publication |" not in (course / "README.md").read_text("utf-8")
+    citation = yaml.safe_load((course / "CITATION.cff").read_text("utf-8"))
     assert (str(citation["version"]), citation["date-released"]) == ("9.1.0", "2030-01-31")
     assert citation["repository-code"] == "https://github.com/ann-smith/nst-notebooks"
-    changes = (course / "CHANGELOG.md").read_text()
+    changes = (course / "CHANGELOG.md").read_text("utf-8")
     assert re.search(r"^## \[Unreleased\]\n\n## \[9\.1\.0\] - 2030-01-31$", changes, re.M)
     assert "compare/v9.1.0...HEAD" in changes
-    assert re.search(r'^version = "9.1.0"$', (course / "pyproject.toml").read_text(), re.M)
-    assert re.search(r'^__version__ = "9.1.0"$', (course / "nst_helpers" / "__init__.py").read_text(), re.M)
+    assert re.search(r'^version = "9.1.0"$', (course / "pyproject.toml").read_text("utf-8"), re.M)
+    assert re.search(r'^__version__ = "9.1.0"$', (course / "nst_helpers" / "__init__.py").read_text("utf-8"), re.M)
     assert publish(course, "ann-smith", "v9.2.0").returncode == 0
     assert text(course)["notebooks/03_gram.ipynb"].count("v9.2.0") == 2
     assert text(course)["CHANGELOG.md"].count("## [9.") == 2

@@ -71,7 +71,7 @@ def test_a_lesson_runs_elsewhere_and_is_stored_clean(tmp_path):
     assert stored.cells[3].outputs[0].data["text/plain"] == "42"
     assert set(stored.metadata) == {"kernelspec", "language_info"}
     assert stored.metadata.language_info.version == platform.python_version()
-    assert str(tmp_path) not in path.read_text()
+    assert str(tmp_path) not in path.read_text("utf-8")
 
 
 def test_a_picture_within_html_is_stored_to_the_byte():
@@ -112,7 +112,7 @@ def test_a_cell_that_takes_too_long_is_named(tmp_path):
 
 def test_an_unknown_lesson_is_answered_with_those_there_are(tmp_path, monkeypatch):
     monkeypatch.setattr(tool, "NOTEBOOKS", tmp_path)
-    (tmp_path / "00_quickstart.ipynb").write_text("{}")
+    (tmp_path / "00_quickstart.ipynb").write_text("{}", "utf-8")
     assert tool.find([]) == tool.find(["00_quickstart.ipynb"]) == [tmp_path / "00_quickstart.ipynb"]
     with pytest.raises(tool.NotebookError, match="no lesson is called 07_more: there are 00_quickstart"):
         tool.find(["07_more"])
@@ -173,7 +173,7 @@ def test_a_transparent_picture_is_put_on_white():
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "nb.ipynb"
-    path.write_text("old")
+    path.write_text("old", "utf-8")
 
     def full(self, *args, **kwargs):
         raise OSError("no space left")
@@ -181,13 +181,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="no space"):
         tool.store(notebook("1"), path)
-    assert path.read_text() == "old"
+    assert path.read_text("utf-8") == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["nb.ipynb"]
 
 
 def test_paths_are_cut_as_nbval_blanks_them():
     """Otherwise a stored output would differ from the next run's."""
-    patterns = (ROOT / "tests" / "nbval.cfg").read_text()
+    patterns = (ROOT / "tests" / "nbval.cfg").read_text("utf-8")
     assert f"regex: {tool.PATH.pattern}\nreplace: PATH\n" in patterns
 
 
@@ -200,11 +200,11 @@ def test_the_comparison_uses_the_options_of_the_tests(monkeypatch, tmp_path):
 
     monkeypatch.setattr(subprocess, "run", record)
     monkeypatch.setattr(tool, "NOTEBOOKS", tmp_path)
-    (tmp_path / "00_quickstart.ipynb").write_text("{}")
+    (tmp_path / "00_quickstart.ipynb").write_text("{}", "utf-8")
     assert tool.main(["--check"]) == 3
     assert {"--nbval", "--nbval-current-env", str(ROOT / "tests" / "nbval.cfg")} <= set(called[0])
     assert called[0][-1] == str(tmp_path / "00_quickstart.ipynb")
-    assert (tmp_path / "00_quickstart.ipynb").read_text() == "{}"
+    assert (tmp_path / "00_quickstart.ipynb").read_text("utf-8") == "{}"
 
 
 # The first line, the header picture and the setup cell
@@ -294,23 +294,23 @@ def test_setup_embeds_the_picture_and_writes_only_what_changes(tmp_path, monkeyp
     path = tmp_path / "03_gram.ipynb"
     nbformat.write(nb, path)
     assert tool.main(["--setup", "03_gram"]) == 0
-    first = path.read_text()
+    first = path.read_text("utf-8")
     assert "data:image/jpeg;base64," in first
     assert "images/03_it.jpg" not in first
     monkeypatch.setattr(tool, "store", None)  # would raise if it were called again
     assert tool.main(["--setup"]) == 0
-    assert path.read_text() == first
+    assert path.read_text("utf-8") == first
 
 
 def test_links_of_a_page_follow_the_constant(tmp_path, monkeypatch):
     page = tmp_path / "README.md"
     row = "| a picture | [03_gram](notebooks/03_gram.ipynb) | 55 min | {} |"
-    page.write_text(f"[03](notebooks/03_gram.ipynb)\n{row.format('on publication')}\n| other | table |\n")
+    page.write_text(f"[03](notebooks/03_gram.ipynb)\n{row.format('on publication')}\n| other | table |\n", "utf-8")
     assert not notebook_setup.write_links(page)
     monkeypatch.setattr(notebook_setup, "REPOSITORY", "ann/course")
     assert notebook_setup.write_links(page)
     link = f"[open]({notebook_setup.colab_link('03_gram')})"
-    assert page.read_text() == f"[03](notebooks/03_gram.ipynb)\n{row.format(link)}\n| other | table |\n"
+    assert page.read_text("utf-8") == f"[03](notebooks/03_gram.ipynb)\n{row.format(link)}\n| other | table |\n"
     assert not notebook_setup.write_links(page)
 
 
