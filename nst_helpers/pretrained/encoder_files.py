@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import WeightsError
+from ..io.sources import one_line
 from .download import reason
 from .files import require_file
 
@@ -55,7 +56,7 @@ def read_weights_and_fields(path: Path) -> tuple[dict[str, Any], dict[str, Tenso
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         _check_weights(fields, weights)
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is not an encoder file ({reason(error)}): {ADVICE}.") from None
+        raise WeightsError(f"{one_line(path)} is not an encoder file ({reason(error)}): {ADVICE}.") from None
     return fields, weights
 
 

@@ -65,7 +65,7 @@ def load_state(file: Path) -> object:
     """
     require_file(file)
     if file.suffix not in {".pth", ".pt", ".safetensors"}:
-        raise WeightsError(f"{file} is neither a .pth nor a .safetensors file")
+        raise WeightsError(f"{one_line(file)} is neither a .pth nor a .safetensors file")
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -73,17 +73,18 @@ def load_state(file: Path) -> object:
             return load_file(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise WeightsError(f"{file} can't be read ({reason(error)})") from error
+        raise WeightsError(f"{one_line(file)} can't be read ({reason(error)})") from error
     except Exception as error:
         objects = "" if file.suffix == ".safetensors" else ", or it holds objects other than tensors, which are refused"
-        raise WeightsError(f"{file} is damaged or not a weights file{objects}") from error
+        raise WeightsError(f"{one_line(file)} is damaged or not a weights file{objects}") from error
 
 
-def pick(state: object, blocks: Sequence[int], source: Path) -> dict[str, Tensor]:
+def pick(state: object, blocks: Sequence[int], file: Path) -> dict[str, Tensor]:
     """The convolutions under our names, as fresh float32 tensors; everything else in `state` is left out.
 
     Raises WeightsError where a tensor is missing, has another shape, or isn't made of finite numbers.
     """
+    source = one_line(file)
     if not isinstance(state, Mapping):
         raise WeightsError(f"{source} holds a {type(state).__name__} and not a state dict")
     ours = "conv1_1.weight" in state
@@ -124,9 +125,9 @@ def read_kept(file: Path, blocks: Sequence[int]) -> dict[str, Tensor]:
         state = pick(state, blocks, file)
         found = remembered(file, file.parent, lambda: _values_sha256(state))
     except Exception as error:
-        raise WeightsError(f"{file} is damaged ({reason(error)})") from error
+        raise WeightsError(f"{one_line(file)} is damaged ({reason(error)})") from error
     if found != noted:
-        raise WeightsError(f"{file} is damaged (its values don't have the SHA-256 noted in it)")
+        raise WeightsError(f"{one_line(file)} is damaged (its values don't have the SHA-256 noted in it)")
     return state
 
 
@@ -204,7 +205,9 @@ def read_hed() -> dict[str, Tensor]:
     try:
         require_file(file)
         if (digest := file_sha256(file)) != HED_SHA256:
-            raise WeightsError(f"{file} is damaged (its SHA-256 begins with {digest[:8]} and not {HED_SHA256[:8]})")
+            raise WeightsError(
+                f"{one_line(file)} is damaged (its SHA-256 begins with {digest[:8]} and not {HED_SHA256[:8]})"
+            )
         state = {}
         with h5py.File(file) as stored:
             for name in conv_shapes(VGG16_BLOCKS):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import WeightsError
+from ..io.sources import one_line
 from . import download, torchvision
 from .download import reason
 from .files import VGG19_BLOCKS, load_state, pick, read_hed, read_kept, remembered, require_file, write_kept
@@ -112,10 +113,10 @@ def _read_full(file: Path, folder: Path) -> dict[str, Tensor]:
     try:
         digest = remembered(file, folder, lambda: download.file_sha256(file))
     except OSError as error:
-        raise WeightsError(f"{file} can't be read ({reason(error)})") from error
+        raise WeightsError(f"{one_line(file)} can't be read ({reason(error)})") from error
     if not digest.startswith(VGG19_SHA256):
         begins = f"its SHA-256 begins with {digest[: len(VGG19_SHA256)]} and not {VGG19_SHA256}"
-        raise WeightsError(f"{file} is damaged ({begins}, most often because a download was cut short)")
+        raise WeightsError(f"{one_line(file)} is damaged ({begins}, most often because a download was cut short)")
     return pick(load_state(file), VGG19_BLOCKS, file)
 
 

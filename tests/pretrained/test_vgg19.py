@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from nst_helpers.errors import WeightsError
+from nst_helpers.io.sources import one_line
 from nst_helpers.pretrained import download, vgg19
 from nst_helpers.pretrained import files as weight_files
 from nst_helpers.pretrained.files import VGG16_BLOCKS, VGG19_BLOCKS, conv_shapes
@@ -145,7 +147,7 @@ def test_a_named_file_that_is_wrong_is_an_error_though_others_are_there(world, m
         with pytest.raises(WeightsError, match=r"^NST_WEIGHTS can't be used: ") as caught:
             resolve()
         assert not server.log
-    assert str(file) in str(caught.value)
+    assert one_line(file) in str(caught.value)
     assert "unset it." in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -209,7 +211,9 @@ def test_a_damaged_cache_is_named_and_made_again(world, damage):
         place = {"start": 20, "middle": len(whole) // 2, "end": len(whole) - 2}.get(damage, 0)
         whole[place] ^= 1
         world.kept.write_bytes({"cut": whole[:-9], "empty": b"", "text": b"hello"}.get(damage, bytes(whole)))
-    named = pytest.warns(UserWarning, match=f"{world.kept} (is damaged|isn't a file).*, so it isn't used")
+    named = pytest.warns(
+        UserWarning, match=f"{re.escape(one_line(world.kept))} (is damaged|isn't a file).*, so it isn't used"
+    )
     if damage == "folder":
         with named, pytest.warns(UserWarning, match="can't be kept"):
             assert world.right(resolve())
