@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import multiprocessing
+import multiprocessing.util
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +21,11 @@ FORKED = multiprocessing.get_context("spawn")
 if "forkserver" in multiprocessing.get_all_start_methods():
     FORKED = multiprocessing.get_context("forkserver")
     FORKED.set_forkserver_preload(["torch", "nst_helpers.cli.paint", "nst_helpers.sweeps.grid"])
+    # The server's socket lies in multiprocessing's temporary folder, and its path has a hundred characters at most.
+    if len(os.fsencode(tempfile.gettempdir())) > 70:
+        usual, tempfile.tempdir = tempfile.tempdir, "/tmp"
+        multiprocessing.util.get_temp_dir()
+        tempfile.tempdir = usual
 
 
 def forked_pool(workers: int = 1) -> ProcessPoolExecutor:
