@@ -369,7 +369,9 @@ def test_a_containers_limit_counts(tmp_path, files, left):
     write(tmp_path, files)
     found = memory_available(root=tmp_path)
     if left is None:
-        assert found == pytest.approx(psutil.virtual_memory().available, rel=0.5)
+        # The tests themselves may run under a limit, whose own test stands below.
+        expected = min([psutil.virtual_memory().available, *available._left_by_address_space()])
+        assert found == pytest.approx(expected, rel=0.5)
     else:
         assert found == left
 
