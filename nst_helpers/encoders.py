@@ -22,10 +22,10 @@ from .pretrained.encoder_files import read_weights_and_fields
 from .pretrained.files import VGG16_BLOCKS, VGG19_BLOCKS, WIDTHS
 
 __all__ = ["HED", "IMAGENET_MEAN", "IMAGENET_STD", "VGG19", "Architecture", "Encoder", "Normalization", "Pool"]
-__all__ += ["load_encoder", "read_encoder_file"]
+__all__ += ["ENCODERS", "load_encoder", "read_encoder_file"]
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of the training pictures, RGB in [0, 1]
-IMAGENET_STD = (0.229, 0.224, 0.225)
+ENCODERS = ("mini", "vgg19", "hed")  # the names that `load_encoder` knows
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the training pictures, RGB in [0, 1]
 
 # Whatever the process's default type and device are: a seed and a file give the same network everywhere.
 _FLOAT32_ON_CPU: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
@@ -297,10 +297,10 @@ def load_encoder(
     elif isinstance(name, (str, os.PathLike)) and Path(name).suffix.lower() == ".safetensors":
         architecture, weights = read_encoder_file(path_meant(os.fsdecode(name)))
     else:
-        names = "'mini', 'vgg19', 'hed' or the path of a .safetensors file"
-        raise WeightsError(f"There is no encoder {shown(name)}: use {names}.")
+        names = ", ".join(map(repr, ENCODERS))
+        raise WeightsError(f"There is no encoder {shown(name)}: use {names} or the path of a .safetensors file.")
     encoder = Encoder(architecture, weights=weights, pool=pool)
-    if name not in ("mini", "vgg19", "hed"):
+    if name not in ENCODERS:
         _check_features(encoder)
     return encoder if device is None else encoder.to(device)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from ..encoders import ENCODERS
 from ..engine.settings import INITS, OPTIMIZERS
 from ..samples import list_samples
 from .controls import Clock, NumberControl, log_stops, name_control
@@ -19,7 +20,6 @@ __all__ = ["COLOR_WORDS", "PanelWidgets"]
 
 CSS = Path(__file__).with_name("panel.css")
 SIZES = (96, 128, 192, 256, 384, 512)
-ENCODERS = ("mini", "vgg19", "hed")
 INIT_NAMES = {"content": "from photo", "style": "from style", "noise": "from noise"}
 COLOR_NAMES = [("style's", "style"), ("photo's", "content"), ("light only", "luminance")]
 COLOR_WORDS = {

@@ -18,7 +18,7 @@ from nst_helpers import CONTENT_LAYERS, CONVENTIONS, STYLE_LAYERS, Settings, Wei
 from nst_helpers.accel.devices import PRECISIONS
 from nst_helpers.accel.tile_grid import SMALLEST_TILE
 from nst_helpers.budget.memory import OPTIMIZER_IMAGES
-from nst_helpers.encoders import Encoder
+from nst_helpers.encoders import ENCODERS, Encoder
 from nst_helpers.engine import values
 from nst_helpers.engine.settings import OPTIMIZERS, STROKES, options
 from nst_helpers.engine.steppers import make_stepper
@@ -97,6 +97,7 @@ def test_words_that_other_modules_define_are_theirs():
     assert Settings().weights == Weights()
     assert values.SMALLEST_TILE == SMALLEST_TILE
     assert tuple(STROKES) == values.STROKES
+    assert all(name in options()["encoder"].help for name in ENCODERS)
     for name in options()["convention"].choices:
         assert get_convention(name).name == name
     for kind in options()["tv_kind"].choices:
