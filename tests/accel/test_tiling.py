@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import weakref
 from pathlib import Path
@@ -14,7 +15,7 @@ from forked import run_forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nst_helpers import CONVENTIONS, ImageError, LayerError, Optimisation, build_model, total_variation
+from nst_helpers import CONVENTIONS, ImageError, LayerError, Optimisation, build_model, gram_matrix, total_variation
 from nst_helpers.accel.tile_grid import segments_of
 from nst_helpers.accel.tiling import build_tiled_model
 from nst_helpers.encoders import Architecture, Encoder
@@ -36,6 +37,18 @@ def loss_and_gradient(build, encoder, content, styles, image, *, weights=(2.0, 3
 def apart(a, b):
     """The difference's norm over the norm, and the largest difference over the largest entry."""
     return max(((a - b).norm() / b.norm()).item(), ((a - b).abs().max() / b.abs().max()).item())
+
+
+def test_tiles_take_the_options_of_the_whole_model():
+    """With the same defaults; another statistic than the Gram matrix is no sum over tiles."""
+
+    def options(build):
+        return {name: p.default for name, p in inspect.signature(build).parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+    whole, tiled = options(build_model), options(build_tiled_model)
+    assert tiled.pop("tile") > 0
+    assert whole.pop("statistic") is gram_matrix
+    assert tiled == whole
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
