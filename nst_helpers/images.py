@@ -235,7 +235,7 @@ def save_image(
         raise ImageError(f"image is a batch of {len(image)}, expected one picture: save image[:1], then the others.")
     if (whole := whole_number(quality)) is None or not 1 <= whole <= 100:
         raise ImageError(f"quality is {quality!r}, expected a whole number from 1 to 100.")
-    path = _file_in_a_folder(path) if not parents else _named(path)
+    path = _file_in_a_folder(path, remedy="make it, or pass parents=True") if not parents else _named(path)
     kind = _SAVE_AS[path.suffix.lower()]
     if alpha is not None:
         if kind == "JPEG":
@@ -274,7 +274,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
         >>> check_output("out.png").name
         'out.png'
     """
-    path = _file_in_a_folder(path)
+    path = _file_in_a_folder(path, remedy="make it first")
     try:
         check_writable(path)
     except OSError as error:
@@ -282,14 +282,14 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _file_in_a_folder(path: object) -> Path:
+def _file_in_a_folder(path: object, *, remedy: str) -> Path:
     """The path, once its folder is there and it is no folder itself."""
     path = _named(path)
     try:
         if path.is_dir():
             raise ImageError(f"{shown(path)} is a folder, expected the name of a file: add one, such as out.png.")
         if not path.parent.is_dir():
-            raise ImageError(f"the folder of {shown(path)} doesn't exist: make it, or pass parents=True to save_image.")
+            raise ImageError(f"the folder of {shown(path)} doesn't exist: {remedy}.")
     except OSError as error:
         raise _not_writable(path, error) from error
     return path

@@ -68,6 +68,13 @@ def test_a_slip_is_answered_with_the_name_that_was_meant(here, no_run, capsys, n
     assert f"did you mean {meant}?" in refused(["cat", name, "-o", "out.png"], capsys, here)
 
 
+def test_a_missing_folder_is_answered_in_the_words_of_a_shell(here, no_run, capsys):
+    said = refused(["temple", "wave", "-o", "no/such/out.png"], capsys, here)
+    assert "doesn't exist: make it first." in said
+    assert "save_image" not in said
+    assert "parents" not in said
+
+
 def test_a_name_like_no_other_is_only_told_to_be_missing(here, no_run, capsys):
     said = refused(["qqqqqq.png", "cat", "-o", "out.png"], capsys, here)
     assert "qqqqqq.png" in said
