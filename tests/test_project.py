@@ -313,6 +313,26 @@ def test_what_a_module_says_it_is_worth_stands_on_the_page_of_measurements():
     assert {name: missing for name, found in figures.items() if (missing := set(found) - known)} == {}
 
 
+# What Python, other projects and the tests have.
+ELSEWHERE = ("alembic", "await", "nbgrader_config.py", "tests/test_project.py", "tests/checks/mutants.py")
+
+
+def test_names_and_files_that_the_packages_texts_speak_of_are_there():
+    """What is renamed is renamed in docstrings and comments, too."""
+    docstring, comment = re.compile(r'"""(.*?)"""', re.S), re.compile(r"(?:^|\s)#.*", re.M)
+    modules = {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    texts = {place: " ".join([*docstring.findall(code), *comment.findall(code)]) for place, code in modules.items()}
+    texts["README.md"] = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    known = {word for code in modules.values() for word in re.findall(r"\w+", comment.sub("", docstring.sub("", code)))}
+    tools = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tools").rglob("*.py")]
+    files = " ".join([*(f"/nst_helpers/{place}" for place in modules), *(f"/{tool}" for tool in tools)]) + " "
+    for place, text in texts.items():
+        for name in re.findall(r"`([A-Za-z_]\w{3,})`", text):
+            assert name in known or name in ELSEWHERE, f"{place} speaks of {name}"
+        for name in re.findall(r"(?<![\w./-])((?:[\w-]+/)*\w+\.py)\b", text):
+            assert f"/{name} " in files or name in ELSEWHERE, f"{place} speaks of {name}"
+
+
 def test_versions_agree():
     import nst_helpers
 
