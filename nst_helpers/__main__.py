@@ -55,6 +55,9 @@ def _run(arguments: Sequence[str], interrupts: Interrupts, out: SafeOutput, err:
     except (NSTError, ValueError, OSError, MemoryError) as error:
         err.say(f"nst_helpers: {error}")
         return 2
+    except ImportError as error:  # PyTorch is missing, or there is no room for it under `ulimit -v`
+        err.say(f"nst_helpers: a package that is needed can't be loaded ({error}): install it, or give more memory.")
+        return 2
 
 
 def program() -> None:

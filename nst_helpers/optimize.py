@@ -33,6 +33,7 @@ from .engine.outputs import Outputs
 from .engine.plan import Stage, first_image, next_image
 from .engine.results import Result, Step
 from .engine.settings import Settings
+from .engine.values import function_of_a_step
 from .images import scaled
 from .losses import Convention
 from .model import CONTENT_LAYERS, STYLE_LAYERS, Weights
@@ -137,8 +138,7 @@ def stylize(
         compiled=compiled, precondition=precondition, history_size=history_size, tile=tile, size=size,
     )  # fmt: skip
     outputs = Outputs.checked(save_every, save_to, checkpoint, resume)
-    if callback is not None and not callable(callback):
-        raise ValueError(f"callback is a {type(callback).__name__}, expected a function that takes a Step, or None.")
+    callback = function_of_a_step("callback", callback)
     outputs.check_sources(content, style, settings.steps)
     run = Run(content, style, settings)
     if outputs.checkpoint is not None and resume:

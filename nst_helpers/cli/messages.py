@@ -123,10 +123,10 @@ def closing(result: Result, output: Path, photo: tuple[int, int] | None = None) 
     content = sum(best.content.values()) / max(len(best.content), 1)
     how = "" if result.stopped == "finished" else f", {result.stopped}"
     height, width = best.size
-    scaled = ""
+    scaled, steps = "", result.history[-1].step
     if photo and min(photo) > min(width, height):
         scaled = f"; scaled down from {photo[0]} x {photo[1]}: --size fit takes the largest that the memory holds"
     return (
-        f"{output}: {width} x {height}, {result.history[-1].step} steps in {result.seconds:.1f} s{how}; "
+        f"{output}: {width} x {height}, {steps} step{'s' * (steps > 1)} in {result.seconds:.1f} s{how}; "
         f"loss {best.loss:.4g} (content {content:.3g}, style {style:.3g}, total variation {best.tv:.3g}){scaled}"
     )

@@ -49,7 +49,10 @@ def load_source(source: str, size: int | None) -> tuple[Tensor, str]:
 
 def _guess(path: Path, samples: list[str]) -> str | None:
     """The sample, or the file in the same folder, whose name is most like this one's."""
-    names = {name: name for name in samples} if path.name == str(path) and not path.suffix else {}
+    alone = path.name == str(path)
+    if alone and path.stem in samples:  # as the sample's file is called
+        return path.stem
+    names = {name: name for name in samples} if alone and not path.suffix else {}
     with contextlib.suppress(OSError, ValueError):
         names |= {entry.name: str(path.with_name(entry.name)) for entry in path.parent.iterdir() if entry.is_file()}
     lower = {name.lower(): shown_as for name, shown_as in names.items()}

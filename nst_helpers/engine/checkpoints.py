@@ -15,6 +15,7 @@ from torch import Tensor
 from ..encoders import Encoder
 from ..errors import NSTError
 from ..io.atomic import check_writable, write_whole
+from ..io.sources import one_line
 from ..losses import CONVENTIONS, Convention
 from .settings import Settings
 
@@ -97,6 +98,7 @@ def check_place(path: Path) -> None:
     Traceback (most recent call last):
     nst_helpers.engine.checkpoints.CheckpointError: ...checkpoints.py is there and is not a checkpoint ...
     """
+    named = one_line(path)
     try:
         reason = "it is a folder" if path.is_dir() else ""
         check_writable(path)
@@ -104,11 +106,11 @@ def check_place(path: Path) -> None:
             with path.open("rb") as file:
                 start = file.read(len(MAGIC))
             if start and start != MAGIC:
-                raise CheckpointError(f"{path} is there and is not a checkpoint of this version: choose another name.")
+                raise CheckpointError(f"{named} is there and is not a checkpoint of this version: choose another name.")
     except OSError as error:
         reason = str(error.strerror)
     if reason:
-        raise CheckpointError(f"The checkpoint {path} can't be written ({reason}): choose another.")
+        raise CheckpointError(f"The checkpoint {named} can't be written ({reason}): choose another.")
 
 
 def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> Path:
@@ -116,7 +118,7 @@ def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> Path:
 
     Raises CheckpointError where it can't be written.
     """
-    path = Path(path)
+    path, named = Path(path), one_line(path)
     state = io.BytesIO()
     torch.save(dict(content), state)
     payload = state.getvalue()
@@ -124,7 +126,7 @@ def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> Path:
         write_whole(path, MAGIC + hashlib.sha256(payload).digest() + payload)
     except OSError as error:
         raise CheckpointError(
-            f"The checkpoint {path} can't be written ({error.strerror}): choose another place."
+            f"The checkpoint {named} can't be written ({error.strerror}): choose another place."
         ) from None
     return path
 
@@ -135,26 +137,26 @@ def read_checkpoint(path: str | Path, expected: Mapping[str, str] | None = None)
     Raises CheckpointError where the file can't be read, is damaged, or, with the fingerprint that is expected, belongs
     to another run.
     """
-    path = Path(path)
+    path, named = Path(path), one_line(path)
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise CheckpointError(
-            f"The checkpoint {path} can't be read ({error.strerror}): choose another place."
+            f"The checkpoint {named} can't be read ({error.strerror}): choose another place."
         ) from None
     checksum, payload = data[len(MAGIC) : len(MAGIC) + 32], data[len(MAGIC) + 32 :]
     if not data.startswith(MAGIC):
-        raise CheckpointError(f"{path} is not a checkpoint of this version: delete it, or choose another name.")
+        raise CheckpointError(f"{named} is not a checkpoint of this version: delete it, or choose another name.")
     if hashlib.sha256(payload).digest() != checksum:
-        raise CheckpointError(f"{path} is damaged, its checksum is wrong: delete it, or start without resume.")
+        raise CheckpointError(f"{named} is damaged, its checksum is wrong: delete it, or start without resume.")
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         found = dict(state["fingerprint"])
     except Exception as error:
         raise CheckpointError(
-            f"{path} is not a checkpoint of this package ({type(error).__name__}): delete it, or start without resume."
+            f"{named} is not a checkpoint of this package ({type(error).__name__}): delete it, or start without resume."
         ) from None
     if expected is not None:
         check_fingerprint(path, found, expected)
@@ -165,6 +167,6 @@ def check_fingerprint(path: str | Path, found: Mapping[str, str], expected: Mapp
     """Raise CheckpointError, with what is different, unless the two fingerprints are the same."""
     if other := sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)):
         raise CheckpointError(
-            f"{path} belongs to another run (different: {', '.join(other)}): start without resume, "
+            f"{one_line(path)} belongs to another run (different: {', '.join(other)}): start without resume, "
             "or give the same pictures and settings."
         )

@@ -132,7 +132,7 @@ def save_or_rescue(write: Callable[[Path], object], path: Path) -> Path:
                 shutil.rmtree(folder, ignore_errors=True)
             raise error from None
         warnings.warn(
-            f"'{path}' could not be written, so it was saved as '{second}': {error}", RuntimeWarning, stacklevel=2
+            f"{shown(path)} could not be written, so it was saved as '{second}': {error}", RuntimeWarning, stacklevel=2
         )
         return second
 

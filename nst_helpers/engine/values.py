@@ -7,6 +7,7 @@ tensors count as numbers; truth values don't. Nothing here needs PyTorch, so tha
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import operator
 import os
@@ -15,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-__all__ = ["KINDS", "MOST", "check_value", "count", "file_path", "number", "whole"]
+__all__ = ["KINDS", "MOST", "check_value", "count", "file_path", "function_of_a_step", "number", "whole"]
 
 MOST = 10**7  # evaluations, pixels on a side or pairs kept; more is a slip of the keyboard
 SMALLEST_TILE = 32
@@ -90,6 +91,20 @@ def file_path(name: str, value: Any) -> Path:
     if "\0" in str(path):
         raise ValueError(f"{name} is {_shown(str(path))}, expected a path without null characters.")
     return path
+
+
+def function_of_a_step(name: str, value: Any) -> Any:
+    """A function that takes a step, or None.
+
+    >>> function_of_a_step("callback", 5)
+    Traceback (most recent call last):
+    ValueError: callback is 5, expected a function that takes a Step, or None.
+    """
+    if inspect.iscoroutinefunction(value):
+        raise ValueError(f"{name} is an async function, which would never run: give an ordinary one.")
+    if value is not None and not callable(value):
+        raise ValueError(f"{name} is {_shown(value)}, expected a function that takes a Step, or None.")
+    return value
 
 
 def _counts(name: str, value: Any) -> int | tuple[int, ...]:

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
+from ..errors import ImageError
 from . import layout as looks
 from .canvas import WIDTH, PlainLog, as_written, label_ends, new_axes, new_grid, norm_of, write_numbers
 from .layout import columns_for, curves_of, matrix, packed, pixels, shortened, strongest
@@ -80,10 +81,15 @@ def encode(figure: Figure) -> tuple[bytes, str]:
 def pictures(images: Mapping[str, Tensor], *, columns: int | None = None, title: str = "") -> Figure:
     """Images side by side, each under its own title: (1, 3, H, W) or (3, H, W) in [0, 1], or grey (H, W).
 
+    Raises ImageError in one sentence for what can't be drawn.
+
     >>> import torch
     >>> len(pictures({"content": torch.rand(1, 3, 20, 30), "style": torch.rand(1, 3, 30, 20)}).axes)
     2
     """
+    if not isinstance(images, Mapping) or not images:
+        kind = "an empty one" if isinstance(images, Mapping) else f"a {type(images).__name__}"
+        raise ImageError(f"pictures takes a mapping of titles to images, as {{'content': image}}, but {kind} came.")
     arrays = {name: pixels(image) for name, image in images.items()}
     # One or two pictures alone would fill the page.
     columns = columns or max(columns_for(len(arrays)), min(len(arrays) + 1, 3))

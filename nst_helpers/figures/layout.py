@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
+
+from ..errors import ImageError
 
 __all__ = [
     "columns_for",
@@ -145,7 +148,21 @@ def packed(drawn: Image.Image, limit: int) -> tuple[bytes, str]:
 
 
 def pixels(image: Tensor) -> np.ndarray:
-    """An image (1, 3, H, W) or (3, H, W), or grey (H, W), as an array with its channels last, clipped to [0, 1]."""
+    """An image (1, 3, H, W) or (3, H, W), or grey (H, W), as an array with its channels last, clipped to [0, 1].
+
+    Raises ImageError in one sentence for what can't be drawn.
+
+    >>> pixels(np.zeros((8, 8, 3)))
+    Traceback (most recent call last):
+    nst_helpers.errors.ImageError: A figure takes image tensors, but a ndarray came: load_image makes one.
+    """
+    if not isinstance(image, Tensor):
+        raise ImageError(f"A figure takes image tensors, but a {type(image).__name__} came: load_image makes one.")
+    shape = tuple(image.shape)
+    if not 2 <= len(shape) <= 4 or 0 in shape or (len(shape) > 2 and shape[-3] not in (1, 3, 4)):
+        raise ImageError(f"A figure takes images (1, 3, H, W), (3, H, W) or (H, W), but the shape {shape} came.")
+    if image.dtype == torch.uint8:
+        raise ImageError("A figure takes images in [0, 1], but bytes came: use image.float() / 255.")
     image = image.detach().float().cpu()
     image = image[0] if image.ndim == 4 else image
     image = image.permute(1, 2, 0).squeeze(-1) if image.ndim == 3 else image

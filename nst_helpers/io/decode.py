@@ -292,9 +292,8 @@ def _unreadable(file: IO[bytes] | None, label: str, error: Exception) -> ImageEr
         return ImageError(f"{label} needs more memory than there is: ask for a smaller size, or scale it down first.")
     if isinstance(error, UnidentifiedImageError):
         known = what_it_is(file) if file is not None else None
-        readable = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-        return ImageError(
-            f"{label} {known or f'is not a picture, or its beginning is damaged: export it as {readable}'}."
-        )
+        other = "is not a picture of a kind that is read here, or its beginning is damaged: export it as"
+        known = known or f"{other} {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        return ImageError(f"{label} {known}.")
     reason = " ".join(str(error).split()) or type(error).__name__
     return ImageError(f"{label} is damaged or cut short ({reason}): fetch or export the picture again.")

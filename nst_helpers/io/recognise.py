@@ -24,6 +24,7 @@ _SIGNATURES = {
     b"\x1f\x8b": ("a gzip archive", "unpack it and load the picture in it"),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "unpack it and load the picture in it"),
     b"Rar!": ("a RAR archive", "unpack it and load the picture in it"),
+    b"\x93NUMPY": ("a NumPy array", "load it with numpy.load, and give PIL.Image.fromarray of its bytes"),
     b"8BPS": ("a Photoshop document", _EXPORT),
     b"gimp xcf": ("a GIMP document", _EXPORT),
     b"\xff\x0a": ("a JPEG XL picture", _EXPORT),
@@ -53,6 +54,8 @@ def what_it_is(file: IO[bytes]) -> str | None:
     """
     file.seek(0)
     head = file.read(_HEAD)
+    if head.startswith(b"PK") and b"/data.pkl" in head:
+        return "is not a picture but a file of torch.save: load it with torch.load, and give the tensor in it"
     for signature, (kind, remedy) in _SIGNATURES.items():
         if head.startswith(signature):
             return f"is {'' if kind.endswith('picture') else 'not a picture but '}{kind}: {remedy}"

@@ -17,7 +17,8 @@ from ..encoders import Encoder, load_encoder
 from ..engine.values import file_path
 from ..errors import NSTError
 from ..io.atomic import write_whole
-from ..io.records import read_record
+from ..io.records import read_record, what_is_wrong
+from ..io.sources import shown
 from ..samples import list_samples
 from .control import Control, unpacked_masks
 from .recipe_rules import check_recipe
@@ -42,13 +43,15 @@ def save_recipe(recipe: Mapping[str, Any], path: str | os.PathLike[str]) -> Path
     ...     save_recipe({"recipe": 2}, Path(folder) / "night.json").read_text().split()
     ['{', '"recipe":', '2', '}']
     """
+    if not isinstance(recipe, Mapping):
+        raise _no_recipe(recipe)
     try:
         path = file_path("path", path)
         write_whole(path, (json.dumps(dict(recipe), indent=1) + "\n").encode())
     except (TypeError, ValueError) as error:
         raise RecipeError(f"This can't be written as a recipe: {error}") from None
     except OSError as error:
-        raise RecipeError(f"'{path}' can't be written ({error.strerror}): choose another place.") from None
+        raise RecipeError(f"{shown(path)} can't be written ({error.strerror}): choose another place.") from None
     return path
 
 
@@ -56,13 +59,13 @@ def read_recipe(recipe: Recipe) -> dict[str, Any]:
     """A recipe from its file, or as it is. Raises RecipeError where it is none, or of another version."""
     if not isinstance(recipe, Mapping):
         if not isinstance(recipe, (str, os.PathLike)):
-            raise RecipeError(f"A {type(recipe).__name__} is no recipe: give what session.recipe() gave, or its file.")
+            raise _no_recipe(recipe)
         try:
-            found = read_record(file_path("recipe", recipe))
-        except ValueError:
-            found = {}
-        if not found:
-            raise RecipeError(f"'{recipe}' can't be read as a recipe: check the path, or save one with the panel.")
+            path = file_path("recipe", recipe)
+        except ValueError as error:
+            raise RecipeError(f"That can't be read as a recipe: {error}") from None
+        if not (found := read_record(path)):
+            raise RecipeError(f"{shown(recipe)} can't be read as a recipe{what_is_wrong(path)}")
         recipe = found
     if not {"recipe", "start", "changes", "steps"} <= set(recipe):
         raise RecipeError("This is no recipe: it lacks the keys that session.recipe() writes.")
@@ -78,6 +81,10 @@ def read_recipe(recipe: Recipe) -> dict[str, Any]:
     except ValueError as error:
         raise _unusable(error) from None
     return dict(recipe)
+
+
+def _no_recipe(given: object) -> RecipeError:
+    return RecipeError(f"A {type(given).__name__} is no recipe: give what session.recipe() gave, or its file.")
 
 
 def replay(

@@ -32,6 +32,7 @@ from ..engine.settings import options
 from ..engine.values import file_path, whole
 from ..errors import NSTError
 from ..io.atomic import check_writable
+from ..io.sources import shown
 from ..optimize import stylize
 from .cells import Cell, cell_key, finish, recall, run_job
 
@@ -206,9 +207,8 @@ def _make_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         check_writable(folder / "000.png")
     except OSError as error:
-        raise NSTError(
-            f"The folder '{folder}' can't be made or written ({error.strerror}): choose another place."
-        ) from None
+        reason = f"can't be made or written ({error.strerror}): choose another place."
+        raise NSTError(f"The folder {shown(folder)} {reason}") from None
     return folder
 
 

@@ -35,6 +35,17 @@ def test_a_picture_and_a_closing_line(files, capsys):
     assert "40 x 32, 3 steps in" in said
     assert "style" in said.splitlines()[-1]
     assert not list(files.glob("*.checkpoint"))
+    assert main(arguments(files, steps="1")) == 0
+    assert "40 x 32, 1 step in" in capsys.readouterr().out
+
+
+def test_a_package_that_cannot_be_loaded_is_told_in_a_sentence(files, capsys, monkeypatch):
+    """PyTorch is missing, or finds no room under `ulimit -v`."""
+    monkeypatch.setitem(sys.modules, "nst_helpers.cli.paint", None)
+    assert main(arguments(files)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("nst_helpers: a package that is needed can't be loaded (")
+    assert said.count("\n") == 1
 
 
 def test_each_scale_has_its_own_number_of_steps(files, capsys):

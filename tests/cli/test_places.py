@@ -61,6 +61,7 @@ def refused(words: list[str], capsys, folder: Path) -> str:
         ("phtoo.png", "photo.png"),
         ("photo.jpg", "photo.png"),
         ("photo", "photo.png"),
+        ("temple.jpg", "temple"),
     ],
 )
 def test_a_slip_is_answered_with_the_name_that_was_meant(here, no_run, capsys, name, meant):

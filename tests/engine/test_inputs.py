@@ -71,6 +71,14 @@ def test_what_is_of_another_kind_gets_one_sentence_before_the_run(options):
     assert "\n" not in str(caught.value)
 
 
+def test_a_callback_that_would_never_run_is_refused():
+    async def show(step):
+        raise AssertionError("never reached")
+
+    with pytest.raises(ValueError, match="callback is an async function"):
+        run(callback=show)
+
+
 def test_an_encoder_may_be_a_path_object(monkeypatch):
     """Run, estimate and session take what `load_encoder` takes."""
     asked = []

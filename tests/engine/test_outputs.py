@@ -79,6 +79,21 @@ def test_a_checkpoint_takes_the_place_of_nothing_else(kind, tmp_path):
     assert path.lstat() == before
 
 
+def test_a_checkpoints_odd_name_stays_on_one_line(tmp_path):
+    """A name may hold a line break: a sentence repeats it on one line."""
+    place = tmp_path / "a\nb.checkpoint"
+    run(checkpoint=place)
+    place.write_bytes(place.read_bytes()[:-1])
+    with pytest.raises(CheckpointError) as damaged:
+        run(checkpoint=place, resume=True)
+    place.write_text("other")
+    with pytest.raises(CheckpointError) as taken:
+        run(checkpoint=place)
+    for caught in (damaged, taken):
+        assert r"a\nb.checkpoint" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
 def test_an_error_of_the_callback_leaves_the_steps_in_the_checkpoint(tmp_path):
     def stumble(step):
         if step.evaluation.step == 3:

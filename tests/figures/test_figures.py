@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from nbconvert import HTMLExporter
 from PIL import Image
 
-from nst_helpers import figures
+from nst_helpers import ImageError, figures
 
 PACKAGE = Path(figures.__file__).parents[1]
 
@@ -181,6 +181,28 @@ def test_pictures_are_clipped_and_not_rescaled():
     assert figure.axes[1].images[0].get_clim() == (0, 1)
     assert [a.get_title() for a in figure.axes] == ["out of range", "grey"]
     assert not any(a.axison for a in figure.axes)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ([picture()], "a list came"),
+        (picture(), "a Tensor came"),
+        ({}, "an empty one came"),
+        ({"a": np.zeros((8, 8, 3))}, "a ndarray came"),
+        ({"a": Image.new("RGB", (8, 8))}, "a Image came"),
+        ({"a": None}, "a NoneType came"),
+        ({"a": picture().permute(0, 2, 3, 1)}, "(1, 32, 40, 3) came"),
+        ({"a": picture()[..., :0]}, "(1, 3, 32, 0) came"),
+        ({"a": torch.tensor(1.0)}, "() came"),
+        ({"a": (picture() * 255).to(torch.uint8)}, "bytes came: use image.float() / 255"),
+    ],
+)
+def test_what_is_no_image_is_told_in_a_sentence(images, words):
+    with pytest.raises(ImageError) as caught:
+        figures.pictures(images)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def drawn_numbers(figure: Figure) -> list[np.ndarray]:

@@ -37,6 +37,11 @@ def zipped() -> bytes:
     return file.getvalue()
 
 
+def saved(save, what) -> bytes:
+    save(what, file := io.BytesIO())
+    return file.getvalue()
+
+
 def media(brand: bytes) -> bytes:
     return b"\0\0\0\x1cftyp" + brand + b"\0\0\0\0" + brand + b"miaf" + bytes(60)
 
@@ -62,6 +67,9 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab29
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "PDF document"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"),
         (zipped(), "ZIP archive"),
+        (saved(torch.save, torch.zeros(3)), "file of torch.save"),
+        (saved(lambda array, file: np.save(file, array), np.zeros(3)), "NumPy array"),
+        (saved(lambda image, file: image.save(file, "PPM"), Image.new("RGB", (4, 4))), "of a kind that is read here"),
         (b"8BPS\0\1" + bytes(30), "Photoshop document"),
         (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(30), "JPEG XL"),
         (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(30), "JPEG 2000"),

@@ -143,6 +143,37 @@ def test_what_is_no_recipe_at_all_is_refused(found, tmp_path):
         read_recipe(tmp_path / "a.json")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "no such file: check the path"),
+        ('{"recipe": 2,}', "line 1 column 14"),
+        ("{'recipe': 2}", "mend what was edited there"),
+        ("\x00\x01", "mend what was edited there"),
+        ("[]", "check the path, or save it anew"),
+    ],
+)
+def test_what_keeps_a_file_from_being_a_recipe_is_told(tmp_path, text, words):
+    if text is not None:
+        (tmp_path / "a.json").write_text(text)
+    with pytest.raises(RecipeError, match="can't be read as a recipe") as caught:
+        read_recipe(tmp_path / "a.json")
+    assert words in str(caught.value)
+
+
+def test_the_text_of_a_recipe_is_refused_on_one_line():
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(json.dumps(eventful(), indent=1))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_session_is_not_written_in_place_of_its_recipe(tmp_path):
+    for wrong in (session(), session().snapshot(), None):
+        with pytest.raises(RecipeError, match=r"is no recipe: give what session.recipe\(\) gave"):
+            save_recipe(wrong, tmp_path / "a.json")
+
+
 @pytest.mark.parametrize("given", [{"pictures": 5}, {"encoder": 5}, {"encoder": ["toy"]}, {"masks": 5}, {"masks": [5]}])
 def test_what_is_given_beside_a_recipe_is_checked(given):
     with pytest.raises(RecipeError):
