@@ -218,7 +218,7 @@ def test_a_photo_that_is_scaled_down_is_told_with_a_way_out(here, capsys):
     assert pixels_of("temple") is None
     assert main(["large.jpg", "wave", "-o", "out.png", "--size", "24", "--steps", "1", "--precision", "float32"]) == 0
     said = capsys.readouterr().out.splitlines()[-1]
-    assert "out.png: 24 x 32, 1 steps" in said
+    assert "out.png: 24 x 32, 1 step in" in said
     assert "scaled down from 300 x 400: --size fit" in said
     assert main(["photo.png", "wave", "-o", "out.png", "--size", "48", "--steps", "1", "--precision", "float32"]) == 0
     assert "scaled down" not in capsys.readouterr().out
