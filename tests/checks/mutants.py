@@ -523,7 +523,11 @@ def in_a_loop(content_loss, style_losses, content_weight, style_weight):
     return total
 
 
-right("total_loss", lambda c, s, a, b: c.mul(a).add(torch.stack(s).mean(), alpha=b))
+right(
+    "total_loss",
+    lambda c, s, a, b: c.mul(a).add(torch.stack(s).mean(), alpha=b),
+    lambda c, s, a, b: (a * c.double() + b * sum(x.double() for x in s) / len(s)).to(c.dtype),
+)
 
 # --- to_tensor
 
@@ -756,7 +760,12 @@ wrong("denormalize", "other-statistics", lambda x: (x + 1) / 2, lambda x: x * 0.
 wrong("denormalize", "scaled-255", lambda x: lessons.denormalize(x) * 255, lambda x: (x * STD + MEAN) * 255)
 wrong("denormalize", "in-place", lambda x: x.mul_(STD).add_(MEAN), lambda x: x.mul_(STD) + MEAN)
 wrong("denormalize", "detached", lambda x: lessons.denormalize(x).detach(), lambda x: lessons.denormalize(x.data))
-right("denormalize", lambda x: torch.addcmul(MEAN, x, STD), lambda x: (x + MEAN / STD) * STD)
+right(
+    "denormalize",
+    lambda x: torch.addcmul(MEAN, x, STD),
+    lambda x: (x + MEAN / STD) * STD,
+    lambda x: torch.stack([x[:, i] * STD[i, 0, 0] + MEAN[i, 0, 0] for i in range(3)], 1),
+)
 
 # --- receptive_field
 
@@ -876,7 +885,12 @@ wrong("convert_style_weight", "channel-power", powers(divisor=1), powers(layer=1
 wrong(
     "convert_style_weight", "raised", lambda w, a, b, c: w * a.input_scale, lambda w, a, b, c: conventions.PUBLISHED[w]
 )
-right("convert_style_weight", powers(), lambda w, a, b, c: torch.tensor(powers()(w, a, b, c)))
+right(
+    "convert_style_weight",
+    powers(),
+    lambda w, a, b, c: torch.tensor(powers()(w, a, b, c)),
+    lambda w, a, b, c: np.float64(w) / powers()(1.0, b, a, c),
+)
 
 # --- layers
 

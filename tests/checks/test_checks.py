@@ -108,6 +108,7 @@ def test_every_mutant_is_named_and_no_right_answer_is_refused(seed, monkeypatch)
         if verdict.mistake != mistake or verdict
     ]
     assert wrong == []
+    assert min(Counter(name for name, _ in mutants.RIGHT).values()) >= 3
     refused = [f"{name}: {label(f)}: {verdict}" for name, f in mutants.RIGHT if not (verdict := judge(name, f))]
     assert refused == []
 
