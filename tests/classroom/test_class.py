@@ -23,6 +23,7 @@ from typing import NamedTuple
 import class_of_fifty as fifty
 import psutil
 import pytest
+from conftest import slow
 from dask_cluster import dask_cluster
 from marking_fixtures import NBGRADER
 
@@ -42,7 +43,7 @@ from nst_helpers.classroom.sources import ASSIGNMENT, Course
 
 pytestmark = pytest.mark.slow  # each builds a course and starts boxes for answers
 
-OPTIONS = ["--seconds", "1.5", "--memory", "2"]
+OPTIONS = ["--seconds", str(1.5 * slow()), "--memory", "2"]
 ROOT = Path(__file__).parents[2]
 
 
@@ -328,7 +329,7 @@ def test_a_spoilt_environment_stops_before_the_first_hand_in(few):
     good = path.read_text("utf-8")
     path.write_text(good.replace("/ flat.shape[-1]", "* 1"), "utf-8")
     with pytest.raises(ClassroomError, match=r"the reference got 0 instead of 3 points for gram_matrix.*H \* W times"):
-        marking.mark(few.root, few.place, jobs=1, limits=Limits(seconds=3))
+        marking.mark(few.root, few.place, jobs=1, limits=Limits(seconds=3 * slow()))
     assert marking.results_of(few.course) == []
     end = time.monotonic() + 60
     while running._idle["auto"].empty() and time.monotonic() < end:  # the judge still has the blank to judge

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import student_answers
 import torch
+from conftest import slow
 from marking_fixtures import NBGRADER
 from marking_limits import LIMITS
 
@@ -35,8 +36,9 @@ from nst_helpers.classroom.running import make_bundle
 pytestmark = pytest.mark.slow  # each builds a course and starts boxes for answers
 
 # An endless loop takes all the processor time that it gets, and sleeping three times as much by the clock.
-LIMITS_OF = {what: Limits(seconds=1, memory=1.5) for what in fifty.SLY if "endless" in what or "loop" in what}
-LIMITS_OF |= {"prints without end": Limits(seconds=1, memory=1.5), "sleeps": Limits(seconds=0.4, memory=1.5)}
+PACE = slow()
+LIMITS_OF = {what: Limits(seconds=PACE, memory=1.5) for what in fifty.SLY if "endless" in what or "loop" in what}
+LIMITS_OF |= {"prints without end": Limits(seconds=PACE, memory=1.5), "sleeps": Limits(seconds=0.4 * PACE, memory=1.5)}
 
 
 def hand_in(server, writer, books: dict, *, limits: Limits = LIMITS) -> dict:
@@ -102,7 +104,7 @@ def test_one_wrong_answer_costs_the_others_nothing(server, writer):
     assert {n: v["share"] for n, v in verdicts.items()} == {"gram_matrix": 0, "style_loss": 1}
     assert verdicts["gram_matrix"]["accident"] == "time"
     # It is ended by ticks, and these are exact seconds.
-    assert 0.5 <= seconds_of_boxes() - before < 1.8
+    assert 0.5 <= (seconds_of_boxes() - before) / PACE < 1.8
 
 
 @pytest.mark.parametrize(
