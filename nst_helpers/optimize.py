@@ -195,7 +195,7 @@ class Run:
 
     @property
     def _color_source(self) -> Tensor | None:
-        """The picture whose colours every picture handed out has, if it isn't to have its own."""
+        """The content, where each picture handed out takes its colours (color="luminance"); else None."""
         return self.content if self.settings.color == "luminance" else None
 
     def state(self) -> dict[str, Any]:
@@ -253,7 +253,7 @@ class Run:
             self.optimisation = None
         finally:
             release_memory()
-        # Here and not above: until the error is let go of, it holds on to the run's tensors.
+        # Raised here and not in the handler: the caught error would keep the run's tensors.
         raise out_of_memory_error(self.content, self.styles, self.settings)
 
     def _steps(self) -> Iterator[Step]:
@@ -289,7 +289,9 @@ class Run:
         """The pictures at their sizes, and the scales."""
         settings = self.settings
         if self._state and settings.size == "fit":
-            settings = replace(settings, size=min(self._state["size"]))  # as it was: the free memory may be another
+            settings = replace(
+                settings, size=min(self._state["size"])
+            )  # as at the run's start: other memory may be free
         pictures = [self.content, *self.styles]
         sizes = sizes_of(pictures[0], pictures[1:], settings)
         stages = plan_run(self.encoder, sizes[0], sizes[1:], settings)

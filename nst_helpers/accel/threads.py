@@ -82,7 +82,7 @@ class Cores:
                 self._settle(last, self._last, most)
         return int(min(most, self._count))
 
-    def go_on(self, count: int) -> None:
+    def resume_from(self, count: int) -> None:
         """Start from a number of threads, that of a run which is taken up again."""
         self._count = count
 

@@ -141,7 +141,7 @@ class LBFGS:
         """How many pairs are kept."""
         return min(self.added, self.history_size)
 
-    def hear(self, loss: Tensor) -> None:
+    def observe_loss(self, loss: Tensor) -> None:
         """Take in the loss (a scalar) that the last step led to: after one that fell, the next step is longer."""
         if self.loss is None or self.progress is None or self.asked_weight is None:
             self.progress, self.asked_weight = torch.zeros_like(loss), torch.full_like(loss, FIRST_WEIGHT)

@@ -170,7 +170,7 @@ class Optimisation:
         self.here, self._earlier = state["here"], state["done"] - state["here"]
         self.guard.restarts, self.guard.lr_scale = state["restarts"], state["lr_scale"]
         self.stepper.load(state["stepper"], self.image)
-        CORES.go_on(state["threads"])
+        CORES.resume_from(state["threads"])
         self.started = time.perf_counter() - state["seconds"]
 
     def _evaluate(self, number: int) -> PendingEvaluation:

@@ -87,7 +87,7 @@ class LBFGSStepper:
         flat = gradient.flatten()
         if self.last_step is not None and self.last_gradient is not None:
             self.curvature.add(self.last_step, flat - self.last_gradient)
-        self.curvature.hear(loss)
+        self.curvature.observe_loss(loss)
         change = self.curvature.direction(flat)
         if self.last_step is None:
             first = image.numel() * (FRESH_STEP if self.steps else FIRST_STEP)

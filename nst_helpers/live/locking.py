@@ -47,7 +47,7 @@ def locked(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P]
                 raise
         finally:
             self._waiting.discard(thread)
-        # Here and not above: until the error is let go of, it holds on to the tensors that there was no room for.
+        # Raised here and not in the handler: the caught error would keep the tensors that there was no room for.
         raise TooLargeError(
             "That needs more memory than there is, so nothing was changed: choose a smaller size or encoder."
         )

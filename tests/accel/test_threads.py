@@ -216,7 +216,7 @@ def test_an_error_gives_the_callers_number_back(two_cores):
 
 def test_a_run_goes_on_with_the_threads_that_it_had(two_cores, monkeypatch, tmp_path):
     told = []
-    monkeypatch.setattr(threads.CORES, "go_on", told.append)
+    monkeypatch.setattr(threads.CORES, "resume_from", told.append)
     common = {"checkpoint": tmp_path / "state.pt", **OPTIONS}
     stylize(CONTENT, STYLE, steps=2, **common)
     two_cores.append(2)
@@ -228,7 +228,7 @@ def test_a_run_goes_on_with_the_threads_that_it_had(two_cores, monkeypatch, tmp_
 def test_threads_that_a_run_goes_on_with_hold_until_the_next_look():
     machine = Machine(2)
     other = on(machine)
-    other.go_on(1)
+    other.resume_from(1)
     assert other.threads(2) == 1
     machine.run(1.0, 0, 1)
     assert other.threads(2) == 2

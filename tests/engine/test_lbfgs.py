@@ -142,25 +142,25 @@ def test_falling_losses_lengthen_the_guess_from_the_shorter_to_the_longer_and_ri
     # Step times change is 4, the squares are 2 and 10: the lengths are 4 / 10 and 2 / 4.
     assert guess(known) == pytest.approx(0.4)
     losses = iter(range(100, 0, -1))
-    known.hear(torch.tensor(float(next(losses))))
+    known.observe_loss(torch.tensor(float(next(losses))))
     assert guess(known) == pytest.approx(0.4)  # One loss alone neither falls nor rises.
     for _ in range(5):
-        known.hear(torch.tensor(float(next(losses))))
+        known.observe_loss(torch.tensor(float(next(losses))))
     assert guess(known) == pytest.approx(0.4 * 1.25**0.1)
-    known.hear(torch.tensor(1000.0))
+    known.observe_loss(torch.tensor(1000.0))
     assert guess(known) == pytest.approx(0.4 * 1.25**0.07)
-    known.hear(torch.tensor(float("nan")))
+    known.observe_loss(torch.tensor(float("nan")))
     assert guess(known) == pytest.approx(0.4 * 1.25**0.049)
-    known.hear(torch.tensor(99.0))
+    known.observe_loss(torch.tensor(99.0))
     for _ in range(60):
-        known.hear(torch.tensor(float(next(losses))))
+        known.observe_loss(torch.tensor(float(next(losses))))
     assert guess(known) == pytest.approx(0.5)
 
 
 def test_falling_losses_raise_the_trust_in_what_was_wished_and_others_lower_it():
     known, told = LBFGS(4), []
     for loss in (10.0, 9.0, 8.0, 8.0, float("nan"), 7.0, *range(6, -15, -1)):
-        known.hear(torch.tensor(float(loss)))
+        known.observe_loss(torch.tensor(float(loss)))
         told.append(known.asked_weight.item())
     # A loss that stayed has not fallen, and after one that is not a number none has.
     assert told[:6] == pytest.approx([0.5, 0.55, 0.6, 0.42, 0.294, 0.25])
@@ -171,7 +171,7 @@ def test_falling_losses_raise_the_trust_in_what_was_wished_and_others_lower_it()
 def test_a_step_is_learnt_as_made_until_a_loss_was_heard_and_then_between_it_and_the_wish():
     known, made, wished = LBFGS(4), torch.tensor([0.2, 0.1]), torch.tensor([0.2, 0.5])
     assert known.weighted(made.clone(), wished).tolist() == made.tolist()
-    known.hear(torch.tensor(1.0))
+    known.observe_loss(torch.tensor(1.0))
     torch.testing.assert_close(known.weighted(made.clone(), wished), torch.tensor([0.2, 0.3]))
 
 
@@ -179,7 +179,7 @@ def test_what_a_pair_says_holds_however_far_the_guess_reaches():
     known, step, change = LBFGS(4), torch.tensor([1.0, 1.0, 0.0]), torch.tensor([1.0, 3.0, 0.0])
     known.add(step, change)
     for loss in range(40, 0, -1):
-        known.hear(torch.tensor(float(loss)))
+        known.observe_loss(torch.tensor(float(loss)))
     torch.testing.assert_close(known.direction(change), -step)
 
 
@@ -190,14 +190,14 @@ def test_a_state_goes_on_where_it_was(compact):
     for _ in range(3):
         step = torch.rand(5, generator=g)
         known.add(step, step * torch.rand(5, generator=g))
-        known.hear(torch.rand((), generator=g))
-    known.hear(torch.tensor(-1.0))
+        known.observe_loss(torch.rand((), generator=g))
+    known.observe_loss(torch.tensor(-1.0))
     other.load(known.state())
     gradient = torch.rand(5, generator=g)
     assert torch.equal(other.direction(gradient), known.direction(gradient))
     assert other.count == 2
     for again in (known, other):
-        again.hear(torch.tensor(-2.0))
+        again.observe_loss(torch.tensor(-2.0))
     assert other.progress == known.progress > 0
     assert other.asked_weight == known.asked_weight > 0
 
@@ -210,7 +210,7 @@ def test_it_never_asks_the_device_for_a_number():
         assert reads.count == 1
         for i in range(1, 6):
             known.add(torch.full((4,), float(i)), torch.arange(4.0))
-            known.hear(torch.tensor(1.0 / i))
+            known.observe_loss(torch.tensor(1.0 / i))
             known.direction(torch.ones(4))
     assert reads.count == 1
 

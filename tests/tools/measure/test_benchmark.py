@@ -46,7 +46,9 @@ def test_each_row_switches_on_what_its_name_says_and_keeps_what_came_before(monk
             watched.setattr(convolution, "_split", note("bfloat16", convolution._split))
             watched.setattr(steppers, "Preconditioner", note("preconditioner", Preconditioner))
             watched.setattr(devices, "_converted", note("channels last", devices._converted))
-            watched.setattr(lbfgs.LBFGS, "hear", lambda *_, seen=seen: lbfgs.LONGER_BY and seen.add("further reach"))
+            watched.setattr(
+                lbfgs.LBFGS, "observe_loss", lambda *_, seen=seen: lbfgs.LONGER_BY and seen.add("further reach")
+            )
             contenders.RUNS[name](network, *pictures, 1, lambda image, seconds: None)
         found[name] = seen
     levers = ["channels last", "fused Gram", "bfloat16", "further reach", "preconditioner"]
