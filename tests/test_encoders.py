@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from nst_helpers import ImageError, LayerError, WeightsError, load_encoder, load_sample
+from nst_helpers import ImageError, LayerError, WeightsError, load_encoder, load_sample, prepare
 from nst_helpers.encoders import HED, VGG19, Architecture, Encoder, Normalization, Pool, read_encoder_file
 from nst_helpers.pretrained.encoder_files import describe
 
@@ -298,6 +298,18 @@ def test_an_encoder_file_may_lie_in_the_home_folder(tmp_path, monkeypatch):
 
 
 # Where images go
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_told_in_a_sentence(device):
+    with pytest.raises(WeightsError, match=rf"The device '{device}' can't be used here: use 'cpu'"):
+        load_encoder("mini", device=device)
+
+
+@pytest.mark.parametrize("wrong", ["mini", None, nn.Linear(2, 2)])
+def test_what_is_no_encoder_is_not_prepared(wrong):
+    with pytest.raises(WeightsError, match="can't be prepared, expected an encoder: load_encoder gives one"):
+        prepare(wrong)
 
 
 def test_an_encoder_says_where_images_go(toy):

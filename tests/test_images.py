@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nst_helpers.control.masks import check_mask, resize_mask
+from nst_helpers.engine.results import Result
 from nst_helpers.errors import ImageError, MaskError
 from nst_helpers.images import check_image, load_image, resize, save_image
 
@@ -254,8 +255,10 @@ def test_the_check_allows_for_rounding_and_no_more():
         (torch.zeros(1, 3, 4, 4, dtype=torch.bool), "torch.bool"),
         (torch.full((1, 3, 4, 4), float("nan")), "NaN"),
         (torch.full((1, 3, 4, 4), float("inf")), "infinite"),
-        (torch.rand(1, 3, 4, 4) * 255 + 2, "style.clamp(0, 1)"),
+        (torch.rand(1, 3, 4, 4) + 255, "style.clamp(0, 1)"),
         (torch.rand(1, 3, 4, 4) - 2, "ranges from -"),
+        (torch.rand(1, 3, 4, 4) + 0.5, "style.clamp(0, 1)"),
+        (torch.rand(1, 3, 4, 4) * 200 + 50, "style / 255"),
     ],
 )
 def test_what_is_no_image_is_named_in_a_sentence(value, expected):
@@ -289,6 +292,11 @@ def test_images_and_masks_of_16_bits_are_resized(dtype):
     assert torch.equal(small, resize(image.float(), 8).to(dtype))
     mask = torch.rand(1, 1, 12, 12).to(dtype)
     assert torch.allclose(resize_mask(mask, like=photo(8, 8)), resize_mask(mask.float(), like=photo(8, 8)))
+
+
+def test_a_result_given_for_its_image_is_told_where_that_is(tmp_path):
+    with pytest.raises(ImageError, match=r"image is a Result, expected a tensor \(B, 3, H, W\): use its \.image\."):
+        save_image(Result(torch.rand(1, 3, 4, 4)), tmp_path / "a.png")
 
 
 def test_a_single_nan_is_found():

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..encoders import Encoder
-from ..errors import NSTError
+from ..errors import NSTError, WeightsError
 from ..io.records import read_record
 from ..pretrained.vgg19 import cache_folder
 from .allocator import keep_memory
@@ -96,6 +96,10 @@ def prepare(encoder: Encoder, *, device: torch.device | str | None = None, preci
     >>> toy.layers["conv1_1"].weight.dtype
     torch.bfloat16
     """
+    if not isinstance(encoder, Encoder):
+        raise WeightsError(
+            f"A {type(encoder).__name__} can't be prepared, expected an encoder: load_encoder gives one."
+        )
     device = choose_device(device)
     if device.type == "cpu":
         keep_memory()

@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
+from ..io.sizes import whole_number
 from . import layout as looks
 from .layout import columns_for, row_heights, shortened, spread, wrapped
 
@@ -79,6 +80,9 @@ def new_grid(
     Fewer panels than columns make it narrower, and nothing is left empty.
     """
     columns = columns or columns_for(len(panels))
+    if (whole := whole_number(columns)) is None or whole < 1:
+        raise ValueError(f"columns is {columns!r}, expected a whole number of 1 or more, or None.")
+    columns = whole
     width = (WIDTH - bar) / columns
     columns = min(columns, len(panels))
     titles = [shortened(name[1] if isinstance(name, tuple) else name, LONGEST_TITLE) for name in panels]

@@ -25,8 +25,9 @@ from ..losses import Convention
 from ..optimize import stylize
 from ..samples import list_samples, load_sample
 
-__all__ = ["Cell", "cell_key", "finish", "recall", "run_job"]
+__all__ = ["Cell", "Job", "cell_key", "finish", "recall", "run_job"]
 
+Job = bytes | dict[str, Any]  # what a cell is run with, pickled unless it stays in this process
 RECORDED = {"stopped", "seconds", "loss", "content", "style", "evaluations"}  # what a record keeps of a cell
 
 
@@ -84,9 +85,9 @@ def cell_key(job: Mapping[str, Any]) -> str:
     return digest.hexdigest()[:12]
 
 
-def run_job(pickled_job: bytes) -> bytes:
-    """Run one cell in whatever process or thread this is; takes the pickled job, returns the pickled outcome."""
-    job = pickle.loads(pickled_job)
+def run_job(given: Job) -> bytes:
+    """Run one cell in whatever process or thread this is; returns the pickled outcome."""
+    job = pickle.loads(given) if isinstance(given, bytes) else dict(given)
     threads, before = job.pop("threads"), torch.get_num_threads()
     if threads:
         torch.set_num_threads(threads)

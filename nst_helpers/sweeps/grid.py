@@ -34,7 +34,7 @@ from ..errors import NSTError
 from ..io.atomic import check_writable
 from ..io.sources import shown
 from ..optimize import stylize
-from .cells import Cell, cell_key, finish, recall, run_job
+from .cells import Cell, Job, cell_key, finish, recall, run_job
 
 __all__ = ["Cell", "Sweep", "sweep"]
 
@@ -105,7 +105,7 @@ def sweep(
     """
     if threads is not None:
         threads = whole("threads", threads, least=1, most=1024, expected="a whole number from 1 to 1024, or None")
-    if executor is not None and not hasattr(executor, "submit"):
+    if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
         executor = whole(
             "executor", executor, least=1, most=1024, expected="an executor, or how many processes to start"
         )
@@ -118,15 +118,15 @@ def sweep(
     workers = executor if isinstance(executor, int) else getattr(executor, "_max_workers", None)
     if threads is None and executor is not None:
         threads = max(1, _cores() // workers) if workers else 1
-    pickled: dict[int, bytes] = {}
-    chosen: dict[str, str] = {}
+    ready, chosen = dict[int, Job](), dict[str, str]()
     for i in left:
         try:
-            pickled[i] = pickle.dumps(jobs[i] | {"threads": threads, "precision": _precision(jobs[i], chosen)})
+            job = jobs[i] | {"threads": threads, "precision": _precision(jobs[i], chosen)}
+            ready[i] = job if executor is None else pickle.dumps(job)
         except Exception as error:
             cells[i].stopped, cells[i].error = "failed", f"its settings can't be sent to a worker: {error}"
     try:
-        with contextlib.closing(_outcomes(pickled, executor)) as outcomes:
+        with contextlib.closing(_outcomes(ready, executor)) as outcomes:
             for i, outcome in outcomes:
                 finish(cells[i], outcome, files[i])
                 if cells[i].stopped == "interrupted":
@@ -242,32 +242,30 @@ def _precision(job: Mapping[str, Any], chosen: dict[str, str]) -> str:
     return chosen[key]
 
 
-def _outcomes(
-    pickled: Mapping[int, bytes], executor: Executor | int | None
-) -> Generator[tuple[int, bytes | Exception]]:
+def _outcomes(ready: Mapping[int, Job], executor: Executor | int | None) -> Generator[tuple[int, bytes | Exception]]:
     """Each cell's outcome as it comes."""
     if executor is None:
-        for i, job in pickled.items():
+        for i, job in ready.items():
             yield i, run_job(job)
     elif not isinstance(executor, int):
-        yield from _submitted(pickled, executor)
+        yield from _submitted(ready, executor)
     else:
         lost = []
-        for i, outcome in _in_processes(pickled, executor):
+        for i, outcome in _in_processes(ready, executor):
             if isinstance(outcome, BrokenExecutor):
                 lost.append(i)
             else:
                 yield i, outcome
         # A process that dies takes the pool and all that waits with it. Those cells get a process of their own each.
         for i in sorted(lost):
-            yield from _in_processes({i: pickled[i]}, 1)
+            yield from _in_processes({i: ready[i]}, 1)
 
 
-def _in_processes(pickled: Mapping[int, bytes], workers: int) -> Iterator[tuple[int, bytes | Exception]]:
+def _in_processes(ready: Mapping[int, Job], workers: int) -> Iterator[tuple[int, bytes | Exception]]:
     """Each cell's outcome as it comes from processes of our own, none of which outlives an interrupt."""
     with _pool(workers) as pool:
         try:
-            yield from _submitted(pickled, pool)
+            yield from _submitted(ready, pool)
         except BaseException:
             # The pool would wait for the cells that run, and for those that it has handed out already.
             for process in list((pool._processes or {}).values()):
@@ -293,10 +291,10 @@ def follow_the_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _submitted(pickled: Mapping[int, bytes], executor: Executor) -> Iterator[tuple[int, bytes | Exception]]:
+def _submitted(ready: Mapping[int, Job], executor: Executor) -> Iterator[tuple[int, bytes | Exception]]:
     futures: dict[Future, int] = {}
     failed: list[tuple[int, Exception]] = []
-    for i, job in pickled.items():
+    for i, job in ready.items():
         try:
             futures[executor.submit(run_job, job)] = i
         except Exception as error:  # a pool that is broken or shut down takes no more

@@ -93,7 +93,8 @@ def test_pictures_pairs_names_and_sizes(tmp_path):
         sweep({"style_weight": [1]}, **common)
     with pytest.raises(TypeError, match="no option stile"):
         sweep({"stile": [1]}, **given())
-    cells = sweep({"style_weight": [1]}, callback=lambda step: None, **given())
+    with ThreadPoolExecutor(1) as pool:
+        cells = sweep({"style_weight": [1]}, pool, callback=lambda step: None, **given())
     assert "can't be sent" in cells[0].error
 
 
@@ -373,6 +374,7 @@ def test_a_folder_that_cannot_be_made_is_a_sentence_before_the_run(tmp_path):
         ({"pair": [picture(24, 28)]}, {}, "as a pair"),
         (GRID, {"executor": "2"}, "executor is '2'"),
         (GRID, {"executor": 0}, "executor is 0"),
+        (GRID, {"executor": ThreadPoolExecutor}, "executor is <class"),
         (GRID, {"threads": -1}, "threads is -1"),
         (GRID, {"threads": 10**9}, "threads is 1000000000"),
         (GRID, {"folder": 5}, "folder is 5"),
@@ -384,6 +386,22 @@ def test_what_cannot_be_swept_is_a_sentence_before_the_run(grid, options, words)
     with pytest.raises(ValueError, match=words) as caught:
         sweep(grid, **given(**options))
     assert "\n" not in str(caught.value)
+
+
+def test_a_sweep_without_an_executor_takes_what_cannot_be_sent():
+    seen = []
+    options = given(steps=2, callback=lambda step: seen.append(step.evaluation.step))
+    cells = sweep({"convention": [get_convention("gatys"), "gatys"]}, **options)
+    assert [cell.error for cell in cells] == ["", ""]
+    assert seen == [1, 2, 1, 2]
+    torch.testing.assert_close(cells[0].image, cells[1].image, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("columns", [-1, 1.5, "two"])
+def test_a_contact_sheet_has_a_whole_number_of_columns(columns):
+    cells = sweep({"style_weight": [1.0]}, **given(steps=1))
+    with pytest.raises(ValueError, match="columns is .*, expected a whole number of 1 or more, or None"):
+        cells.contact_sheet(columns=columns)
 
 
 def test_a_folder_in_the_home_folder(tmp_path, monkeypatch):
