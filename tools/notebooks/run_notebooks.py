@@ -184,15 +184,20 @@ def shrink(picture: bytes, *, limit: int = PICTURE_BYTES) -> bytes | None:
 def _cut_paths(output: NotebookNode) -> None:
     """Absolute paths become PATH, as in tests/nbval.cfg; in tracebacks the folder and the file's name stay."""
     if "text" in output:
-        output.text = PATH.sub("PATH", output.text)
+        output.text = _without_paths(output.text)
     if "evalue" in output:
-        output.evalue = PATH.sub("PATH", output.evalue)
+        output.evalue = _without_paths(output.evalue)
         lines = [PATH_IN_TRACEBACK.sub("", line) for line in output.traceback]
-        output.traceback = ["".join(PATH.sub("PATH", part) for part in COLOUR.split(line)) for line in lines]
+        output.traceback = ["".join(_without_paths(part) for part in COLOUR.split(line)) for line in lines]
     for kind, value in output.get("data", {}).items():
         if kind.startswith("text/"):
             parts = EMBEDDED.split(value)  # a picture's bytes in base64 hold slashes, too
-            output.data[kind] = "".join(part if i % 2 else PATH.sub("PATH", part) for i, part in enumerate(parts))
+            output.data[kind] = "".join(part if i % 2 else _without_paths(part) for i, part in enumerate(parts))
+
+
+def _without_paths(text: str) -> str:
+    """The lesson runs in the temporary folder, whose name may have spaces; those of other paths end at a space."""
+    return PATH.sub("PATH", text.replace(tempfile.gettempdir(), "/tmp"))
 
 
 def store(notebook: NotebookNode, path: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import platform
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -189,6 +190,13 @@ def test_paths_are_cut_as_nbval_blanks_them():
     """Otherwise a stored output would differ from the next run's."""
     patterns = (ROOT / "tests" / "nbval.cfg").read_text("utf-8")
     assert f"regex: {tool.PATH.pattern}\nreplace: PATH\n" in patterns
+
+
+def test_the_temporary_folders_name_may_have_spaces(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/their files/for a while")
+    shown = nbformat.v4.new_output("stream", text="in /their files/for a while/nst-lesson-1/left.txt, 3/4\n")
+    tool._cut_paths(shown)
+    assert shown.text == "in PATH, 3/4\n"
 
 
 def test_the_comparison_uses_the_options_of_the_tests(monkeypatch, tmp_path):
