@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,3 +66,13 @@ def test_a_piece_of_work_that_takes_longer_is_noticed(monkeypatch):
     usual = slow()
     monkeypatch.setattr(conftest, "piece_of_work", lambda: [plain() for _ in range(8)])
     assert slow() > 3 * usual
+
+
+def test_threads_that_wait_leave_the_processor_to_others():
+    """PyTorch reads this when it is loaded, which the tests do in any order."""
+    assert os.environ["OMP_WAIT_POLICY"]
+    code = "import os, gate; print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'))"
+    for chosen, told in (({}, "PASSIVE 10000\n"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None\n")):
+        env = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+        env |= {"PYTHONPATH": str(Path(__file__).parent)} | chosen
+        assert subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout == told
