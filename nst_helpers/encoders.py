@@ -111,7 +111,11 @@ class Normalization(nn.Module):
         return self.mean.dtype
 
     def forward(self, image: Tensor) -> Tensor:
-        """The normalised image, in `output_dtype`, or else in the image's own."""
+        """The normalised image, in `output_dtype`, or else in its own; raises ImageError for one of another type."""
+        if (image.device, image.dtype) != (self.device, self.dtype):
+            mine, theirs = f"{self.dtype} on {self.device}", f"{image.dtype} on {image.device}"
+            use = "image.float() / 255" if image.dtype == torch.uint8 else "image.to(encoder.device, encoder.dtype)"
+            raise ImageError(f"The image is of {theirs}, and the encoder takes {mine}: use {use}.")
         return ((image - self.mean) / self.std).to(self.output_dtype or image.dtype)
 
 
@@ -222,15 +226,10 @@ class Encoder(nn.Module):
         return names
 
     def check_image(self, image: Tensor, layers: Iterable[str]) -> None:
-        """Raise ImageError unless the image is (B, 3, H, W), of the encoder's type and large enough for the layers."""
+        """Raise ImageError unless the image is (B, 3, H, W) and large enough for the deepest of the layers."""
         if not isinstance(image, Tensor) or image.ndim != 4 or image.shape[1] != 3:
             came = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
             raise ImageError(f"An encoder takes a tensor (B, 3, H, W), but {came} came: see load_image.")
-        own = self.normalize  # in whose place there may be another module
-        if isinstance(own, Normalization) and (image.device, image.dtype) != (own.device, own.dtype):
-            mine, theirs = f"{own.dtype} on {own.device}", f"{image.dtype} on {image.device}"
-            use = "image.float() / 255" if image.dtype == torch.uint8 else "image.to(encoder.device, encoder.dtype)"
-            raise ImageError(f"The image is of {theirs}, and the encoder takes {mine}: use {use}.")
         deepest = max(layers, key=self.layer_names.index, default="conv1_1")
         pools = [n for n in self.layer_names[: self.layer_names.index(deepest) + 1] if n.startswith("pool")]
         need, (h, w) = 2 ** len(pools), image.shape[-2:]

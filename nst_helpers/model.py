@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .encoders import Encoder
-from .errors import ImageError, LayerError
+from .errors import ImageError, LayerError, WeightsError
 from .losses import ContentLoss, Convention, Statistic, StyleLoss, TVLoss, get_convention, gram_matrix
 from .regions import (
     MappedContentLoss,
@@ -230,6 +230,10 @@ def build_model(
 
     Source: Gatys et al. 2016, section 2.3.
     """
+    if not isinstance(encoder, Encoder):
+        raise WeightsError(f"encoder is a {type(encoder).__name__}, expected an encoder: load_encoder gives one.")
+    if layer_weights is not None and not isinstance(layer_weights, Mapping):
+        raise LayerError(f"layer_weights is a {type(layer_weights).__name__}, expected weights, as {{'relu1_1': 2}}.")
     convention = get_convention(convention)
     content_layers, style_layers = encoder.check_layers(content_layers), encoder.check_layers(style_layers)
     weights, pictures = dict(layer_weights or {}), {"content": content, "style": style}

@@ -164,6 +164,8 @@ def iterate(
     1 (1, 3, 16, 16)
     2 (1, 3, 16, 16)
     """
+    if settings is not None and not isinstance(settings, Settings):
+        raise ValueError(f"settings is a {type(settings).__name__}, expected Settings, or its fields as keywords.")
     return Run(content, style, replace(settings or Settings(), **options)).steps()
 
 

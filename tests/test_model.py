@@ -13,6 +13,7 @@ from nst_helpers import (
     CONVENTIONS,
     ImageError,
     LayerError,
+    WeightsError,
     build_model,
     content_loss,
     get_convention,
@@ -208,3 +209,22 @@ def test_another_statistic_goes_through_the_model_its_regions_and_its_twin(toy, 
         expected = style_loss(moments(features[name], cuts.get(name)), moments(of_style)) * (0.5 if regions else 1)
         torch.testing.assert_close(model.style_losses[name].loss, expected)
         torch.testing.assert_close(quick.style_losses[name].loss, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_an_image_of_another_type_is_told_in_a_sentence(toy, dtype):
+    model = build_model(toy, picture(), picture(), content_layers=["relu2_1"], style_layers=["relu1_1"])
+    with pytest.raises(ImageError, match=f"of {dtype} on cpu, and the encoder takes torch.float32 on cpu"):
+        model(picture().to(dtype))
+
+
+@pytest.mark.parametrize("wrong", ["mini", None, torch.zeros(1)])
+def test_what_is_no_encoder_is_told_in_a_sentence(wrong):
+    with pytest.raises(WeightsError, match="expected an encoder: load_encoder gives one"):
+        build_model(wrong, picture(), picture())
+
+
+@pytest.mark.parametrize("wrong", ["fine", [1.0], 5])
+def test_weights_of_layers_are_a_mapping(toy, wrong):
+    with pytest.raises(LayerError, match="expected weights, as"):
+        build_model(toy, picture(), picture(), layer_weights=wrong)

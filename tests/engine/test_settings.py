@@ -229,3 +229,8 @@ def refusal(option, value) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def test_a_dictionary_in_place_of_settings_is_told_in_a_sentence():
+    with pytest.raises(ValueError, match="settings is a dict, expected Settings"):
+        iterate(picture(), picture(), {"steps": 3})
