@@ -22,7 +22,7 @@ LONGEST = ("notebooks/", BROWSER)
 
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # This process is one of several: it, and all that it starts, has one thread.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["OMP_NUM_THREADS"] = "1"
 # Several threads (-n 0) would spin while they wait: ten times the processor seconds beside other programs.
 # Most tests load PyTorch before the package, which sees to this where it comes first.
 if "OMP_WAIT_POLICY" not in os.environ:
