@@ -152,6 +152,10 @@ def _number(text: str) -> int | float | str:
 def _file(text: str) -> str:
     if not text:  # as "$PHOTO" is where no such variable is set
         raise argparse.ArgumentTypeError("a file has no name: give one.")
+    if text.startswith(("–", "—", "--")) and not os.path.lexists(text):  # pasted from a text, or quoted as one word
+        raise argparse.ArgumentTypeError(
+            f"there is no file {text!r}: an option is a word of its own, after two hyphens."
+        )
     return text
 
 

@@ -93,6 +93,11 @@ PICTURES = ["temple", "wave", "cat"]
 OPTIONS = [["-o", "a.png"], ["--size", "48"], ["--scales", "16", "32"], ["--steps", "3,4"], ["--quiet"]]
 
 
+@pytest.mark.parametrize("wrong", ["–size", "—steps", "--size 24"])
+def test_a_long_dash_or_two_words_in_one_are_told_from_a_picture(wrong, capsys):
+    assert f"no file {wrong!r}: an option is a word of its own, after two hyphens" in refused([*PAIR, wrong], capsys)
+
+
 @given(st.permutations([[name] for name in PICTURES] + OPTIONS))
 def test_options_stand_anywhere(parts):
     parsed = parse([word for part in parts for word in part])
