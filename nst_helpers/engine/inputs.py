@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def read_pictures(
     (32, torch.Size([1, 3, 8, 8]))
     """
     size = settings.size if isinstance(settings.size, int) else None
-    sources = list(style) if isinstance(style, (list, tuple)) else [style]
+    sources = list(style) if isinstance(style, (list, tuple, Iterator)) else [style]
     if not sources:
         raise ImageError("style is an empty list, expected at least one picture: load_image gives one.")
     if isinstance(settings.init, Tensor):

@@ -71,6 +71,16 @@ def test_what_is_of_another_kind_gets_one_sentence_before_the_run(options):
     assert "\n" not in str(caught.value)
 
 
+def test_style_pictures_may_come_from_a_generator(tmp_path):
+    files = [save_image(picture(24, 24, seed=n), tmp_path / f"a_{n:04d}.png") for n in (1, 2)]
+    listed = run(CONTENT, files).image
+    assert torch.equal(run(CONTENT, (file for file in files)).image, listed)
+    options = {"encoder": Encoder(TOY, seed=1), "steps": 2, "device": "cpu", "precision": "float32", **LAYERS}
+    assert len(list(iterate(CONTENT, iter(files), **options))) == 2
+    with pytest.raises(ImageError, match="save_to would replace"):
+        run(CONTENT, iter(files), save_every=1, save_to=tmp_path / "a.png")
+
+
 def test_a_callback_that_would_never_run_is_refused():
     async def show(step):
         raise AssertionError("never reached")
