@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -108,7 +109,9 @@ def browse(address: str, name: str, *, width: int = 1000, height: int = 1080, sc
 
     with sync_playwright() as play:
         root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        browser = play.chromium.launch(executable_path=find_browser(), args=[*root, *QUIET])
+        # Chromium's socket lies in the temporary folder, and the path of a socket has a hundred characters at most.
+        env = os.environ | ({"TMPDIR": "/tmp"} if len(os.fsencode(tempfile.gettempdir())) > 60 else {})
+        browser = play.chromium.launch(executable_path=find_browser(), args=[*root, *QUIET], env=env)
         page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
         page.set_default_timeout(90_000)  # on a busy machine everything takes its time
         page.said = []
