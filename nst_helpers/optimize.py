@@ -292,9 +292,8 @@ class Run:
         """The pictures at their sizes, and the scales."""
         settings = self.settings
         if self._state and settings.size == "fit":
-            settings = replace(
-                settings, size=min(self._state["size"])
-            )  # as at the run's start: other memory may be free
+            # The size that the run began with: by now other memory may be free.
+            settings = replace(settings, size=min(self._state["size"]))
         pictures = [self.content, *self.styles]
         sizes = sizes_of(pictures[0], pictures[1:], settings)
         stages = plan_run(self.encoder, sizes[0], sizes[1:], settings)
