@@ -64,7 +64,7 @@ def test_a_busy_machine_and_a_slow_one_get_more_time_and_an_idle_one_none(monkey
 def test_a_piece_of_work_that_takes_longer_is_noticed(monkeypatch):
     plain = conftest.piece_of_work
     usual = slow()
-    monkeypatch.setattr(conftest, "piece_of_work", lambda: [plain() for _ in range(8)])
+    monkeypatch.setattr(conftest, "piece_of_work", lambda: [plain() for _ in range(40)])  # a quick processor's, too
     assert slow() > 3 * usual
 
 
