@@ -20,6 +20,7 @@ from .errors import ImageError, LayerError, WeightsError
 from .io.sources import path_meant, shown
 from .pretrained.encoder_files import read_weights_and_fields
 from .pretrained.files import VGG16_BLOCKS, VGG19_BLOCKS, WIDTHS
+from .pretrained.vgg19 import read_hed, resolve_vgg19
 
 __all__ = ["HED", "IMAGENET_MEAN", "IMAGENET_STD", "VGG19", "Architecture", "Encoder", "Normalization", "Pool"]
 __all__ += ["ENCODERS", "load_encoder", "read_encoder_file"]
@@ -280,8 +281,6 @@ def load_encoder(
     >>> load_encoder("mini").layer_names[:3]
     ('conv1_1', 'relu1_1', 'conv1_2')
     """
-    from .pretrained.vgg19 import read_hed, resolve_vgg19
-
     if name == "vgg19":
         architecture, weights = VGG19, resolve_vgg19()
     elif name == "hed":

@@ -137,7 +137,7 @@ def stylize(
         balance=balance, convention=convention, init=init, seed=seed, scales=scales, device=device, precision=precision,
         compiled=compiled, precondition=precondition, history_size=history_size, tile=tile, size=size,
     )  # fmt: skip
-    style = list(style) if isinstance(style, Iterator) else style  # which could be read once
+    style = list(style) if isinstance(style, Iterator) else style  # read twice below
     outputs = Outputs.checked(save_every, save_to, checkpoint, resume)
     callback = function_of_a_step("callback", callback)
     outputs.check_sources(content, style, settings.steps)

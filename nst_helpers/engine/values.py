@@ -172,20 +172,20 @@ def _weights(name: str, value: Any) -> tuple[float, ...] | None:
 
 def _layer_weights(name: str, value: Any) -> dict[str, float] | str | None:
     if isinstance(value, str) and value in STROKES:
-        return str.__str__(value)
+        return _text(value)
     if value is None:
         return None
     if not isinstance(value, Mapping) or not all(isinstance(layer, str) for layer in value):
         example = "{'relu1_1': 2}, which is relu1_1=2 on the command line"
         raise ValueError(f"{name} is {_shown(value)}, expected fine, coarse or {example}.")
-    return {str.__str__(layer): number(f"{name}[{layer!r}]", weight) for layer, weight in value.items()}
+    return {_text(layer): number(f"{name}[{layer!r}]", weight) for layer, weight in value.items()}
 
 
 def _layers(name: str, value: Any) -> tuple[str, ...]:
     layers = [value] if isinstance(value, str) else _several(value)
     if layers is None or not all(isinstance(layer, str) for layer in layers):
         raise ValueError(f"{name} is {_shown(value)}, expected a list of layers, as ['relu4_2'].")
-    return tuple(dict.fromkeys(map(str.__str__, layers)))
+    return tuple(dict.fromkeys(map(_text, layers)))
 
 
 def _seed(name: str, value: Any) -> int:
@@ -215,7 +215,7 @@ def _flag(name: str, value: Any) -> bool:
 def _encoder(name: str, value: Any) -> Any:
     """The name or the file of an encoder as text, or the encoder itself."""
     if isinstance(value, str):
-        return str.__str__(value)
+        return _text(value)
     if hasattr(value, "architecture"):
         return value
     if isinstance(value, os.PathLike) and isinstance(found := os.fspath(value), str):
@@ -252,10 +252,15 @@ KINDS: dict[str, Callable[[str, Any], Any]] = {
 
 def _choice(name: str, value: Any, choices: Sequence[str], *, objects: bool) -> Any:
     if isinstance(value, str) and value in choices:
-        return str.__str__(value)  # of an enumeration's member the text, where str(value) gives its name
+        return _text(value)
     if objects and not isinstance(value, str) and value is not None:
         return value
     raise ValueError(f"{name} is {_shown(value)}, which is unknown: use one of {', '.join(choices)}.")
+
+
+def _text(value: str) -> str:
+    """A string as plain text; `str(value)` would give the name of an enumeration's member."""
+    return str.__str__(value)
 
 
 def _float(value: Any) -> float | None:
